@@ -1,0 +1,45 @@
+# Every target is one line over the compiler, setuptools, pytest or a tool. `make help` lists them.
+PYTHON ?= python3
+CC ?= cc
+WARN = -std=c17 -Wall -Wextra -Wshadow -Wvla -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes -Werror
+OPT ?= $(if $(DEBUG),-O1 -DPYJET_DEBUG=1,-O2)
+VARIANT = $(if $(SANITIZE),san-$(subst $(comma),-,$(SANITIZE)),$(if $(DEBUG),debug,release))
+comma := ,
+CFLAGS_ALL = $(WARN) $(OPT) -g -fPIC -fvisibility=hidden -D_GNU_SOURCE -Icsrc -MMD -MP \
+             $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer) $(CFLAGS)
+LDLIBS_ALL = $(if $(SANITIZE),-fsanitize=$(SANITIZE)) -lz -lpthread -lm $(LDLIBS)
+B = build/$(VARIANT)
+
+# rooms in floor order; ROOM_FLOOR_x is the floor of room x
+ROOMS := $(shell awk '!/^\#/ { for (i = 2; i <= NF; i++) if ($$i != "python") print $$i }' csrc/FLOORS)
+rooms_upto = $(shell awk -v r=$(1) '!/^\#/ { for (i = 2; i <= NF; i++) f[$$i] = $$1 } END { for (x in f) if (x == r || f[x] < f[r]) print x }' csrc/FLOORS)
+objects = $(patsubst csrc/%.c,$(B)/%.o,$(foreach r,$(1),$(wildcard csrc/$(r)/*.c)))
+
+.PHONY: help lib floors clean
+help:  ## this list
+	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+lib: $(B)/libpyjet.a  ## the engine as a static library (DEBUG=1, SANITIZE=address,undefined)
+
+$(B)/libpyjet.a: $(call objects,$(ROOMS))
+	@rm -f $@; ar rcs $@ $^
+
+$(B)/%.o: csrc/%.c
+	@mkdir -p $(dir $@)
+	$(CC) $(CFLAGS_ALL) -c $< -o $@
+
+# One program a room, linked with that room and the floors below it only: `make test-btree ARGS=split`
+.SECONDEXPANSION:
+$(B)/test_%: tests/c/test_%.c tests/c/ctest.h $$(call objects,$$(call rooms_upto,$$*))
+	$(CC) $(CFLAGS_ALL) -Itests/c $< $(filter %.o,$^) -o $@ $(LDLIBS_ALL)
+
+test-%: $$(B)/test_$$*  ## C tests of one room: make test-page
+	$(B)/test_$* $(ARGS)
+
+floors:  ## no room includes upward
+	$(PYTHON) tools/check_floors.py
+
+clean:  ## remove what was built
+	rm -rf build
+
+-include $(shell find build -name '*.d' 2>/dev/null)

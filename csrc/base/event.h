@@ -1,0 +1,27 @@
+/* Event entries (ESE's event log): ids, severities and parameters go to one process-wide sink
+ * (socket trace_sink: base <- api). No lock is held across the sink. */
+#ifndef BASE_EVENT_H
+#define BASE_EVENT_H
+
+enum event_severity { EVENT_INFO = 0, EVENT_WARNING = 1, EVENT_ERROR = 2 };
+
+struct event {
+    int id; /* ESE's number, facts: backup-semantics.md section 14 */
+    enum event_severity severity;
+    const char *instance; /* display name, "" when none */
+    int param_count;
+    const char *const *params; /* UTF-8, in ESE's order */
+    const char *text;          /* one line for people, composed by us */
+};
+
+typedef void (*event_sink_fn)(void *context, const struct event *event);
+
+#define EVENT_PARAMS_MAX 8
+
+/* Replaces the sink; NULL drops events. Returns when no call of the old sink is running. */
+void event_set_sink(event_sink_fn sink, void *context);
+/* Parameters end with NULL: event_report(220, EVENT_INFO, name, "copy begins", path, size, NULL). */
+void event_report(int id, enum event_severity severity, const char *instance, const char *text, ...)
+    __attribute__((sentinel));
+
+#endif
