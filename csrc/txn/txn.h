@@ -1,0 +1,40 @@
+/* txn: begin, commit, roll back; undoes changes; sweeps old versions. */
+#ifndef TXN_TXN_H
+#define TXN_TXN_H
+
+#include "space/space.h"
+
+/* Finds the open database of a dbid for undo and clean-up; filled by engine (socket txn <- engine). */
+struct txn_databases {
+    void *context;
+    struct dbfile *(*find)(void *context, dbid_t dbid); /* NULL when it is not attached */
+};
+
+MUST_CHECK err_t txn_begin(struct trx *trx, bool read_only);
+enum txn_commit_how { TXN_DURABLE = 0, TXN_LAZY = 1 };
+/* Durable: returns after the flush of its Commit0. A failed flush: JET_errInstanceUnavailable semantics are the caller's. */
+MUST_CHECK err_t txn_commit(struct trx *trx, enum txn_commit_how how);
+/* Waits until the last lazily committed transaction of this session is durable (JET_bitWaitLastLevel0Commit). */
+MUST_CHECK err_t txn_wait_last_commit(struct trx *trx);
+/* Undoes `levels` levels (0 = all). Cannot be refused; an I/O error leaves the transaction open and is returned. */
+MUST_CHECK err_t txn_rollback(struct trx *trx, const struct txn_databases *dbs, uint8_t levels);
+/* Rolls back everything the innermost level did since `mark` without ending the level: a failed update leaves nothing. */
+struct txn_savepoint {
+    uint8_t level;
+};
+/* One statement's own level: begin a level, then keep or undo it. */
+MUST_CHECK err_t txn_statement_begin(struct trx *trx, struct txn_savepoint *sp);
+MUST_CHECK err_t txn_statement_end(struct trx *trx, const struct txn_databases *dbs, struct txn_savepoint *sp, err_t outcome);
+
+/* One round of clean-up: settled versions are dropped, deleted nodes removed, emptied pages freed, TRX_SWEPT actions
+ * run. *worked = false when there was nothing. sweeper: procid PROCID_SWEEP with an inner trx, level 0. */
+MUST_CHECK err_t txn_sweep(struct trx *sweeper, const struct txn_databases *dbs, uint32_t versions_max, bool *worked);
+
+/* Inner transactions: level 1 unversioned, logged Begin0 ... Commit0 lazily. */
+MUST_CHECK err_t txn_inner_begin(struct trx *inner);
+MUST_CHECK err_t txn_inner_end(struct trx *inner);
+
+/* Redo of Begin0, Begin, Commit0, Commit, Rollback, Refresh; CommitCtx ignored. */
+MUST_CHECK err_t txn_redo(struct trx *trx, lgpos_t at, struct slice record);
+
+#endif
