@@ -18,9 +18,15 @@ typedef void (*event_sink_fn)(void *context, const struct event *event);
 
 #define EVENT_PARAMS_MAX 8
 
-/* Replaces the sink; NULL drops events. Returns when no call of the old sink is running. */
+/* Replaces the sink; NULL drops events. Returns when no call of the old sink is running in another thread: the
+ * caller holds nothing that a sink may wait for (from Python: the GIL is released). */
 void event_set_sink(event_sink_fn sink, void *context);
-/* Parameters end with NULL: event_report(220, EVENT_INFO, name, "copy begins", path, size, NULL). */
+/* base cannot sleep, os/ can: what event_set_sink does between two looks. Set by os/ when it is linked. */
+typedef void (*event_wait_fn)(void);
+void event_on_wait(event_wait_fn wait);
+/* In a forked child, where the other threads' calls will never end. Called by os/. */
+void event_after_fork(void);
+/* Parameters end with NULL, those past EVENT_PARAMS_MAX are dropped: event_report(220, EVENT_INFO, name, "copy begins", path, size, NULL). */
 void event_report(int id, enum event_severity severity, const char *instance, const char *text, ...)
     __attribute__((sentinel));
 
