@@ -1,0 +1,78 @@
+/* backup: streams a consistent copy of pages and logs out; restore puts it back and asks recovery to roll it forward.
+ * Facts: backup-semantics.md (all), backup-behaviours.csv; log-format.md 6.9, 8.9. */
+#ifndef BACKUP_BACKUP_H
+#define BACKUP_BACKUP_H
+
+#include "recovery/recovery.h"
+
+/* One instance's backup context: a state word under a short lock (RANK_BACKUP); no lock is held while it copies. */
+struct backup;
+
+struct backup_host { /* what backup needs of the instance; filled by engine (socket backup <- engine) */
+    void *context;
+    struct log *log;
+    struct checkpointer *checkpointer;
+    const char *instance_name, *base_name, *log_dir, *system_dir;
+    unsigned legacy_names;
+    struct trx *trx; /* for Backup2 records; level 0 */
+    /* Attached databases, pinned against detach until unpin. list: room DBID_MAX. */
+    int (*pin_databases)(void *context, struct dbfile **list);
+    void (*unpin_databases)(void *context);
+};
+MUST_CHECK err_t backup_create(const struct backup_host *host, struct backup **out);
+void backup_destroy(struct backup *b);
+
+struct backup_options {
+    const char *path;        /* absolute; NULL = truncate logs only */
+    JET_GRBIT grbit;         /* JET_bitBackupIncremental | JET_bitBackupAtomic */
+    bool create_path;        /* JET_paramCreatePathIfNotExist */
+    bool zero_deleted;       /* JET_paramZeroDatabaseDuringBackup */
+    uint32_t read_retries;   /* of a page whose checksum fails */
+    struct progress progress;
+    void (*pause)(void *context, uint32_t percent); /* tests: called at 25, 50, 75 percent of the pages; may be NULL */
+    void *pause_context;
+};
+struct backup_result {
+    uint32_t files, databases, logs;
+    uint64_t bytes;
+    uint32_t gen_low, gen_high;           /* logs of the set, this run */
+    uint32_t deleted_low, deleted_high;   /* truncated: [low, high) */
+    uint64_t ns;
+    char path[OS_PATH_MAX];               /* where the set lies */
+};
+MUST_CHECK err_t backup_run(struct backup *b, const struct backup_options *options, struct backup_result *result);
+bool backup_is_running(struct backup *b);
+/* Makes a running backup end with `reason` (JET_errBackupAbortByServer, JET_errTermInProgress ...) and waits for it when wait. */
+void backup_stop(struct backup *b, err_t reason, bool wait);
+
+/* ---- restore: the set is only read ---- */
+struct restore_set { /* what lies in a backup folder (or in its new/ or old/ of an atomic one) */
+    char dir[OS_PATH_MAX];
+    char base_name[4];
+    uint32_t gen_low, gen_high;
+    uint32_t page_size, log_file_size;
+    int database_count;
+    char databases[DBID_MAX][OS_PATH_MAX]; /* full paths in the set */
+    char originals[DBID_MAX][OS_PATH_MAX]; /* where they lay, by the logs */
+};
+/* Errors of backup-semantics.md section 10: JET_errNoBackupDirectory, JET_errMissingLogFile, JET_errBadPatchPage ... */
+MUST_CHECK err_t restore_survey(const char *path, struct restore_set *out);
+struct restore_options {
+    const struct restore_set *set;
+    const char *destination;  /* folder for the databases; NULL = where they lay */
+    const char *log_dir, *system_dir; /* of the restoring instance */
+    const char *roll_forward_dir;     /* live logs to go on with; NULL = the set alone */
+    struct progress progress;
+};
+struct restore_result {
+    uint32_t files;
+    uint64_t bytes;
+    uint64_t ns;
+    struct recovery_result recovery;
+    int database_count;
+    char databases[DBID_MAX][OS_PATH_MAX];
+};
+/* Copies the databases (trailer checked and taken off), then recovery_run over the set's range with `recovery`'s rooms. */
+MUST_CHECK err_t restore_run(const struct restore_options *options, struct recovery_config *recovery, struct restore_result *result);
+
+#endif

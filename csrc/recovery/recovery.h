@@ -1,0 +1,82 @@
+/* recovery: moves the checkpoint; at restart replays the log by a table of handlers, then undoes the unfinished.
+ * Facts: log-format.md 5, 7, 8, 12; backup-semantics.md 10, 11. */
+#ifndef RECOVERY_RECOVERY_H
+#define RECOVERY_RECOVERY_H
+
+#include "catalog/catalog.h"
+
+/* Socket: progress (recovery, backup <- api). done of total, never going back. A negative return stops the run with it. */
+struct progress {
+    void *context;
+    err_t (*fn)(void *context, JET_SNP snp, JET_SNT snt, uint32_t done, uint32_t total);
+};
+
+/* Where a database named in the logs lies now; NULL map entry = where the log says. Paths UTF-8, absolute. */
+struct recovery_map {
+    const char *from;
+    const char *to;
+};
+
+struct recovery_config {
+    struct cache *cache;
+    struct log *log;
+    struct versions *versions;
+    struct double_write *double_write;
+    const char *log_dir, *system_dir, *base_name;
+    const char *instance_name;
+    /* hard recovery (restore): the set's folder is read first, range must be redone; NULL otherwise */
+    const char *set_dir;
+    uint32_t set_gen_low, set_gen_high;
+    const char *restore_dir;     /* databases of the set lie here under their own names (when no map entry) */
+    const struct recovery_map *map;
+    int map_count;
+    uint32_t stop_generation;    /* 0 = to the end */
+    bool ignore_missing_db;      /* JET_bitReplayIgnoreMissingDB */
+    bool ignore_lost_logs;
+    bool undo;                   /* false: stop after redo (JET_bitRecoveryWithoutUndo) */
+    struct progress progress;
+};
+struct recovery_result {
+    bool redone;                 /* some log was replayed */
+    bool clean_end;              /* the log ended with a quit record: nothing to undo */
+    uint32_t gen_first, gen_last;
+    uint64_t records, applied, skipped, bytes;
+    uint64_t undone;             /* versions undone */
+    uint64_t sessions_undone;
+    uint64_t pages_restored;     /* from the double-write file */
+    uint64_t pages_reconciled;
+    lgpos_t end;                 /* logging goes on here */
+    struct logtime full_time, inc_time;
+    uint64_t undo_after_steal, macros_half_redone, records_filtered; /* counters of "Not a toy" */
+};
+/* Replays what lies in the folders, leaves every database clean and closed and the log open for appending (log_start_append or
+ * log_start_new done, RecoveryUndo2 ... RecoveryQuit2 written when something was to undo). */
+MUST_CHECK err_t recovery_run(const struct recovery_config *config, struct recovery_result *result);
+
+/* ---- the checkpoint of a running instance ---- */
+struct checkpointer; /* engine owns one an instance */
+struct checkpointer_config {
+    struct cache *cache;
+    struct log *log;
+    struct versions *versions;
+    uint64_t depth_max;    /* JET_paramCheckpointDepthMax, bytes */
+    const char *instance_name;
+};
+MUST_CHECK err_t checkpointer_create(const struct checkpointer_config *config, struct checkpointer **out);
+void checkpointer_destroy(struct checkpointer *c);
+void checkpointer_set_depth(struct checkpointer *c, uint64_t depth_max);
+/* Databases that count; engine tells at attach and detach (under RANK_CHECKPOINT). */
+MUST_CHECK err_t checkpointer_attach(struct checkpointer *c, struct dbfile *db);
+void checkpointer_detach(struct checkpointer *c, struct dbfile *db);
+/* One round: write pages older than the depth, sync, move headers and the checkpoint file; circular logging deletes old
+ * generations. force: flush everything that is needed to bring the checkpoint to the log's end. */
+MUST_CHECK err_t checkpointer_run(struct checkpointer *c, bool force);
+lgpos_t checkpointer_position(struct checkpointer *c);
+/* The generation redo would start from must stay: a running backup pins it. 0 = none. */
+void checkpointer_pin(struct checkpointer *c, uint32_t generation);
+/* Backup marks for the checkpoint file (full_backup, inc_backup, times). */
+void checkpointer_set_backup_marks(struct checkpointer *c, lgpos_t full, struct logtime full_time, lgpos_t inc, struct logtime inc_time);
+/* Clean end: everything flushed, ShutDownMark logged by the caller before, headers clean, Term2 written, checkpoint there. */
+MUST_CHECK err_t checkpointer_write_file(struct checkpointer *c, lgpos_t at, bool attached_valid);
+
+#endif
