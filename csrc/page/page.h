@@ -107,7 +107,7 @@ uint32_t page_node_cost(struct page page, struct slice key, struct slice data);
 /* Bytes of `key` that a node of this page would share: common part with the page prefix if > 2, else 0. */
 uint32_t page_share(struct page page, struct slice key);
 
-/* First line whose key is >= key (lower) or > key (upper); line_count when none. *equal: the line's key equals. */
+/* First line whose key is >= key; line_count when none. *equal: that line's key equals. */
 int page_search(struct page page, struct slice key, bool *equal);
 /* The same over key+data as one string, for non-unique trees. */
 int page_search_key_data(struct page page, struct slice key, struct slice data, bool *equal);
@@ -117,21 +117,30 @@ int page_search_branch(struct page page, struct slice bookmark);
 MUST_CHECK err_t page_child(struct page page, int line, pgno_t *child);
 
 /* Writers. All keep cbFree and ibMicFree exact and compact when the hole is not at the end. They never fail:
- * callers check page_free first (page_can_insert, page_can_replace). */
+ * callers ask for room first, and a page that came from disk has passed page_validate. Slices handed in must not
+ * point into the page itself (a compaction moves its bytes), save the prefix of page_change_prefix.
+ *
+ * page_can_insert and page_can_replace leave page_uncommitted_free alone, which belongs to rollbacks: the rule for
+ * users. The _reserved forms are for who may use that room: rollbacks, redo, splits and merges (all of it), and a
+ * replace by the transaction for which `own` bytes of it were kept at this node (UINT32_MAX: all).
+ * All are false when the page holds 4094 lines, the most that its header can count. */
 bool page_can_insert(struct page page, struct slice key, struct slice data);
+bool page_can_insert_reserved(struct page page, struct slice key, struct slice data);
 bool page_can_replace(struct page page, int line, uint32_t data_size);
-/* Like page_can_insert, but leaves page_uncommitted_free untouched (that room belongs to rollbacks). */
+bool page_can_replace_reserved(struct page page, int line, uint32_t data_size, uint32_t own);
+/* Stores the key with page_share() bytes shared; of the flags VERSION and DELETED are taken. */
 void page_insert(struct page page, int line, struct slice key, struct slice data, unsigned node_flags);
-/* As stored: `prefix_size` bytes are shared with the page prefix (redo of a logged node). */
 void page_replace(struct page page, int line, struct slice data); /* key and flags stay */
 void page_delete(struct page page, int line);
-void page_set_node_flags(struct page page, int line, unsigned node_flags);
+void page_set_node_flags(struct page page, int line, unsigned node_flags); /* VERSION, DELETED */
 void page_set_external(struct page page, struct slice data); /* whole tag 0; nodes must not share a changed prefix */
 void page_clear_nodes(struct page page);                     /* all lines; tag 0 stays */
-/* Rebuilds the page with another prefix (non-root pages): same nodes, re-shared. */
+/* Rebuilds the page with another prefix (non-root pages): same nodes, re-shared. They must fit: see page_lines_cost. */
 void page_change_prefix(struct page page, struct slice prefix);
-/* A good prefix for the nodes [first, last) of a page; returns the line whose key serves best, -1 when none pays. */
+/* The line of [first, last) whose key, as prefix, saves most bytes on them, its own copy counted; -1 when none pays. */
 int page_best_prefix(struct page page, int first, int last);
+/* Bytes that the lines [first, last) take, tags included, on a page with this prefix. */
+uint32_t page_lines_cost(struct page page, int first, int last, struct slice prefix);
 
 /* Space header and split buffer of tree roots (edb-format.md 7.2, 7.4). */
 struct space_header {
