@@ -40,6 +40,7 @@ struct btree {
     void *space;              /* space's own */
     _Atomic pgno_t last_leaf; /* hint for appends; checked before it is believed */
     struct list in_registry;
+    bool is_private;          /* btree_init_private: guarded by its owner's space_lock, takes no split lock */
 };
 
 /* Set by space_init before any tree is opened. */
@@ -69,6 +70,8 @@ struct btree_cursor {
     struct buffer key;    /* whole key */
     struct slice data;    /* as seen; points into the cursor's own memory, valid until the cursor's next call */
     struct buffer own;    /* data's memory when it is not in the leaf copy */
+    struct buffer mark;   /* the bookmark's data, non-unique trees only */
+    struct buffer batch;  /* keys and versioned data of the last batch */
     /* hint and leaf copy: btree's own */
     struct frame *frame;
     pgno_t pgno;

@@ -1,0 +1,133 @@
+/* btree, inside the room: descent, one leaf change from check to apply, building split pages, counters. */
+#ifndef BTREE_PRIVATE_H
+#define BTREE_PRIVATE_H
+
+#include "btree/btree.h"
+
+#define BTREE_DEPTH_MAX 16
+
+/* ---- bookmarks (search.c) ---- */
+
+/* What a descent looks for. Branch pages are compared with `joined`: the key of unique trees, key and data as one string
+ * in non-unique ones. */
+struct bookmark {
+    struct slice key, data; /* data is empty in unique trees */
+    struct slice joined;    /* points to key, or into `memory` */
+    struct buffer memory;
+};
+MUST_CHECK err_t bookmark_init(struct bookmark *b, const struct btree *tree, struct slice key, struct slice data);
+void bookmark_term(struct bookmark *b);
+/* The name of a node in the version store: data only in non-unique trees. */
+struct version_key btree__where(const struct btree *tree, struct slice key, struct slice data);
+
+/* ---- descent (search.c) ---- */
+
+enum descend_to { DESCEND_KEY, DESCEND_UPPER /* behind all that starts with the key */, DESCEND_FIRST, DESCEND_LAST };
+/* Latch-coupled from the root to the leaf; joined is used by KEY and UPPER. The leaf is latched in `mode`. */
+MUST_CHECK err_t btree__descend(struct btree *tree, enum descend_to to, struct slice joined, enum latch_mode mode,
+                                struct page_ref *leaf);
+/* Is this page one of the tree's? JET_errDatabaseCorrupted when not. */
+MUST_CHECK err_t btree__check_page(const struct btree *tree, const struct page_ref *ref);
+/* Line of the bookmark in a leaf of its tree (key, or key and data); *equal tells whether it is there. */
+int btree__find_line(const struct btree *tree, struct page page, const struct bookmark *b, bool *equal);
+/* Latches `pgno` and checks that it is the tree's. */
+MUST_CHECK err_t btree__latch(struct btree *tree, pgno_t pgno, enum latch_mode mode, unsigned how, struct page_ref *out);
+
+/* The way from the root to the leaf that holds a bookmark. Branch pages do not change while the split lock is held, so
+ * pages are named, not latched. level[0] is the root, level[depth - 1] the leaf (line not set). */
+struct tree_path {
+    int depth;
+    struct {
+        pgno_t pgno;
+        int line; /* of the child that was followed */
+    } level[BTREE_DEPTH_MAX];
+};
+MUST_CHECK err_t btree__path(struct btree *tree, struct slice joined, struct tree_path *path);
+
+/* The split lock; trees under their owner's space lock (btree_init_private) have none. */
+void btree__lock_structure(struct btree *tree);
+void btree__unlock_structure(struct btree *tree);
+/* An inner transaction for space and structure work: trx->inner at level 1, or trx itself when it is one. */
+struct inner_scope {
+    struct trx *trx;
+    bool begun;
+};
+MUST_CHECK err_t btree__inner_begin(struct trx *trx, struct inner_scope *scope);
+MUST_CHECK err_t btree__inner_end(struct inner_scope *scope);
+
+/* ---- one leaf change (change.c): logged, applied, published ---- */
+
+/* A change of one node that was checked: the latch is held, the room is there, versions are reserved. */
+struct change {
+    unsigned type; /* LOG_Insert, FlagInsert, FlagInsertAndReplaceData, FlagDelete, Replace (ReplaceD when shorter),
+                      Delete, Delta, SetExternalHeader */
+    int line;
+    struct slice key;  /* whole */
+    struct slice data; /* new data; bookmark's data for Delta; tag 0 for SetExternalHeader */
+    uint16_t offset;   /* Delta */
+    int32_t delta;
+    struct version *version; /* NULL: unversioned */
+    struct version *second;  /* the replace of FlagInsertAndReplaceData */
+};
+/* Marks dirty, logs, applies, publishes the versions. On failure nothing changed and the versions are cancelled. */
+MUST_CHECK err_t btree__change(struct btree *tree, struct trx *trx, struct page_ref *leaf, struct change *change);
+/* Splits until the change fits, and applies it in the macro of the last split (split.c). No latch is held. The leaf's
+ * state may have moved on: *done = false means that nothing was changed and the caller must look again. */
+MUST_CHECK err_t btree__split(struct btree *tree, struct trx *trx, const struct bookmark *at, struct change *change, bool *done);
+
+/* Removes the page's flag-deleted nodes that are settled (Delete records) and sets page_uncommitted_free to what versions
+ * on the page may really take back (room.c). The leaf is write-latched. *changed: room may have grown, lines moved. */
+MUST_CHECK err_t btree__make_room(struct btree *tree, struct trx *trx, struct page_ref *leaf, bool *changed);
+/* What rollbacks of uncommitted replaces on these lines may need beyond the present sizes. */
+MUST_CHECK err_t btree__uncommitted_free(struct btree *tree, struct page page, int first, int last, uint32_t *out);
+
+/* ---- apply (apply.c): the one place where pages change, for do and redo. Page dbtime is the caller's. Cannot fail: do has
+ *      checked room and lines before it logged, redo before it applies. `versioned` sets NODE_VERSION. ---- */
+void btree__apply_insert(struct page page, int line, struct slice key, struct slice data, bool versioned);
+void btree__apply_flag_insert(struct page page, int line, bool versioned);
+/* Also raises page_uncommitted_free by what a versioned replace frees. */
+void btree__apply_replace(struct page page, int line, struct slice data, bool versioned);
+void btree__apply_flag_insert_replace(struct page page, int line, struct slice data, bool versioned);
+void btree__apply_flag_delete(struct page page, int line, bool versioned);
+void btree__apply_delete(struct page page, int line);
+void btree__apply_delta(struct page page, int line, uint16_t offset, uint32_t size /* 4, 8 */, int64_t delta, bool versioned);
+void btree__apply_external(struct page page, struct slice data);
+/* Inverse of a version; a replace lowers page_uncommitted_free by what it takes. NODE_VERSION stays. */
+void btree__apply_undo(struct page page, int line, const struct version_undo *u);
+/* Freed page (log-format.md 7.6). */
+void btree__apply_free(struct page page);
+
+/* ---- split pages (apply.c) ---- */
+
+enum split_type { SPLIT_VERTICAL = 0, SPLIT_RIGHT = 1, SPLIT_APPEND = 2 };
+enum split_oper { SPLIT_NONE = 0, SPLIT_INSERT = 1, SPLIT_REPLACE = 2, SPLIT_FLAG_INSERT_REPLACE = 3 };
+/* What Split2 says about one page, as needed to build it; field names as in log-format.md. */
+struct split_page {
+    enum split_type type;
+    enum split_oper oper; /* leaf, or SPLIT_INSERT on a branch page: key_parent of the child -> child's pgno */
+    int line_oper, line_split, lines; /* lines: after the operation */
+    uint32_t new_flags, old_flags;
+    uint32_t unc_free_source, unc_free_dest;
+    int prefix_split, prefix_new; /* lines relative to 0 and to line_split; -1 none */
+    pgno_t pgno, pgno_new, pgno_right;
+    objid_t objid;
+    /* the operation */
+    struct slice key, data;
+    bool versioned;
+    pgno_t child, child_new; /* branch pages, and a vertical split above a split child: 0 none */
+};
+/* Builds both pages that a split makes of `before` into `source` and `fresh` (other memory, page size bytes each). Links
+ * are set for leaves (source.prev stays, right.prev is the caller's), dbtime is the caller's. Any of source.p, fresh.p may
+ * be NULL: not wanted. JET_errDatabaseCorrupted when lines, sizes or order do not fit: never half built into use. */
+MUST_CHECK err_t btree__build_split(const struct split_page *s, struct page before, struct page source, struct page fresh);
+/* Split2 with pgnoNew = 0: before the node that points to `child` comes (key -> child), that node then points to child_new.
+ * line = that node's; room was checked. */
+void btree__apply_branch_insert(struct page page, int line, struct slice key, pgno_t child, pgno_t child_new);
+
+/* ---- counters ---- */
+struct btree_counters {
+    _Atomic uint64_t splits, merges, empty_pages, retries, undo_after_steal, macro_redone_half;
+};
+extern struct btree_counters btree__counters;
+
+#endif
