@@ -1,0 +1,70 @@
+"""Fixtures shared by all tests: the real sample files, the independent judges, the repository's root."""
+
+import gzip
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tarfile
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def shared_dir():
+    """The folder with samples/ and tools/, or None; PYJET_SAMPLES names its samples folder."""
+    named = os.environ.get("PYJET_SAMPLES")
+    candidates = [pathlib.Path(named).parent] if named else [ROOT.parent / "shared"]
+    for place in candidates:
+        if (place / "samples").is_dir():
+            return place
+    return None
+
+
+@pytest.fixture(scope="session")
+def root():
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared():
+    place = shared_dir()
+    if place is None:
+        if os.environ.get("CI"):
+            pytest.fail("the sample files are missing; CI needs them (set PYJET_SAMPLES)")
+        pytest.skip("no sample files here; set PYJET_SAMPLES to their folder")
+    return place
+
+
+@pytest.fixture(scope="session")
+def sample(shared, tmp_path_factory):
+    """sample("srudb_win10.dat") -> a fresh unpacked copy; of a tar: the folder."""
+
+    def unpack(name):
+        to = tmp_path_factory.mktemp("sample")
+        packed = shared / "samples" / f"{name}.gz"
+        if packed.exists():
+            with gzip.open(packed) as src, open(to / name, "wb") as dst:
+                shutil.copyfileobj(src, dst)
+            return to / name
+        with tarfile.open(shared / "samples" / f"{name}.tar.gz") as tar:
+            tar.extractall(to, filter="data")
+        return to
+
+    return unpack
+
+
+@pytest.fixture(scope="session")
+def judge(shared):
+    """judge("edbcheck.py", "check", path) -> CompletedProcess of an independent checker."""
+
+    def run(tool, *args):
+        return subprocess.run(
+            [sys.executable, str(shared / "tools" / tool), *map(str, args)],
+            capture_output=True,
+            text=True,
+        )
+
+    return run
