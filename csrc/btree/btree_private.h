@@ -4,7 +4,11 @@
 
 #include "btree/btree.h"
 
-#define BTREE_DEPTH_MAX 16
+struct split_record; /* btree_format.h */
+
+#ifndef BTREE_DEPTH_MAX
+#define BTREE_DEPTH_MAX 16 /* of a tree; deeper ones are refused as corrupt */
+#endif
 
 /* ---- bookmarks (search.c) ---- */
 
@@ -97,29 +101,20 @@ void btree__apply_undo(struct page page, int line, const struct version_undo *u)
 /* Freed page (log-format.md 7.6). */
 void btree__apply_free(struct page page);
 
-/* ---- split pages (apply.c) ---- */
+/* ---- split pages (apply.c); struct split_record is btree_format.h's ---- */
 
-enum split_type { SPLIT_VERTICAL = 0, SPLIT_RIGHT = 1, SPLIT_APPEND = 2 };
-enum split_oper { SPLIT_NONE = 0, SPLIT_INSERT = 1, SPLIT_REPLACE = 2, SPLIT_FLAG_INSERT_REPLACE = 3 };
-/* What Split2 says about one page, as needed to build it; field names as in log-format.md. */
-struct split_page {
-    enum split_type type;
-    enum split_oper oper; /* leaf, or SPLIT_INSERT on a branch page: key_parent of the child -> child's pgno */
-    int line_oper, line_split, lines; /* lines: after the operation */
-    uint32_t new_flags, old_flags;
-    uint32_t unc_free_source, unc_free_dest;
-    int prefix_split, prefix_new; /* lines relative to 0 and to line_split; -1 none */
-    pgno_t pgno, pgno_new, pgno_right;
-    objid_t objid;
-    /* the operation */
-    struct slice key, data;
+/* The operation of a split: of the leaf record that follows, or on a branch page key = separator of the level below, data =
+ * the split child's pgno as 4 bytes. */
+struct split_operation {
+    struct slice key, data; /* key whole */
     bool versioned;
-    pgno_t child, child_new; /* branch pages, and a vertical split above a split child: 0 none */
+    pgno_t child_new; /* branch pages: the node behind the inserted one gets this child; 0 on leaves */
 };
-/* Builds both pages that a split makes of `before` into `source` and `fresh` (other memory, page size bytes each). Links
- * are set for leaves (source.prev stays, right.prev is the caller's), dbtime is the caller's. Any of source.p, fresh.p may
- * be NULL: not wanted. JET_errDatabaseCorrupted when lines, sizes or order do not fit: never half built into use. */
-MUST_CHECK err_t btree__build_split(const struct split_page *s, struct page before, struct page source, struct page fresh);
+/* Builds both pages that split record s makes of `before` into `source` and `fresh`: other memory, page size bytes each; .p
+ * NULL: not wanted. Leaf links are set (source.next, new.prev, new.next); right.prev and every dbtime are the caller's; so is
+ * the checksum. JET_errDatabaseCorrupted when lines, sizes or order do not fit (do calls it before it logs). */
+MUST_CHECK err_t btree__build_split(const struct split_record *s, const struct split_operation *oper, struct page before,
+                                    struct page source, struct page fresh);
 /* Split2 with pgnoNew = 0: before the node that points to `child` comes (key -> child), that node then points to child_new.
  * line = that node's; room was checked. */
 void btree__apply_branch_insert(struct page page, int line, struct slice key, pgno_t child, pgno_t child_new);
