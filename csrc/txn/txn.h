@@ -18,16 +18,21 @@ MUST_CHECK err_t txn_commit(struct trx *trx, enum txn_commit_how how);
 MUST_CHECK err_t txn_wait_last_commit(struct trx *trx);
 /* Undoes `levels` levels (0 = all). Cannot be refused; an I/O error leaves the transaction open and is returned. */
 MUST_CHECK err_t txn_rollback(struct trx *trx, const struct txn_databases *dbs, uint8_t levels);
-/* Rolls back everything the innermost level did since `mark` without ending the level: a failed update leaves nothing. */
+/* A mark in the innermost level (level >= 1). A statement that fails is undone down to it, without a level of its own:
+ * nothing is logged for a statement that succeeds. */
 struct txn_savepoint {
     uint8_t level;
+    uint32_t rceid;             /* newest version of the transaction then; 0 = none */
+    struct trx_action *actions; /* newest action then */
 };
-/* One statement's own level: begin a level, then keep or undo it. */
 MUST_CHECK err_t txn_statement_begin(struct trx *trx, struct txn_savepoint *sp);
+/* Returns outcome (< 0: after undoing; err_last stays what it was). When the undo itself fails: its error, and the
+ * transaction can only be rolled back. */
 MUST_CHECK err_t txn_statement_end(struct trx *trx, const struct txn_databases *dbs, struct txn_savepoint *sp, err_t outcome);
 
 /* One round of clean-up: settled versions are dropped, deleted nodes removed, emptied pages freed, TRX_SWEPT actions
- * run. *worked = false when there was nothing. sweeper: procid PROCID_SWEEP with an inner trx, level 0. */
+ * run. *worked = false when there was nothing. sweeper: procid PROCID_SWEEP, internal, with an inner trx, level 0. An
+ * error (a full disk, say) loses no work: what is left is taken up by a later call. */
 MUST_CHECK err_t txn_sweep(struct trx *sweeper, const struct txn_databases *dbs, uint32_t versions_max, bool *worked);
 
 /* Inner transactions: level 1 unversioned, logged Begin0 ... Commit0 lazily. */
