@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,8 +24,30 @@ static const struct known_error known_errors[] = {
 #undef JET_ERROR_ALIAS
 };
 
+struct known_hint {
+    err_t err; /* 0: the hint is for a category */
+    const char *category;
+    const char *hint;
+};
+
+static const struct known_hint known_hints[] = {
+#define ERR_HINT(name, hint) {name, NULL, hint},
+#define CATEGORY_HINT(category, hint) {0, #category, hint},
+#include "base/hints.def"
+#undef ERR_HINT
+#undef CATEGORY_HINT
+};
+
 static _Thread_local struct err_origin last_error;
-static err_t trap_code;
+static _Atomic err_t trap_code;
+
+/* Before main, so that the first error can be the one that is hunted. */
+__attribute__((constructor)) static void trap_from_environment(void)
+{
+    const char *code = getenv("PYJET_ERR_TRAP");
+    if (code != NULL)
+        trap_code = (err_t)strtol(code, NULL, 10);
+}
 
 err_t err_raise(err_t code, const char *file, int line)
 {
@@ -32,7 +55,8 @@ err_t err_raise(err_t code, const char *file, int line)
     last_error.file = file;
     last_error.line = line;
     last_error.detail[0] = '\0';
-    if (trap_code != 0 && code == trap_code)
+    err_t trap = atomic_load_explicit(&trap_code, memory_order_relaxed);
+    if (trap != 0 && code == trap)
         raise(SIGTRAP);
     return code;
 }
@@ -84,6 +108,21 @@ const char *err_category(err_t err)
 {
     const struct known_error *k = find_known(err);
     return k == NULL ? "Unknown" : k->category;
+}
+
+const char *err_hint(err_t err)
+{
+    const struct known_error *k = find_known(err);
+    const char *category = k == NULL ? "Unknown" : k->category, *fallback = "";
+    for (size_t i = 0; i < sizeof known_hints / sizeof known_hints[0]; i++) {
+        const struct known_hint *h = &known_hints[i];
+        if (h->category == NULL ? h->err == err : strcmp(h->category, category) == 0) {
+            if (h->category == NULL)
+                return h->hint;
+            fallback = h->hint;
+        }
+    }
+    return fallback;
 }
 
 void assert_failed(const char *what, const char *file, int line)
