@@ -139,6 +139,8 @@ void version_cancel(struct version *v); /* a reserved one; NULL is fine */
 MUST_CHECK err_t version_check_write(struct trx *trx, const struct version_key *where);
 /* The same for an escrow addition: other sessions' additions do not stand in its way. */
 MUST_CHECK err_t version_check_delta(struct trx *trx, const struct version_key *where);
+/* Size of the largest before-image among the node's uncommitted replaces, 0 when there is none: what a rollback may put back. */
+uint32_t version_before_most(struct versions *store, const struct version_key *where);
 /* What trx (NULL or level 0: no snapshot, all commits) sees of a node whose page state is (deleted, data).
  * *exists; *seen = data as seen: `data` itself, or bytes in scratch. Caller holds a latch on the page, or a copy of
  * the page: then the copy must still be of the frame's version AFTER this call, else the answer is void. */
