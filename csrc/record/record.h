@@ -47,7 +47,7 @@ struct record_layout {
     bool large_page;
     uint32_t page_size;
 };
-const struct column_def *record_column(const struct record_layout *layout, colid_t id); /* NULL when unknown */
+const struct column_def *record_column(const struct record_layout *layout, colid_t id); /* NULL when unknown or deleted */
 uint32_t coltyp_size(uint32_t coltyp); /* fixed types; 0 for binary and text kinds */
 bool coltyp_is_text(uint32_t coltyp);
 bool coltyp_is_long(uint32_t coltyp);
@@ -144,11 +144,24 @@ enum key_result { KEY_MADE, KEY_NO_ENTRY /* by NULL rules or conditions */, KEY_
 MUST_CHECK err_t key_make(const struct record_layout *layout, const struct index_def *index, const struct key_source *source,
                           uint32_t entry, uint8_t *key, uint32_t *key_size, enum key_result *result);
 /* One normalized segment appended to key[*size]; room = what is left up to the key limit. *truncated told.
- * For JetMakeKey: partial (prefix) text omits the terminator. */
+ * For JetMakeKey: partial (prefix) text omits the terminator, partial variable binary the padding and last length. */
 MUST_CHECK err_t key_segment(const struct column_def *column, const struct index_def *index, bool descending, struct slice data, bool null,
                              bool partial, uint8_t *key, uint32_t *size, uint32_t limit, bool *truncated);
-/* Turns a normalized segment back into a value where that is exact (numbers, GUID, untruncated binary). */
+/* Turns a normalized segment back into a value where that is exact (numbers, GUID, untruncated binary;
+ * a segment cut by the key limit gives JET_errKeyTruncated). Not for GUIDs of an INDEX_DOTNET_GUID index, nor
+ * for binary columns of an index whose var_seg_mac is less than key_most. */
 bool key_segment_decodable(const struct column_def *column);
 MUST_CHECK err_t key_segment_decode(const struct column_def *column, bool descending, struct slice *key_rest, struct buffer *out, bool *null);
+
+/* ---- order of Unicode (code page 1200) key columns ---- */
+
+enum collate_flag { COLLATE_PARTIAL = 0x1 /* a prefix is wanted: leave out what ends a value */ };
+typedef err_t (*key_unicode_fn)(struct slice utf16, uint32_t flags, uint8_t *out, uint32_t room, uint32_t *size,
+                                bool *truncated);
+/* Replaces OUR order (collate.c: simple upper case of the BMP, then code points) process-wide, before any index is
+ * used; NULL: such keys raise JET_errUnicodeNormalizationNotSupported. key_unicode_default is our order. */
+void key_set_unicode_normalizer(key_unicode_fn fn);
+MUST_CHECK err_t key_unicode_default(struct slice utf16, uint32_t flags, uint8_t *out, uint32_t room, uint32_t *size,
+                                     bool *truncated);
 
 #endif
