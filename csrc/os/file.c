@@ -117,6 +117,8 @@ void os_file_close(struct os_file *f)
     os__tables_lock();
     list_remove(&f->link);
     os__tables_unlock();
+    if (f->fd >= 0 && f->locked)
+        os_file_unlock(f); /* a child just forked may still share the descriptor */
     if (f->fd >= 0)
         close(f->fd);
     free(f->path);

@@ -334,8 +334,10 @@ void os_dir_unlock(struct os_dir_lock *lock)
     os__tables_lock();
     list_remove(&lock->link);
     os__tables_unlock();
-    if (lock->fd >= 0)
+    if (lock->fd >= 0) {
+        (void)flock(lock->fd, LOCK_UN); /* a child just forked may still share the descriptor */
         close(lock->fd);
+    }
     free(lock);
 }
 
