@@ -23,6 +23,7 @@ struct btree;
 struct page_source {
     MUST_CHECK err_t (*take)(struct btree *tree, struct trx *inner, pgno_t near, pgno_t *out);
     MUST_CHECK err_t (*give)(struct btree *tree, struct trx *inner, pgno_t pgno);
+    void (*forget)(struct btree *tree); /* the last user of the tree is gone: free tree->space; may be NULL */
 };
 
 /* One open tree, shared by all cursors on it (registry: btree_open). */

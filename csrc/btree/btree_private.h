@@ -3,12 +3,7 @@
 #define BTREE_PRIVATE_H
 
 #include "btree/btree.h"
-
-struct split_record; /* btree_format.h */
-
-#ifndef BTREE_DEPTH_MAX
-#define BTREE_DEPTH_MAX 16 /* of a tree; deeper ones are refused as corrupt */
-#endif
+#include "btree/btree_format.h"
 
 /* ---- bookmarks (search.c) ---- */
 
@@ -72,12 +67,19 @@ struct change {
     int32_t delta;
     struct version *version; /* NULL: unversioned */
     struct version *second;  /* the replace of FlagInsertAndReplaceData */
+    dbtime_t seen;           /* the leaf's dbtime when the change was checked; for btree__split */
 };
 /* Marks dirty, logs, applies, publishes the versions. On failure nothing changed and the versions are cancelled. */
 MUST_CHECK err_t btree__change(struct btree *tree, struct trx *trx, struct page_ref *leaf, struct change *change);
 /* Splits until the change fits, and applies it in the macro of the last split (split.c). No latch is held. The leaf's
- * state may have moved on: *done = false means that nothing was changed and the caller must look again. */
+ * state may have moved on: *done = false means that the change was not made and the caller must look again. The versions
+ * are published or cancelled in any case. */
 MUST_CHECK err_t btree__split(struct btree *tree, struct trx *trx, const struct bookmark *at, struct change *change, bool *done);
+/* The record of a change and its bytes; `diff` is scratch for ReplaceD, PAGE_SIZE_MAX bytes. before: DBTIME_NIL in a macro. */
+void btree__encode_change(const struct btree *tree, const struct trx *trx, const struct page_ref *leaf, const struct change *change,
+                          dbtime_t before, uint8_t *diff, struct encoded *out);
+void btree__cancel_change(struct change *change);
+void btree__publish_change(struct trx *trx, struct change *change);
 
 /* Removes the page's flag-deleted nodes that are settled (Delete records) and sets page_uncommitted_free to what versions
  * on the page may really take back (room.c). The leaf is write-latched. *changed: room may have grown, lines moved. */
@@ -101,7 +103,7 @@ void btree__apply_undo(struct page page, int line, const struct version_undo *u)
 /* Freed page (log-format.md 7.6). */
 void btree__apply_free(struct page page);
 
-/* ---- split pages (apply.c); struct split_record is btree_format.h's ---- */
+/* ---- split pages (apply.c) ---- */
 
 /* The operation of a split: of the leaf record that follows, or on a branch page key = separator of the level below, data =
  * the split child's pgno as 4 bytes. */
