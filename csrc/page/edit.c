@@ -48,8 +48,10 @@ static void compact(struct page page, uint32_t last)
         if (itag >= tags || (i < tags && i == last))
             continue;
         struct tag tag = page__tag(page, itag);
-        ENFORCE(tag.ib + tag.cb <= limit && at + tag.cb <= limit);
-        memcpy(data_at(page, at), old + tag.ib, tag.cb);
+        if (tag.cb != 0) { /* the offset of an empty tag means nothing */
+            ENFORCE(tag.ib + tag.cb <= limit && at + tag.cb <= limit);
+            memcpy(data_at(page, at), old + tag.ib, tag.cb);
+        }
         tag.ib = at;
         page__set_tag(page, itag, tag);
         at += tag.cb;
@@ -76,8 +78,9 @@ static uint8_t *resize_tag(struct page page, uint32_t itag, uint32_t keep, uint3
             tag = page__tag(page, itag);
             ENFORCE(n - keep <= contiguous(page, tags));
         } else {
-            ENFORCE(tag.ib + keep <= page__mic_free(page));
-            memcpy(data_at(page, page__mic_free(page)), data_at(page, tag.ib), keep);
+            ENFORCE(keep == 0 || tag.ib + keep <= page__mic_free(page));
+            if (keep != 0)
+                memcpy(data_at(page, page__mic_free(page)), data_at(page, tag.ib), keep);
             tag.ib = page__mic_free(page);
         }
         set_mic_free(page, tag.ib + n);

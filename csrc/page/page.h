@@ -107,7 +107,8 @@ uint32_t page_node_cost(struct page page, struct slice key, struct slice data);
 /* Bytes of `key` that a node of this page would share: common part with the page prefix if > 2, else 0. */
 uint32_t page_share(struct page page, struct slice key);
 
-/* First line whose key is >= key; line_count when none. *equal: that line's key equals. */
+/* First line whose key is >= key; line_count when none. *equal: that line's key equals.
+ * On branch pages an empty separator is above every key (and equals none). */
 int page_search(struct page page, struct slice key, bool *equal);
 /* The same over key+data as one string, for non-unique trees. */
 int page_search_key_data(struct page page, struct slice key, struct slice data, bool *equal);
@@ -123,7 +124,7 @@ MUST_CHECK err_t page_child(struct page page, int line, pgno_t *child);
  * page_can_insert and page_can_replace leave page_uncommitted_free alone, which belongs to rollbacks: the rule for
  * users. The _reserved forms are for who may use that room: rollbacks, redo, splits and merges (all of it), and a
  * replace by the transaction for which `own` bytes of it were kept at this node (UINT32_MAX: all).
- * All are false when the page holds 4094 lines, the most that its header can count. */
+ * The inserts are refused as well when the page holds 4094 lines, the most that its header can count. */
 bool page_can_insert(struct page page, struct slice key, struct slice data);
 bool page_can_insert_reserved(struct page page, struct slice key, struct slice data);
 bool page_can_replace(struct page page, int line, uint32_t data_size);

@@ -14,11 +14,13 @@ struct probe {
     struct slice prefix;
     struct slice key, data;
     uint32_t common; /* bytes that key and page prefix share */
+    bool infinity;   /* on branch pages an empty key is above all others */
     int beyond;      /* how a node that shares more of the prefix compares with the key */
     uint32_t head_at;
     uint64_t head; /* key from head_at on, 8 bytes, zeros behind its end */
 };
 
+/* BRANCH looks for the first separator above the key, the others for the first line not below it. */
 enum mode { KEY_ONLY, KEY_AND_DATA, BRANCH };
 
 /* What is searched for, from `at` on: key bytes, then (KEY_AND_DATA) data bytes. */
@@ -80,8 +82,8 @@ static inline __attribute__((always_inline)) int probe_line(struct probe *p, uin
     }
     if (suffix > cb || share > p->prefix.n)
         return -1;
-    if (mode == BRANCH && (share | suffix) == 0)
-        return 1; /* infinity */
+    if ((share | suffix) == 0 && p->infinity)
+        return 1;
     if (share > p->common)
         return p->beyond;
     uint32_t n = mode == KEY_AND_DATA ? cb : suffix;
@@ -110,6 +112,7 @@ static void probe_init(struct probe *p, struct page page, struct slice key, stru
     if (p->common == key.n)
         p->common += slice_common_prefix(
             SLICE(p->prefix.p + key.n, p->prefix.n - key.n), data);
+    p->infinity = (page_flags(page) & PAGE_LEAF) == 0;
     p->beyond = 1;
     if (p->common < p->prefix.n && p->common < key.n + data.n) {
         uint32_t at = p->common;

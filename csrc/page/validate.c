@@ -24,6 +24,8 @@ static err_t check_tags(struct page page)
     memset(taken, 0, mic_free);
     for (uint32_t i = 0; i < tags; i++) {
         struct tag tag = page__tag(page, i);
+        if (tag.cb == 0)
+            continue; /* its offset means nothing: Windows leaves old ones in pages that it emptied */
         if (tag.ib + tag.cb > mic_free)
             return damaged(page, "a tag points outside the data", (int)i - 1);
         if (memchr(taken + tag.ib, 1, tag.cb) != NULL)
