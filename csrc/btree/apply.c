@@ -1,4 +1,4 @@
-/* One record, one page: may it be changed so, and the change. */
+/* One operation, one page: may the page be changed so (redo asks), and the change (do and redo). */
 #include "btree/btree_apply.h"
 
 err_t btree__mismatch(struct page page, const char *why)
@@ -77,7 +77,7 @@ static uint32_t delta_width(unsigned type)
     return type == LOG_Delta64 || type == VERSION_DELTA64 ? 8 : 4;
 }
 
-err_t btree__check_node(struct page page, const struct node_record *r)
+err_t btree__check_record(struct page page, const struct node_record *r)
 {
     struct node node;
     if (page_objid(page) != r->objid)
@@ -114,6 +114,26 @@ err_t btree__check_node(struct page page, const struct node_record *r)
     }
 }
 
+err_t btree__check_undo(struct page page, int line, const struct version_undo *u)
+{
+    struct node node;
+    if (line < 0 || line >= page_line_count(page))
+        return btree__mismatch(page, "undo beyond the last line");
+    TRY_RETURN(page_node(page, line, &node));
+    switch (u->oper) {
+    case VERSION_INSERT:
+    case VERSION_DELETE:
+        return JET_errSuccess;
+    case VERSION_REPLACE:
+        return page_can_replace_reserved(page, line, u->before.n, UINT32_MAX) ? JET_errSuccess : btree__mismatch(page, "no room for an undo");
+    case VERSION_DELTA:
+    case VERSION_DELTA64:
+        return u->delta_offset + delta_width(u->oper) <= node.data.n ? JET_errSuccess : btree__mismatch(page, "no number to subtract from");
+    default:
+        return btree__mismatch(page, "undo of an unknown operation");
+    }
+}
+
 /* ---- changes ---- */
 
 static struct node node_at(struct page page, int line)
@@ -130,78 +150,73 @@ static void change_flags(struct page page, int line, unsigned set, unsigned clea
         page_set_node_flags(page, line, flags);
 }
 
+static unsigned version_flag(bool versioned)
+{
+    return versioned ? NODE_VERSION : 0;
+}
+
+void btree__apply_insert(struct page page, int line, struct slice key, struct slice data, bool versioned)
+{
+    page_insert(page, line, key, data, version_flag(versioned));
+}
+
+void btree__apply_flag_insert(struct page page, int line, bool versioned)
+{
+    change_flags(page, line, version_flag(versioned), NODE_DELETED);
+}
+
+void btree__apply_replace(struct page page, int line, struct slice data, bool versioned)
+{
+    uint32_t before = node_at(page, line).data.n;
+    page_replace(page, line, data);
+    change_flags(page, line, version_flag(versioned), 0);
+    if (versioned && data.n < before)
+        btree__keep_free(page, page_uncommitted_free(page) + (before - data.n));
+}
+
+void btree__apply_flag_insert_replace(struct page page, int line, struct slice data, bool versioned)
+{
+    btree__apply_replace(page, line, data, versioned);
+    btree__apply_flag_insert(page, line, versioned);
+}
+
+void btree__apply_flag_delete(struct page page, int line, bool versioned)
+{
+    change_flags(page, line, version_flag(versioned) | NODE_DELETED, 0);
+}
+
+void btree__apply_delete(struct page page, int line)
+{
+    page_delete(page, line);
+}
+
 /* In place: the data's size stays, so nothing else on the page moves. */
-static void add_delta(struct page page, int line, uint32_t offset, uint32_t width, int64_t delta)
+void btree__apply_delta(struct page page, int line, uint16_t offset, uint32_t size, int64_t delta, bool versioned)
 {
     struct node node = node_at(page, line);
-    ENFORCE(offset + width <= node.data.n);
+    ENFORCE(offset + size <= node.data.n && (size == 4 || size == 8));
     uint8_t *at = page.p + (node.data.p - page.p) + offset;
-    if (width == 8)
+    if (size == 8)
         store_u64(at, load_u64(at) + (uint64_t)delta);
     else
         store_u32(at, load_u32(at) + (uint32_t)delta);
+    change_flags(page, line, version_flag(versioned), 0);
 }
 
-void btree__apply_node(struct page page, const struct node_record *r, struct slice after, dbtime_t dbtime)
+void btree__apply_external(struct page page, struct slice data)
 {
-    int line = r->head.line;
-    unsigned version = r->head.flags & LOG_FLAG_VERSIONED ? NODE_VERSION : 0;
-    switch (r->head.type) {
-    case LOG_Insert:
-        page_insert(page, line, btree__record_key(r), r->data, version);
-        break;
-    case LOG_FlagInsertAndReplaceData:
-        page_replace(page, line, r->data);
-        /* fallthrough */
-    case LOG_FlagInsert:
-        change_flags(page, line, version, NODE_DELETED);
-        break;
-    case LOG_FlagDelete:
-        change_flags(page, line, version | NODE_DELETED, 0);
-        break;
-    case LOG_Replace:
-    case LOG_ReplaceD:
-        page_replace(page, line, after);
-        change_flags(page, line, version, 0);
-        break;
-    case LOG_Delete:
-        page_delete(page, line);
-        break;
-    case LOG_Delta:
-    case LOG_Delta64:
-        add_delta(page, line, r->offset, delta_width(r->head.type), r->delta);
-        change_flags(page, line, version, 0);
-        break;
-    case LOG_SetExternalHeader:
-        page_set_external(page, r->data);
-        break;
-    default:
-        ENFORCE(!"a node operation");
-    }
-    page_set_dbtime(page, dbtime);
+    page_set_external(page, data);
 }
 
-err_t btree__check_undo(struct page page, int line, const struct undo_change *u)
+static void undo_replace(struct page page, int line, struct slice before)
 {
-    struct node node;
-    if (line < 0 || line >= page_line_count(page))
-        return btree__mismatch(page, "undo beyond the last line");
-    TRY_RETURN(page_node(page, line, &node));
-    switch (u->oper) {
-    case VERSION_INSERT:
-    case VERSION_DELETE:
-        return JET_errSuccess;
-    case VERSION_REPLACE:
-        return page_can_replace_reserved(page, line, u->before.n, UINT32_MAX) ? JET_errSuccess : btree__mismatch(page, "no room for an undo");
-    case VERSION_DELTA:
-    case VERSION_DELTA64:
-        return u->offset + delta_width(u->oper) <= node.data.n ? JET_errSuccess : btree__mismatch(page, "no number to subtract from");
-    default:
-        return btree__mismatch(page, "undo of an unknown operation");
-    }
+    uint32_t now = node_at(page, line).data.n, kept = page_uncommitted_free(page);
+    page_replace(page, line, before);
+    if (before.n > now)
+        btree__keep_free(page, kept > before.n - now ? kept - (before.n - now) : 0);
 }
 
-void btree__apply_undo(struct page page, int line, const struct undo_change *u, dbtime_t dbtime)
+void btree__apply_undo(struct page page, int line, const struct version_undo *u)
 {
     switch (u->oper) {
     case VERSION_INSERT:
@@ -211,34 +226,73 @@ void btree__apply_undo(struct page page, int line, const struct undo_change *u, 
         change_flags(page, line, 0, NODE_DELETED);
         break;
     case VERSION_REPLACE:
-        page_replace(page, line, u->before);
+        undo_replace(page, line, u->before);
         break;
     case VERSION_DELTA:
     case VERSION_DELTA64:
-        add_delta(page, line, u->offset, delta_width(u->oper), (int64_t)(0 - (uint64_t)u->delta));
+        btree__apply_delta(page, line, u->delta_offset, delta_width(u->oper), (int64_t)(0 - (uint64_t)u->delta), false);
+        break;
+    case VERSION_LOCK:
+        break;
+    }
+}
+
+void btree__apply_record(struct page page, const struct node_record *r, struct slice after)
+{
+    int line = r->head.line;
+    bool versioned = (r->head.flags & LOG_FLAG_VERSIONED) != 0;
+    switch (r->head.type) {
+    case LOG_Insert:
+        btree__apply_insert(page, line, btree__record_key(r), r->data, versioned);
+        break;
+    case LOG_FlagInsertAndReplaceData:
+        btree__apply_flag_insert_replace(page, line, r->data, versioned);
+        break;
+    case LOG_FlagInsert:
+        btree__apply_flag_insert(page, line, versioned);
+        break;
+    case LOG_FlagDelete:
+        btree__apply_flag_delete(page, line, versioned);
+        break;
+    case LOG_Replace:
+    case LOG_ReplaceD:
+        btree__apply_replace(page, line, after, versioned);
+        break;
+    case LOG_Delete:
+        btree__apply_delete(page, line);
+        break;
+    case LOG_Delta:
+    case LOG_Delta64:
+        btree__apply_delta(page, line, r->offset, delta_width(r->head.type), r->delta, versioned);
+        break;
+    case LOG_SetExternalHeader:
+        btree__apply_external(page, r->data);
         break;
     default:
-        ENFORCE(!"an undo operation");
+        ENFORCE(!"a node operation");
     }
-    page_set_dbtime(page, dbtime);
 }
 
 /* ---- whole pages ---- */
 
-void btree__apply_freed(struct page page, dbtime_t dbtime)
+void btree__keep_free(struct page page, uint32_t n)
+{
+    uint32_t all = page_free(page);
+    page_set_uncommitted_free(page, n < all ? n : all);
+}
+
+void btree__apply_free(struct page page)
 {
     page_clear_nodes(page);
     if ((page_flags(page) & PAGE_ROOT) == 0)
         page_set_external(page, SLICE_EMPTY);
     page_set_uncommitted_free(page, 0);
     page_set_flags(page, page_flags(page) | PAGE_EMPTY);
-    page_set_dbtime(page, dbtime);
 }
 
-void btree__apply_emptied_root(struct page root, dbtime_t dbtime)
+void btree__apply_emptied_root(struct page root)
 {
     page_clear_nodes(root);
     page_set_uncommitted_free(root, 0);
     page_set_flags(root, (page_flags(root) & ~(uint32_t)PAGE_PARENT_OF_LEAF) | PAGE_LEAF);
-    page_set_dbtime(root, dbtime);
 }

@@ -48,7 +48,7 @@ struct node_record {
 };
 
 enum split_type { SPLIT_VERTICAL = 0, SPLIT_RIGHT = 1, SPLIT_APPEND = 2 };
-enum split_oper { SPLIT_OPER_NONE = 0, SPLIT_OPER_INSERT = 1, SPLIT_OPER_REPLACE = 2, SPLIT_OPER_FLAG_INSERT_REPLACE = 3 };
+enum split_oper_kind { SPLIT_OPER_NONE = 0, SPLIT_OPER_INSERT = 1, SPLIT_OPER_REPLACE = 2, SPLIT_OPER_FLAG_INSERT_REPLACE = 3 };
 enum image_flag { IMAGE_DEHYDRATED = 1, IMAGE_COMPRESSED = 2 };
 
 /* One level of a split: Split2. pgno_new = 0: this page only gets the child's pointers. */
