@@ -26,7 +26,8 @@ typedef void (*event_wait_fn)(void);
 void event_on_wait(event_wait_fn wait);
 /* In a forked child, where the other threads' calls will never end. Called by os/. */
 void event_after_fork(void);
-/* Parameters end with NULL, those past EVENT_PARAMS_MAX are dropped: event_report(220, EVENT_INFO, name, "copy begins", path, size, NULL). */
+/* Parameters end with NULL, those past EVENT_PARAMS_MAX are dropped:
+ * event_report(220, EVENT_INFO, name, "copy begins", path, size, NULL). */
 void event_report(int id, enum event_severity severity, const char *instance, const char *text, ...)
     __attribute__((sentinel));
 

@@ -15,9 +15,19 @@ static struct {
     uint64_t hits; /* of these, the ones failed or delayed */
 } fault = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-void os_fault_set(const struct os_fault *plan)
+void os__fault_lock(void)
 {
     pthread_mutex_lock(&fault.lock);
+}
+
+void os__fault_unlock(void)
+{
+    pthread_mutex_unlock(&fault.lock);
+}
+
+void os_fault_set(const struct os_fault *plan)
+{
+    os__fault_lock();
     if (plan != NULL) {
         fault.plan = *plan;
         fault.plan.path_part = NULL;
@@ -29,14 +39,14 @@ void os_fault_set(const struct os_fault *plan)
         fault.seen = fault.hits = 0;
     }
     fault.on = plan != NULL;
-    pthread_mutex_unlock(&fault.lock);
+    os__fault_unlock();
 }
 
 uint64_t os_fault_hits(void)
 {
-    pthread_mutex_lock(&fault.lock);
+    os__fault_lock();
     uint64_t hits = fault.hits;
-    pthread_mutex_unlock(&fault.lock);
+    os__fault_unlock();
     return hits;
 }
 
@@ -65,13 +75,13 @@ int os__gate(enum os_op op, const char *path)
         return 0;
     int error = 0;
     uint32_t delay_ms = 0;
-    pthread_mutex_lock(&fault.lock);
+    os__fault_lock();
     if (is_hit(op, path)) {
         fault.hits++;
         error = fault.plan.error;
         delay_ms = fault.plan.delay_ms;
     }
-    pthread_mutex_unlock(&fault.lock);
+    os__fault_unlock();
     if (delay_ms != 0)
         os_sleep_ms(delay_ms);
     return error;

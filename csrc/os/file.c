@@ -32,16 +32,17 @@ static int open_fd(const char *path, unsigned how, bool *created, bool *direct)
 {
     int flags = O_CLOEXEC | O_NOCTTY | O_NONBLOCK | ((how & OS_WRITE) != 0 ? O_RDWR : O_RDONLY);
     *direct = (how & OS_DIRECT) != 0;
-    int fd = -1;
-    if (*direct) {
-        fd = open_or_create(path, flags | O_DIRECT, how, created);
-        if (fd >= 0 || errno != EINVAL)
-            return fd;
-        /* Some file systems make the file and then refuse the flag: it is there now, so OS_EXCL would trip. */
-        *direct = false;
-        how &= ~(unsigned)OS_EXCL;
-    }
-    return open_or_create(path, flags, how, created);
+    if (!*direct)
+        return open_or_create(path, flags, how, created);
+    bool existed = os_exists(path);
+    int fd = open_or_create(path, flags | O_DIRECT, how, created);
+    if (fd >= 0 || errno != EINVAL)
+        return fd;
+    /* Some file systems make the file and then refuse the flag: it is there now, so OS_EXCL would trip. */
+    *direct = false;
+    fd = open_or_create(path, flags, how & ~(unsigned)OS_EXCL, created);
+    *created = fd >= 0 && !existed;
+    return fd;
 }
 
 /* Only regular files and block devices are files to us. */

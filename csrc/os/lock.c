@@ -130,8 +130,8 @@ void os_cond_term(struct os_cond *cond)
 void os_cond_wait(struct os_cond *cond, struct os_lock *lock)
 {
     rank_pop(lock);
+    rank_check(lock->rank, false); /* the wait ends by taking the lock */
     ENFORCE(pthread_cond_wait(cond_of(cond), mutex_of(lock)) == 0);
-    rank_check(lock->rank, false);
     rank_push(lock, lock->rank);
 }
 
@@ -146,9 +146,9 @@ bool os_cond_wait_ms(struct os_cond *cond, struct os_lock *lock, uint32_t ms)
         until.tv_nsec -= 1000000000;
     }
     rank_pop(lock);
+    rank_check(lock->rank, false);
     int r = pthread_cond_timedwait(cond_of(cond), mutex_of(lock), &until);
     ENFORCE(r == 0 || r == ETIMEDOUT);
-    rank_check(lock->rank, false);
     rank_push(lock, lock->rank);
     return r == 0;
 }

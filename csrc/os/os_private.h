@@ -22,6 +22,9 @@ void os__tables_unlock(void);
 /* Counts the call and asks the fault plan: 0 = go on, > 0 = fail with this errno, -1 = write half, then EIO.
  * Sleeps the plan's delay, so it is called with no lock held. */
 int os__gate(enum os_op op, const char *path);
+/* The plan's mutex, for fork only. */
+void os__fault_lock(void);
+void os__fault_unlock(void);
 
 /* Maps an errno to a JET_err, raised with a detail that names the path. errno is lost. */
 #define OS__RAISE(op, error, path) os__raise((op), (error), (path), __FILE__, __LINE__)

@@ -95,6 +95,19 @@ int os_cpu_count(void)
 
 /* ---- fork: the child's handles are dead; see README.rst ---- */
 
+/* Both of the room's mutexes are held across the fork, so that the child finds them free and their data whole. */
+static void before_fork(void)
+{
+    os__tables_lock();
+    os__fault_lock();
+}
+
+static void after_fork(void)
+{
+    os__fault_unlock();
+    os__tables_unlock();
+}
+
 static void after_fork_in_child(void)
 {
     thread_id = 0;
@@ -102,7 +115,7 @@ static void after_fork_in_child(void)
     os__record_after_fork();
     os__files_after_fork();
     os__dir_locks_after_fork();
-    os__tables_unlock();
+    after_fork();
 }
 
 static void wait_for_sink(void)
@@ -113,5 +126,5 @@ static void wait_for_sink(void)
 __attribute__((constructor)) static void join_the_process(void)
 {
     event_on_wait(wait_for_sink);
-    (void)pthread_atfork(os__tables_lock, os__tables_unlock, after_fork_in_child);
+    (void)pthread_atfork(before_fork, after_fork, after_fork_in_child);
 }
