@@ -69,20 +69,11 @@ void err_detail(const char *format, ...)
     va_end(args);
 }
 
-const struct err_origin *err_last(void)
-{
-    return &last_error;
-}
+const struct err_origin *err_last(void) { return &last_error; }
 
-void err_clear(void)
-{
-    memset(&last_error, 0, sizeof last_error);
-}
+void err_clear(void) { memset(&last_error, 0, sizeof last_error); }
 
-void err_trap_on(err_t code)
-{
-    trap_code = code;
-}
+void err_trap_on(err_t code) { trap_code = code; }
 
 static const struct known_error *find_known(err_t err)
 {

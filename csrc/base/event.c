@@ -4,9 +4,9 @@
 #include <stdatomic.h>
 #include <stddef.h>
 
-/* Two slots in turn. A reporter enters a slot (users + 1), looks whether it is still the current one, calls its
- * sink with no lock held, and leaves. A setter fills the other slot, makes it current, and waits until nobody is
- * left in the old one. */
+/* Two slots in turn. A reporter enters a slot (users + 1), looks whether it is still the current
+ * one, calls its sink with no lock held, and leaves. A setter fills the other slot, makes it
+ * current, and waits until nobody is left in the old one. */
 struct sink_slot {
     atomic_uint users;
     event_sink_fn sink;
@@ -66,10 +66,7 @@ void event_set_sink(event_sink_fn sink, void *context)
     atomic_flag_clear(&setting);
 }
 
-void event_on_wait(event_wait_fn wait)
-{
-    atomic_store(&wait_fn, wait);
-}
+void event_on_wait(event_wait_fn wait) { atomic_store(&wait_fn, wait); }
 
 void event_after_fork(void)
 {

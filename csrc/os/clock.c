@@ -16,7 +16,8 @@ uint64_t os_now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-/* Bytes: second, minute, hour, day, month 1-12, year - 1900; then bit 0 = UTC and milliseconds split 7 + 3. */
+/* Bytes: second, minute, hour, day, month 1-12, year - 1900; then bit 0 = UTC and milliseconds
+ * split 7 + 3. */
 void os_logtime_now(struct logtime *out)
 {
     struct timespec now;
@@ -43,7 +44,8 @@ uint32_t os_random_u32(void)
     do
         n = getrandom(&x, sizeof x, 0);
     while (n < 0 && errno == EINTR);
-    if (n != sizeof x) /* a kernel or sandbox without the call: still differs between calls and processes */
+    if (n != sizeof x) /* a kernel or sandbox without the call: still differs between calls and
+                          processes */
         x = (uint32_t)hash_u64(os_now_ns() ^ ((uint64_t)getpid() << 40));
     return x;
 }
@@ -61,17 +63,15 @@ void os_signature_new(struct signature *out)
 
 enum { PAGE = 4096, HUGE_PAGE = 2 << 20 };
 
-static size_t round_up(size_t n, size_t to)
-{
-    return (n + to - 1) / to * to;
-}
+static size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
 void *os_map(size_t n, bool huge)
 {
     size_t want = round_up(n, PAGE), slack = huge ? HUGE_PAGE : 0;
     if (n == 0 || want < n || want + slack < want)
         return NULL;
-    char *p = mmap(NULL, want + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    char *p = mmap(NULL, want + slack, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED)
         return NULL;
     if (!huge)
@@ -101,10 +101,7 @@ void *os_alloc_aligned(size_t n)
     return posix_memalign(&p, PAGE, n == 0 ? PAGE : round_up(n, PAGE)) == 0 ? p : NULL;
 }
 
-void os_free_aligned(void *p)
-{
-    free(p);
-}
+void os_free_aligned(void *p) { free(p); }
 
 static uint64_t read_limit(const char *path)
 {

@@ -88,8 +88,8 @@ static err_t map_errno(enum os_op op, int error, const char *path)
 
 err_t os__raise(enum os_op op, int error, const char *path, const char *file, int line)
 {
-    static const char *const words[OS_OP_COUNT] = {"open",   "read",   "write",  "sync",       "size",
-                                                   "rename", "unlink", "folder", "folder sync"};
+    static const char *const words[OS_OP_COUNT] = {
+        "open", "read", "write", "sync", "size", "rename", "unlink", "folder", "folder sync"};
     err_t err = err_raise(map_errno(op, error, path), file, line);
     const char *why = strerrordesc_np(error); /* unlike strerror: no locale, no static buffer */
     err_detail("%s %.160s: %s", words[op], path, why != NULL ? why : "unknown errno");

@@ -15,15 +15,9 @@ static struct {
     uint64_t hits; /* of these, the ones failed or delayed */
 } fault = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-void os__fault_lock(void)
-{
-    pthread_mutex_lock(&fault.lock);
-}
+void os__fault_lock(void) { pthread_mutex_lock(&fault.lock); }
 
-void os__fault_unlock(void)
-{
-    pthread_mutex_unlock(&fault.lock);
-}
+void os__fault_unlock(void) { pthread_mutex_unlock(&fault.lock); }
 
 void os_fault_set(const struct os_fault *plan)
 {

@@ -38,7 +38,8 @@ static int open_fd(const char *path, unsigned how, bool *created, bool *direct)
     int fd = open_or_create(path, flags | O_DIRECT, how, created);
     if (fd >= 0 || errno != EINVAL)
         return fd;
-    /* Some file systems make the file and then refuse the flag: it is there now, so OS_EXCL would trip. */
+    /* Some file systems make the file and then refuse the flag: it is there now, so OS_EXCL would
+     * trip. */
     *direct = false;
     fd = open_or_create(path, flags, how & ~(unsigned)OS_EXCL, created);
     *created = fd >= 0 && !existed;
@@ -127,10 +128,7 @@ void os_file_close(struct os_file *f)
     free(f);
 }
 
-const char *os_file_path(const struct os_file *f)
-{
-    return f->path;
-}
+const char *os_file_path(const struct os_file *f) { return f->path; }
 
 /* ---- what renames and unlinks do to open handles ---- */
 
@@ -142,7 +140,8 @@ static bool is_at_or_below(const char *path, const char *top)
 
 void os__files_gone(const char *path)
 {
-    LIST_FOR_EACH (link, &open_files) {
+    LIST_FOR_EACH(link, &open_files)
+    {
         struct os_file *f = LIST_ENTRY(link, struct os_file, link);
         if (strcmp(f->where, path) == 0)
             f->gone = true;
@@ -151,12 +150,14 @@ void os__files_gone(const char *path)
 
 void os__files_moved(const char *from, const char *to)
 {
-    LIST_FOR_EACH (link, &open_files) {
+    LIST_FOR_EACH(link, &open_files)
+    {
         struct os_file *f = LIST_ENTRY(link, struct os_file, link);
         if (f->gone || !is_at_or_below(f->where, from))
             continue;
         char *moved = NULL;
-        /* A wrong `where` spoils only a trace; out of memory here leaves the handle usable but unrecorded. */
+        /* A wrong `where` spoils only a trace; out of memory here leaves the handle usable but
+         * unrecorded. */
         if (asprintf(&moved, "%s%s", to, f->where + strlen(from)) < 0) {
             f->gone = true;
             continue;
@@ -166,11 +167,12 @@ void os__files_moved(const char *from, const char *to)
     }
 }
 
-/* fcntl and flock locks hang on the open file description, which a forked child shares: an inherited copy
- * would keep the parent's lock alive after the parent's death. */
+/* fcntl and flock locks hang on the open file description, which a forked child shares: an
+ * inherited copy would keep the parent's lock alive after the parent's death. */
 void os__files_after_fork(void)
 {
-    LIST_FOR_EACH (link, &open_files) {
+    LIST_FOR_EACH(link, &open_files)
+    {
         struct os_file *f = LIST_ENTRY(link, struct os_file, link);
         if (f->locked && f->fd >= 0) {
             close(f->fd);
@@ -236,7 +238,8 @@ err_t os_file_read(struct os_file *f, uint64_t offset, void *to, size_t n)
 }
 
 /* Fills a batch with bytes from `skip` of v[0] on, at most `limit`. */
-static int fill_batch(struct iovec *batch, const struct os_iovec *v, int count, size_t skip, size_t limit)
+static int fill_batch(struct iovec *batch, const struct os_iovec *v, int count, size_t skip,
+                      size_t limit)
 {
     int n = 0;
     for (int i = 0; i < count && n < WRITE_BATCH && limit > 0; i++, skip = 0) {
@@ -250,9 +253,10 @@ static int fill_batch(struct iovec *batch, const struct os_iovec *v, int count, 
     return n;
 }
 
-/* Writes the first `limit` bytes of v. Returns an errno; *done is what the kernel took in any case. */
-static int write_vector(struct os_file *f, uint64_t offset, const struct os_iovec *v, int count, size_t limit,
-                        size_t *done)
+/* Writes the first `limit` bytes of v. Returns an errno; *done is what the kernel took in any case.
+ */
+static int write_vector(struct os_file *f, uint64_t offset, const struct os_iovec *v, int count,
+                        size_t limit, size_t *done)
 {
     size_t skip = 0;
     for (*done = 0; *done < limit;) {
@@ -326,7 +330,8 @@ err_t os_file_zero(struct os_file *f, uint64_t from, uint64_t to)
 
 /* ---- sync, size, locks ---- */
 
-/* The lock is not held across the sync: what is recorded between begin and end is not covered by it. */
+/* The lock is not held across the sync: what is recorded between begin and end is not covered by
+ * it. */
 static uint64_t record_sync_begin(struct os_file *f)
 {
     uint64_t token = 0;

@@ -9,10 +9,14 @@
 
 #include "os/os.h"
 
-static_assert(sizeof(pthread_mutex_t) <= sizeof((struct os_lock){0}.opaque), "os_lock holds a mutex");
-static_assert(sizeof(pthread_cond_t) <= sizeof((struct os_cond){0}.opaque), "os_cond holds a condition");
-static_assert(sizeof(pthread_rwlock_t) <= sizeof((struct os_rwlock){0}.opaque), "os_rwlock holds one");
-static_assert(_Alignof(pthread_mutex_t) <= 8 && _Alignof(pthread_cond_t) <= 8 && _Alignof(pthread_rwlock_t) <= 8,
+static_assert(sizeof(pthread_mutex_t) <= sizeof((struct os_lock){0}.opaque),
+              "os_lock holds a mutex");
+static_assert(sizeof(pthread_cond_t) <= sizeof((struct os_cond){0}.opaque),
+              "os_cond holds a condition");
+static_assert(sizeof(pthread_rwlock_t) <= sizeof((struct os_rwlock){0}.opaque),
+              "os_rwlock holds one");
+static_assert(_Alignof(pthread_mutex_t) <= 8 && _Alignof(pthread_cond_t) <= 8 &&
+                  _Alignof(pthread_rwlock_t) <= 8,
               "opaque bytes are 8-aligned");
 static_assert(sizeof(_Atomic uint32_t) == 4, "a futex is 32 bits");
 
@@ -27,8 +31,8 @@ static _Thread_local struct {
 } held[HELD_MAX];
 static _Thread_local int held_count;
 
-/* A thread that only takes locks of falling rank cannot be in a circle of waiters. A try never waits, so it
- * may also take a second lock of the rank it holds. */
+/* A thread that only takes locks of falling rank cannot be in a circle of waiters. A try never
+ * waits, so it may also take a second lock of the rank it holds. */
 static void rank_check(int rank, bool try)
 {
     ENFORCE(rank > 0); /* else the lock was not initialised */
@@ -36,7 +40,8 @@ static void rank_check(int rank, bool try)
         if (rank < held[i].rank || (try && rank == held[i].rank))
             continue;
         char what[96];
-        snprintf(what, sizeof what, "lock of rank %d taken while rank %d is held", rank, held[i].rank);
+        snprintf(what, sizeof what, "lock of rank %d taken while rank %d is held", rank,
+                 held[i].rank);
         assert_failed(what, __FILE__, __LINE__);
     }
 }
@@ -122,10 +127,7 @@ void os_cond_init(struct os_cond *cond)
     pthread_condattr_destroy(&attr);
 }
 
-void os_cond_term(struct os_cond *cond)
-{
-    ENFORCE(pthread_cond_destroy(cond_of(cond)) == 0);
-}
+void os_cond_term(struct os_cond *cond) { ENFORCE(pthread_cond_destroy(cond_of(cond)) == 0); }
 
 void os_cond_wait(struct os_cond *cond, struct os_lock *lock)
 {
@@ -153,10 +155,7 @@ bool os_cond_wait_ms(struct os_cond *cond, struct os_lock *lock, uint32_t ms)
     return r == 0;
 }
 
-void os_cond_signal(struct os_cond *cond)
-{
-    ENFORCE(pthread_cond_signal(cond_of(cond)) == 0);
-}
+void os_cond_signal(struct os_cond *cond) { ENFORCE(pthread_cond_signal(cond_of(cond)) == 0); }
 
 void os_cond_broadcast(struct os_cond *cond)
 {
@@ -170,13 +169,14 @@ static pthread_rwlock_t *rwlock_of(struct os_rwlock *lock)
     return (pthread_rwlock_t *)(void *)lock->opaque;
 }
 
-/* Glibc's default lets a stream of readers starve a writer; this kind makes new readers queue behind it. The
- * price, no recursive read, is what the ranks forbid anyway. */
+/* Glibc's default lets a stream of readers starve a writer; this kind makes new readers queue
+ * behind it. The price, no recursive read, is what the ranks forbid anyway. */
 void os_rwlock_init(struct os_rwlock *lock, enum os_rank rank)
 {
     pthread_rwlockattr_t attr;
     ENFORCE(pthread_rwlockattr_init(&attr) == 0);
-    ENFORCE(pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP) == 0);
+    ENFORCE(pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP) ==
+            0);
     ENFORCE(pthread_rwlock_init(rwlock_of(lock), &attr) == 0);
     pthread_rwlockattr_destroy(&attr);
     lock->rank = (int)rank;

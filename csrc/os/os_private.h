@@ -14,13 +14,14 @@ struct os_file {
     char *where; /* full path now: renames move it; guarded by os__tables_lock */
 };
 
-/* One mutex for the open files, the folder locks and the recorder. It is a leaf: nothing outside the room
- * is called under it. While the recorder is on it is held across each recorded call except syncs. */
+/* One mutex for the open files, the folder locks and the recorder. It is a leaf: nothing outside
+ * the room is called under it. While the recorder is on it is held across each recorded call except
+ * syncs. */
 void os__tables_lock(void);
 void os__tables_unlock(void);
 
-/* Counts the call and asks the fault plan: 0 = go on, > 0 = fail with this errno, -1 = write half, then EIO.
- * Sleeps the plan's delay, so it is called with no lock held. */
+/* Counts the call and asks the fault plan: 0 = go on, > 0 = fail with this errno, -1 = write half,
+ * then EIO. Sleeps the plan's delay, so it is called with no lock held. */
 int os__gate(enum os_op op, const char *path);
 /* The plan's mutex, for fork only. */
 void os__fault_lock(void);
@@ -39,7 +40,8 @@ void os__files_gone(const char *path);
 void os__files_after_fork(void);
 void os__dir_locks_after_fork(void);
 
-/* ---- recorder. The calls below need the tables lock; they do nothing when the recorder is off. ---- */
+/* ---- recorder. The calls below need the tables lock; they do nothing when the recorder is off.
+ * ---- */
 
 enum os__trace_op {
     TRACE_START = 1,
@@ -64,11 +66,13 @@ bool os__record_enter(void);
 /* Starts the recorder if PYJET_RECORD asks for it; once a process. */
 void os__record_from_environment(void);
 void os__record_after_fork(void);
-/* Returns the record's number, 0 when nothing was recorded (off, or `path` is not below the folder). */
-uint64_t os__record(enum os__trace_op op, const char *path, uint64_t offset, uint64_t length, int result);
+/* Returns the record's number, 0 when nothing was recorded (off, or `path` is not below the
+ * folder). */
+uint64_t os__record(enum os__trace_op op, const char *path, uint64_t offset, uint64_t length,
+                    int result);
 /* The first n bytes of v, written at offset of a file. */
-void os__record_write(const char *path, uint64_t offset, const struct os_iovec *v, int count, size_t n,
-                      int result);
+void os__record_write(const char *path, uint64_t offset, const struct os_iovec *v, int count,
+                      size_t n, int result);
 void os__record_rename(const char *from, const char *to);
 
 #endif

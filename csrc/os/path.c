@@ -111,7 +111,8 @@ err_t os__entry_path(const char *path, char *out)
     while (n > 0 && path[n - 1] != '/')
         n--;
     size_t len = end - n;
-    if (len == 0 || (len == 1 && path[n] == '.') || (len == 2 && path[n] == '.' && path[n + 1] == '.'))
+    if (len == 0 || (len == 1 && path[n] == '.') ||
+        (len == 2 && path[n] == '.' && path[n + 1] == '.'))
         return os_full_path(path, out, OS_PATH_MAX);
     if (n >= sizeof parent || len > NAME_MAX)
         return raise_path(path, "path too long");
@@ -343,7 +344,8 @@ void os_dir_unlock(struct os_dir_lock *lock)
 
 void os__dir_locks_after_fork(void)
 {
-    LIST_FOR_EACH (link, &dir_locks) {
+    LIST_FOR_EACH(link, &dir_locks)
+    {
         struct os_dir_lock *lock = LIST_ENTRY(link, struct os_dir_lock, link);
         if (lock->fd >= 0)
             close(lock->fd);

@@ -30,15 +30,9 @@ static struct {
     char dir[OS_PATH_MAX];
 } recorder = {.fd = -1};
 
-void os__tables_lock(void)
-{
-    ENFORCE(pthread_mutex_lock(&tables) == 0);
-}
+void os__tables_lock(void) { ENFORCE(pthread_mutex_lock(&tables) == 0); }
 
-void os__tables_unlock(void)
-{
-    ENFORCE(pthread_mutex_unlock(&tables) == 0);
-}
+void os__tables_unlock(void) { ENFORCE(pthread_mutex_unlock(&tables) == 0); }
 
 bool os__record_enter(void)
 {
@@ -63,7 +57,8 @@ static const char *below(const char *path)
 }
 
 /* A trace with a hole would prove nothing, so a trace that cannot be written ends the process. */
-static uint64_t emit(struct trace_header header, const char *path, const struct os_iovec *v, int count, size_t n)
+static uint64_t emit(struct trace_header header, const char *path, const struct os_iovec *v,
+                     int count, size_t n)
 {
     size_t path_len = strlen(path), at = sizeof header + path_len, size = at + n;
     ENFORCE(n <= UINT32_MAX && path_len <= UINT16_MAX);
@@ -89,16 +84,19 @@ static uint64_t emit(struct trace_header header, const char *path, const struct 
     return recorder.seq;
 }
 
-uint64_t os__record(enum os__trace_op op, const char *path, uint64_t offset, uint64_t length, int result)
+uint64_t os__record(enum os__trace_op op, const char *path, uint64_t offset, uint64_t length,
+                    int result)
 {
     const char *name = recorder.on ? below(path) : NULL;
     if (name == NULL)
         return 0;
-    struct trace_header h = {.op = (uint16_t)op, .offset = offset, .length = length, .result = result};
+    struct trace_header h = {
+        .op = (uint16_t)op, .offset = offset, .length = length, .result = result};
     return emit(h, name, NULL, 0, 0);
 }
 
-void os__record_write(const char *path, uint64_t offset, const struct os_iovec *v, int count, size_t n, int result)
+void os__record_write(const char *path, uint64_t offset, const struct os_iovec *v, int count,
+                      size_t n, int result)
 {
     const char *name = recorder.on ? below(path) : NULL;
     if (name == NULL)
@@ -107,8 +105,8 @@ void os__record_write(const char *path, uint64_t offset, const struct os_iovec *
     emit(h, name, v, count, n);
 }
 
-/* Across the border: leaving is an unlink; entering keeps the absolute old name, so that a replayer sees
- * that it cannot know the bytes. */
+/* Across the border: leaving is an unlink; entering keeps the absolute old name, so that a replayer
+ * sees that it cannot know the bytes. */
 void os__record_rename(const char *from, const char *to)
 {
     if (!recorder.on)
@@ -152,10 +150,7 @@ static err_t start(const char *dir, const char *trace, int flags)
     return err;
 }
 
-err_t os_record_start(const char *dir, const char *trace)
-{
-    return start(dir, trace, O_TRUNC);
-}
+err_t os_record_start(const char *dir, const char *trace) { return start(dir, trace, O_TRUNC); }
 
 void os_record_stop(void)
 {

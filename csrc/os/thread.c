@@ -24,7 +24,8 @@ static void *thread_main(void *arg)
     return NULL;
 }
 
-/* Signals are the host program's: our threads block them all, so that its handlers run in its own threads. */
+/* Signals are the host program's: our threads block them all, so that its handlers run in its own
+ * threads. */
 err_t os_thread_start(const char *name, os_thread_fn fn, void *context, struct os_thread **out)
 {
     *out = NULL;
@@ -73,15 +74,9 @@ void os_sleep_ms(uint32_t ms)
         ;
 }
 
-void os_yield(void)
-{
-    sched_yield();
-}
+void os_yield(void) { sched_yield(); }
 
-int os_process_id(void)
-{
-    return (int)getpid();
-}
+int os_process_id(void) { return (int)getpid(); }
 
 /* What this process may use, not what the machine has. */
 int os_cpu_count(void)
@@ -95,7 +90,8 @@ int os_cpu_count(void)
 
 /* ---- fork: the child's handles are dead; see README.rst ---- */
 
-/* Both of the room's mutexes are held across the fork, so that the child finds them free and their data whole. */
+/* Both of the room's mutexes are held across the fork, so that the child finds them free and their
+ * data whole. */
 static void before_fork(void)
 {
     os__tables_lock();
@@ -118,10 +114,7 @@ static void after_fork_in_child(void)
     after_fork();
 }
 
-static void wait_for_sink(void)
-{
-    os_sleep_ms(1);
-}
+static void wait_for_sink(void) { os_sleep_ms(1); }
 
 __attribute__((constructor)) static void join_the_process(void)
 {

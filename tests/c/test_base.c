@@ -153,7 +153,8 @@ CASE(slices_compare)
     struct slice abc = SLICE("abc", 3), abd = SLICE("abd", 3), ab = SLICE("ab", 2);
     CHECK(slice_compare(abc, abd) < 0 && slice_compare(abd, abc) > 0);
     CHECK(slice_compare(ab, abc) < 0 && slice_compare(SLICE_EMPTY, ab) < 0);
-    CHECK(slice_equal(abc, SLICE("abc", 3)) && !slice_equal(abc, abd) && slice_equal(SLICE_EMPTY, SLICE_EMPTY));
+    CHECK(slice_equal(abc, SLICE("abc", 3)) && !slice_equal(abc, abd) &&
+          slice_equal(SLICE_EMPTY, SLICE_EMPTY));
     CHECK_EQ(slice_common_prefix(abc, abd), 2);
     CHECK(slice_compare(SLICE("\xff", 1), SLICE("\x01", 1)) > 0);
 }
@@ -184,11 +185,11 @@ CASE(list_order)
     list_add_back(&head, &items[2].link);
     list_add_front(&head, &items[0].link);
     int n = 0;
-    LIST_FOR_EACH (link, &head)
-        CHECK_EQ(LIST_ENTRY(link, struct item, link)->n, n++);
+    LIST_FOR_EACH(link, &head)
+    CHECK_EQ(LIST_ENTRY(link, struct item, link)->n, n++);
     CHECK_EQ(n, 3);
-    LIST_FOR_EACH_SAFE (link, after, &head)
-        list_remove(link);
+    LIST_FOR_EACH_SAFE(link, after, &head)
+    list_remove(link);
     CHECK(list_is_empty(&head));
 }
 
@@ -239,7 +240,8 @@ CASE(event_reaches_sink)
     CHECK(strcmp(s.first, "a") == 0 && strcmp(s.last, "c") == 0);
     event_report(221, EVENT_INFO, NULL, "none", NULL);
     CHECK(s.params == 0 && s.instance[0] == '\0');
-    event_report(222, EVENT_INFO, "", "many", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", NULL);
+    event_report(222, EVENT_INFO, "", "many", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10",
+                 NULL);
     CHECK_EQ(s.params, EVENT_PARAMS_MAX);
     event_set_sink(NULL, NULL);
     event_report(223, EVENT_INFO, "", "dropped", NULL);
@@ -263,7 +265,8 @@ CASE(event_sink_may_replace_itself)
     event_set_sink(NULL, NULL);
 }
 
-/* Two sinks, each valid only while it is set: a call after event_set_sink returned would see alive == 0. */
+/* Two sinks, each valid only while it is set: a call after event_set_sink returned would see alive
+ * == 0. */
 struct target {
     _Atomic int alive;
     _Atomic int calls;
@@ -290,10 +293,7 @@ static void *report_on(void *arg)
     return NULL;
 }
 
-static void wait_a_little(void)
-{
-    usleep(20);
-}
+static void wait_a_little(void) { usleep(20); }
 
 CASE(event_set_sink_waits_for_the_old_one)
 {
@@ -335,15 +335,9 @@ static int status_of_child(void (*fn)(void))
     return status;
 }
 
-static void enforce_false(void)
-{
-    ENFORCE(1 == 2);
-}
+static void enforce_false(void) { ENFORCE(1 == 2); }
 
-static void assert_false(void)
-{
-    ASSERT(1 == 2);
-}
+static void assert_false(void) { ASSERT(1 == 2); }
 
 CASE(enforce_aborts)
 {

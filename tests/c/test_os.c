@@ -123,7 +123,8 @@ CASE(file_open_errors)
     CHECK_EQ(os_file_open(in("no/such"), OS_WRITE | OS_CREATE, &f), JET_errInvalidPath);
     os_file_close(make("file", "x"));
     CHECK_EQ(os_file_open(in("file/under"), OS_READ, &f), JET_errInvalidPath);
-    CHECK_EQ(os_file_open(in("file"), OS_WRITE | OS_CREATE | OS_EXCL, &f), JET_errFileAlreadyExists);
+    CHECK_EQ(os_file_open(in("file"), OS_WRITE | OS_CREATE | OS_EXCL, &f),
+             JET_errFileAlreadyExists);
     CHECK_EQ(os_file_open(scratch, OS_READ, &f), JET_errFileAccessDenied);
     CHECK_EQ(os_file_open(scratch, OS_WRITE, &f), JET_errFileAccessDenied);
     CHECK_EQ(os_file_open("", OS_READ, &f), JET_errInvalidPath);
@@ -243,7 +244,8 @@ CASE(file_direct)
     }
 }
 
-/* proc has no O_DIRECT: the open falls back; on a disk an odd size makes the kernel refuse later. */
+/* proc has no O_DIRECT: the open falls back; on a disk an odd size makes the kernel refuse later.
+ */
 CASE(file_direct_falls_back)
 {
     new_scratch();
@@ -272,7 +274,8 @@ CASE(dirs_and_names)
     CHECK_EQ(os_dir_create(in("x/y")), JET_errInvalidPath);
     CHECK_OK(os_dir_create_path(in("p/q/r")));
     CHECK_OK(os_dir_create_path(in("p/q/r/")));
-    CHECK(os_is_dir(in("p/q/r")) && !os_is_dir(in("nix")) && os_exists(in("p")) && !os_exists(in("nix")));
+    CHECK(os_is_dir(in("p/q/r")) && !os_is_dir(in("nix")) && os_exists(in("p")) &&
+          !os_exists(in("nix")));
     os_file_close(make("p/f", "1"));
     CHECK(!os_is_dir(in("p/f")) && os_exists(in("p/f")));
     CHECK_EQ(os_dir_create(in("p/f")), JET_errInvalidPath); /* a file is in the way */
@@ -297,7 +300,8 @@ static err_t count_entry(void *context, const char *name, bool is_dir)
     struct listing *l = context;
     CHECK(name[0] != '.');
     is_dir ? l->dirs++ : l->files++;
-    return l->stop_after != 0 && l->files + l->dirs == l->stop_after ? RAISE(JET_errRecordNotFound) : JET_errSuccess;
+    return l->stop_after != 0 && l->files + l->dirs == l->stop_after ? RAISE(JET_errRecordNotFound)
+                                                                     : JET_errSuccess;
 }
 
 CASE(dir_list)
@@ -414,7 +418,8 @@ CASE(file_lock_between_processes)
     os_file_close(g);
     os_file_close(f);
     CHECK_OK(os_file_open(in("f"), OS_READ, &f));
-    CHECK_EQ(os_file_lock(f, true), JET_errFileAccessDenied); /* exclusive wants a writable handle */
+    CHECK_EQ(os_file_lock(f, true),
+             JET_errFileAccessDenied); /* exclusive wants a writable handle */
     CHECK_OK(os_file_lock(f, false));
     os_file_close(f);
 }
@@ -433,9 +438,10 @@ CASE(dir_lock_between_processes)
     os_dir_unlock(NULL);
 }
 
-/* The part of forked_child_does_not_hold_locks that lives on: its parent is gone, its copies of the locked
- * handles are dead, the others work. Ends with the pipe. */
-static int outlive(struct os_file *locked, struct os_file *other, struct os_dir_lock *lock, int ready, int end)
+/* The part of forked_child_does_not_hold_locks that lives on: its parent is gone, its copies of the
+ * locked handles are dead, the others work. Ends with the pipe. */
+static int outlive(struct os_file *locked, struct os_file *other, struct os_dir_lock *lock,
+                   int ready, int end)
 {
     char c;
     int bad = os_file_write(locked, 0, "z", 1) >= 0;
@@ -497,7 +503,8 @@ CASE(fork_finds_mutexes_free)
     new_scratch();
     os_file_close(make("a", "x"));
     snprintf(in_thread, sizeof in_thread, "%s/a", scratch);
-    struct os_fault plan = {.ops = 1u << OS_OP_OPEN, .path_part = "/a", .after = 1000000, .count = 1, .error = EIO};
+    struct os_fault plan = {
+        .ops = 1u << OS_OP_OPEN, .path_part = "/a", .after = 1000000, .count = 1, .error = EIO};
     struct os_thread *threads[2];
     struct os_file *f;
     forks_done = 0;
@@ -617,7 +624,8 @@ CASE(lock_ranks)
     init_locks();
     CHECK_EQ(abort_status(falling), 0);
 #ifdef PYJET_DEBUG
-    void (*const bad[])(void) = {rising, rising_rwlock, rising_try, rising_under_two, same_rank, wait_above, release_not_held};
+    void (*const bad[])(void) = {rising,    rising_rwlock, rising_try,      rising_under_two,
+                                 same_rank, wait_above,    release_not_held};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         CHECK_EQ(abort_status(bad[i]), 100 + SIGABRT);
 #else
@@ -818,7 +826,12 @@ CASE(clock_and_chance)
     struct logtime t;
     time_t now = time(NULL);
     os_logtime_now(&t);
-    struct tm tm = {.tm_sec = t.b[0], .tm_min = t.b[1], .tm_hour = t.b[2], .tm_mday = t.b[3], .tm_mon = t.b[4] - 1, .tm_year = t.b[5]};
+    struct tm tm = {.tm_sec = t.b[0],
+                    .tm_min = t.b[1],
+                    .tm_hour = t.b[2],
+                    .tm_mday = t.b[3],
+                    .tm_mon = t.b[4] - 1,
+                    .tm_year = t.b[5]};
     CHECK(llabs((long long)timegm(&tm) - (long long)now) <= 1);
     CHECK_EQ(t.b[6] & 1, 1);
     CHECK((t.b[7] & 0xf1) == 0 && ((t.b[6] >> 1) | (t.b[7] >> 1) << 7) < 1000);
@@ -845,7 +858,8 @@ CASE(memory_maps)
         p[0] = p[n - 1] = 1;
         os_unmap(p, n);
     }
-    CHECK(os_map(SIZE_MAX, false) == NULL && os_map(SIZE_MAX - (1 << 20), true) == NULL && os_map(0, false) == NULL);
+    CHECK(os_map(SIZE_MAX, false) == NULL && os_map(SIZE_MAX - (1 << 20), true) == NULL &&
+          os_map(0, false) == NULL);
     CHECK(os_alloc_aligned(SIZE_MAX - 10) == NULL);
     os_unmap(NULL, 5);
 }
@@ -856,7 +870,8 @@ CASE(fault_nth_write_fails)
 {
     new_scratch();
     struct os_file *f = make("a.edb", "0123456789"), *g = make("b.log", "x");
-    struct os_fault plan = {.ops = 1u << OS_OP_WRITE, .path_part = ".edb", .after = 2, .count = 1, .error = ENOSPC};
+    struct os_fault plan = {
+        .ops = 1u << OS_OP_WRITE, .path_part = ".edb", .after = 2, .count = 1, .error = ENOSPC};
     os_fault_set(&plan);
     CHECK_OK(os_file_write(f, 0, "a", 1));
     CHECK_OK(os_file_write(g, 0, "a", 1)); /* does not match, does not count */
@@ -925,11 +940,21 @@ CASE(fault_errno_map)
         int error;
         err_t err;
     } map[] = {
-        {ENOSPC, JET_errDiskFull},         {EDQUOT, JET_errDiskFull},          {EFBIG, JET_errDiskFull},
-        {EMFILE, JET_errOutOfFileHandles}, {ENFILE, JET_errOutOfFileHandles},  {EACCES, JET_errFileAccessDenied},
-        {EPERM, JET_errFileAccessDenied},  {EROFS, JET_errFileAccessDenied},   {EISDIR, JET_errFileAccessDenied},
-        {ENOTDIR, JET_errInvalidPath},     {ENAMETOOLONG, JET_errInvalidPath}, {ELOOP, JET_errInvalidPath},
-        {EIO, JET_errDiskIO},              {ENOMEM, JET_errOutOfMemory},       {EUCLEAN, JET_errFileSystemCorruption},
+        {ENOSPC, JET_errDiskFull},
+        {EDQUOT, JET_errDiskFull},
+        {EFBIG, JET_errDiskFull},
+        {EMFILE, JET_errOutOfFileHandles},
+        {ENFILE, JET_errOutOfFileHandles},
+        {EACCES, JET_errFileAccessDenied},
+        {EPERM, JET_errFileAccessDenied},
+        {EROFS, JET_errFileAccessDenied},
+        {EISDIR, JET_errFileAccessDenied},
+        {ENOTDIR, JET_errInvalidPath},
+        {ENAMETOOLONG, JET_errInvalidPath},
+        {ELOOP, JET_errInvalidPath},
+        {EIO, JET_errDiskIO},
+        {ENOMEM, JET_errOutOfMemory},
+        {EUCLEAN, JET_errFileSystemCorruption},
         {EINVAL, JET_errNTSystemCallFailed},
     };
     for (size_t i = 0; i < sizeof map / sizeof map[0]; i++) {
@@ -982,7 +1007,8 @@ CASE(fault_delay)
     os_file_close(f);
 }
 
-/* ---- recorder: the bytes of the format here, the Python reader in tests/crash/test_trace.py ---- */
+/* ---- recorder: the bytes of the format here, the Python reader in tests/crash/test_trace.py ----
+ */
 
 struct trace_record {
     unsigned op;
@@ -1003,9 +1029,13 @@ static int read_trace(const char *path, struct trace_record *out, int room)
         struct trace_record *r = &out[n++];
         unsigned path_len = load_u16(h + 6), data_len = load_u32(h + 32);
         CHECK(path_len < sizeof r->path && data_len < sizeof r->data);
-        *r = (struct trace_record){.op = load_u16(h + 4), .seq = load_u64(h + 8), .offset = load_u64(h + 16),
-                                   .length = load_u64(h + 24), .result = (int)load_u32(h + 36)};
-        CHECK(fread(r->path, 1, path_len, f) == path_len && fread(r->data, 1, data_len, f) == data_len);
+        *r = (struct trace_record){.op = load_u16(h + 4),
+                                   .seq = load_u64(h + 8),
+                                   .offset = load_u64(h + 16),
+                                   .length = load_u64(h + 24),
+                                   .result = (int)load_u32(h + 36)};
+        CHECK(fread(r->path, 1, path_len, f) == path_len &&
+              fread(r->data, 1, data_len, f) == data_len);
         CHECK_EQ(r->seq, n);
     }
     fclose(f);
@@ -1055,7 +1085,8 @@ CASE(record_round_trip)
     CHECK_OK(os_file_sync(f));
     CHECK_OK(os_rename(in("db/sub2/b"), in("out")));
     CHECK_OK(os_dir_remove(in("db/sub2")));
-    struct os_fault plan = {.ops = 1u << OS_OP_WRITE, .path_part = "/db/c", .count = 1, .error = -1};
+    struct os_fault plan = {
+        .ops = 1u << OS_OP_WRITE, .path_part = "/db/c", .count = 1, .error = -1};
     CHECK_OK(os_file_open(in("db/c"), OS_WRITE | OS_CREATE, &outside));
     os_fault_set(&plan);
     CHECK_EQ(os_file_write(outside, 4, "abcdef", 6), JET_errDiskIO);
@@ -1189,7 +1220,8 @@ CASE(helper_of_environment)
     os_file_close(f);
 }
 
-/* Writes the trace that tests/crash/test_trace.py reads, into the folder named by PYJET_TEST_TRACE. */
+/* Writes the trace that tests/crash/test_trace.py reads, into the folder named by PYJET_TEST_TRACE.
+ */
 CASE(sample_trace)
 {
     const char *dir = getenv("PYJET_TEST_TRACE");
