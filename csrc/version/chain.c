@@ -1,0 +1,234 @@
+/* Versions in the hash of nodes: made, published, removed. */
+#include "version/version_private.h"
+
+/* Small allocations cost more than their bytes. */
+#define MALLOC_OVERHEAD 16u
+
+uint64_t version__hash(const struct version_key *where)
+{
+    uint64_t h = hash_u64(((uint64_t)where->dbid << 32) ^ where->objid);
+    h = hash_bytes(where->key, h);
+    return where->data.n == 0 ? h : hash_bytes(where->data, h);
+}
+
+struct os_lock *version__lock_of(struct versions *store, uint64_t hash)
+{
+    return &store->stripes[hash & (STRIPES - 1)].lock;
+}
+
+static bool is_of(const struct version *v, const struct version_key *where, uint64_t hash)
+{
+    return v->hash == hash && v->objid == where->objid && v->dbid == where->dbid &&
+           slice_equal(version__key(v), where->key) && slice_equal(version__data(v), where->data);
+}
+
+struct version *version__head(struct versions *store, const struct version_key *where, uint64_t hash)
+{
+    struct version *v = store->buckets[hash & store->bucket_mask];
+    while (v != NULL && !is_of(v, where, hash))
+        v = v->bucket_next;
+    return v;
+}
+
+static void put(uint8_t *to, struct slice s)
+{
+    if (s.n != 0)
+        memcpy(to, s.p, s.n);
+}
+
+err_t version__create(struct versions *store, enum version_oper oper, const struct version_key *where, struct slice before,
+                      struct version **out)
+{
+    *out = NULL;
+    size_t size = sizeof(struct version) + where->key.n + where->data.n + before.n;
+    struct version *v = malloc(size);
+    if (v == NULL)
+        return RAISE(JET_errOutOfMemory);
+    *v = (struct version){
+        .hash = version__hash(where),
+        .objid = where->objid,
+        .root = where->root,
+        .dbid = where->dbid,
+        .key_n = where->key.n,
+        .data_n = where->data.n,
+        .before_n = before.n,
+        .size = (uint32_t)(size + MALLOC_OVERHEAD),
+        .oper = (uint8_t)oper,
+    };
+    list_init(&v->in_run);
+    put(v->bytes, where->key);
+    put(v->bytes + where->key.n, where->data);
+    put(v->bytes + where->key.n + where->data.n, before);
+    atomic_fetch_add_explicit(&store->bytes, v->size, memory_order_relaxed);
+    *out = v;
+    return JET_errSuccess;
+}
+
+void version__free(struct versions *store, struct version *v)
+{
+    atomic_fetch_sub_explicit(&store->bytes, v->size, memory_order_relaxed);
+    free(v);
+}
+
+static void head_insert(struct version **at, struct version *v)
+{
+    v->bucket_next = *at;
+    v->bucket_at = at;
+    if (v->bucket_next != NULL)
+        v->bucket_next->bucket_at = &v->bucket_next;
+    *at = v;
+}
+
+static void head_remove(struct version *v)
+{
+    *v->bucket_at = v->bucket_next;
+    if (v->bucket_next != NULL)
+        v->bucket_next->bucket_at = v->bucket_at;
+}
+
+/* Becomes the newest of its node. In redo a version whose before-image came late takes its place by rceid. */
+void version__chain(struct versions *store, struct version *v)
+{
+    struct version_key where = {v->dbid, v->objid, v->root, version__key(v), version__data(v)};
+    struct os_lock *lock = version__lock_of(store, v->hash);
+    os_lock_take(lock);
+    struct version *older = version__head(store, &where, v->hash), *newer = NULL;
+    while (v->run->redo && older != NULL && (int32_t)(older->rceid - v->rceid) > 0) {
+        newer = older;
+        older = older->older;
+    }
+    v->newer = newer;
+    v->older = older;
+    if (newer == NULL && older != NULL) {
+        struct version **at = older->bucket_at;
+        head_remove(older);
+        head_insert(at, v);
+    } else if (newer == NULL) {
+        head_insert(&store->buckets[v->hash & store->bucket_mask], v);
+    } else {
+        newer->older = v;
+    }
+    if (older != NULL)
+        older->newer = v;
+    v->chained = true;
+    os_lock_release(lock);
+}
+
+void version__unchain(struct versions *store, struct version *v)
+{
+    struct os_lock *lock = version__lock_of(store, v->hash);
+    os_lock_take(lock);
+    if (v->newer == NULL) {
+        struct version **at = v->bucket_at;
+        head_remove(v);
+        if (v->older != NULL)
+            head_insert(at, v->older);
+    } else {
+        v->newer->older = v->older;
+    }
+    if (v->older != NULL)
+        v->older->newer = v->newer;
+    v->chained = false;
+    os_lock_release(lock);
+}
+
+/* ---- reserve, publish, remove ---- */
+
+static err_t out_of_memory(struct versions *store, uint64_t bytes_max)
+{
+    char label[64];
+    versions_ring(store);
+    versions_oldest_label(store, label, sizeof label);
+    err_t err = RAISE(JET_errVersionStoreOutOfMemory);
+    err_detail("the version store is full (%llu bytes); the oldest transaction is that of %s",
+               (unsigned long long)bytes_max, label[0] != '\0' ? label : "nobody: clean-up lags behind");
+    return err;
+}
+
+static uint32_t new_rceid(struct versions *store)
+{
+    uint32_t rceid;
+    do
+        rceid = atomic_fetch_add_explicit(&store->rceid, 4, memory_order_relaxed) + 4;
+    while (rceid == 0);
+    return rceid;
+}
+
+err_t version_reserve(struct trx *trx, enum version_oper oper, const struct version_key *where, struct slice before,
+                      int64_t delta, uint16_t delta_offset, struct version **out)
+{
+    struct versions *store = trx->store;
+    *out = NULL;
+    ASSERT(trx->level >= 1 && !trx->internal);
+    if (trx->read_only)
+        return RAISE(JET_errTransReadOnly);
+    uint64_t bytes_max = atomic_load_explicit(&store->bytes_max, memory_order_relaxed);
+    uint64_t want = sizeof(struct version) + MALLOC_OVERHEAD + where->key.n + where->data.n + before.n;
+    uint64_t bytes = versions_bytes(store) + want;
+    if (bytes > bytes_max)
+        return out_of_memory(store, bytes_max);
+    if (bytes > bytes_max / 4 * 3 && !atomic_load_explicit(&store->rung, memory_order_relaxed))
+        versions_ring(store);
+    if (trx->run == NULL)
+        TRY_RETURN(run__create(store, trx, &trx->run));
+
+    struct version *v;
+    TRY_RETURN(version__create(store, oper, where, before, &v));
+    v->run = trx->run;
+    v->delta = delta;
+    v->delta_offset = delta_offset;
+    v->rceid = new_rceid(store);
+    *out = v;
+    return JET_errSuccess;
+}
+
+uint32_t version_rceid(const struct version *v)
+{
+    return v->rceid;
+}
+
+void version_publish(struct trx *trx, struct version *v)
+{
+    struct run *run = trx->run;
+    ASSERT(run == v->run && !v->chained);
+    list_add_back(&run->levels[trx->level], &v->in_run);
+    if (run->rceid_last == 0 || (int32_t)(v->rceid - run->rceid_last) > 0)
+        run->rceid_last = v->rceid;
+    if (v->oper == VERSION_LOCK)
+        run->locks++;
+    else
+        run->changes++;
+    version__chain(trx->store, v);
+}
+
+void version_cancel(struct version *v)
+{
+    if (v != NULL)
+        version__free(v->run->store, v);
+}
+
+void version_remove(struct versions *store, struct version *v)
+{
+    struct run *run = v->run;
+    bool undone_insert = v->oper == VERSION_INSERT && version__is_open(v);
+    /* Redo makes room first for what may still have to be undone; such a node waits for a merge or a later insert. */
+    if (run->redo && versions_bytes(store) > atomic_load_explicit(&store->bytes_max, memory_order_relaxed) / 2)
+        undone_insert = false;
+    if (v->chained)
+        version__unchain(store, v);
+    list_remove(&v->in_run);
+    if (run->redo_table != NULL)
+        run__redo_forget(run, v);
+    if (v->oper == VERSION_LOCK)
+        run->locks--;
+    else
+        run->changes--;
+    if (!undone_insert) {
+        version__free(store, v);
+        return;
+    }
+    v->oper = VERSION_DELETE;
+    os_lock_take(&store->clean_lock);
+    list_add_back(&store->clean, &v->in_run);
+    os_lock_release(&store->clean_lock);
+}

@@ -1,0 +1,222 @@
+/* A run: the versions and actions of one outermost transaction, kept by the level that they belong to. */
+#include "version/version_private.h"
+
+/* trx NULL: a run of clean-up work that belongs to nobody. */
+err_t run__create(struct versions *store, const struct trx *trx, struct run **out)
+{
+    *out = NULL;
+    struct run *run = calloc(1, sizeof *run);
+    if (run == NULL)
+        return RAISE(JET_errOutOfMemory);
+    run->store = store;
+    atomic_init(&run->commit, TRXID_INFINITE);
+    os_lock_init(&run->lock, RANK_TRX);
+    for (unsigned i = 0; i < TRX_LEVEL_SLOTS; i++)
+        list_init(&run->levels[i]);
+    if (trx != NULL) {
+        run->log = trx->log;
+        run->procid = trx->procid;
+        run->begin_number = (uint32_t)trx->begin_number;
+        run->level = trx->level;
+    }
+    *out = run;
+    return JET_errSuccess;
+}
+
+void run__destroy(struct run *run)
+{
+    os_lock_term(&run->lock);
+    free(run->redo_table);
+    free(run);
+}
+
+void run__begin_level(struct run *run, uint8_t level)
+{
+    os_lock_take(&run->lock);
+    for (uint8_t l = (uint8_t)(run->level + 1); l <= level; l++)
+        run->level_rceid[l] = run->rceid_last;
+    run->level = level;
+    os_lock_release(&run->lock);
+}
+
+static void splice_back(struct list *to, struct list *from)
+{
+    if (list_is_empty(from))
+        return;
+    from->next->prev = to->prev;
+    to->prev->next = from->next;
+    from->prev->next = to;
+    to->prev = from->prev;
+    list_init(from);
+}
+
+/* Caller holds run->lock. Nothing was added below `level` while the levels above were open, so order is kept. */
+void run__lower(struct run *run, uint8_t level)
+{
+    for (unsigned l = level + 1u; l < TRX_LEVEL_SLOTS; l++)
+        splice_back(&run->levels[level], &run->levels[l]);
+    run->level = level;
+}
+
+/* A level's versions are those with a younger rceid than the run's newest at its begin. */
+uint8_t run__level_of(const struct run *run, const struct version *v)
+{
+    uint8_t level = run->level;
+    while (level > 1 && run->level_rceid[level] != 0 && (int32_t)(v->rceid - run->level_rceid[level]) <= 0)
+        level--;
+    return level;
+}
+
+/* Redo adds versions out of order when their before-image comes by UndoInfo: a merge sort puts that right. */
+static struct list *merge_sorted(struct list *a, struct list *b)
+{
+    struct list *first = NULL, **at = &first;
+    while (a != NULL && b != NULL) {
+        uint32_t ra = LIST_ENTRY(a, struct version, in_run)->rceid;
+        uint32_t rb = LIST_ENTRY(b, struct version, in_run)->rceid;
+        struct list **take = (int32_t)(ra - rb) <= 0 ? &a : &b;
+        *at = *take;
+        at = &(*at)->next;
+        *take = (*take)->next;
+    }
+    *at = a != NULL ? a : b;
+    return first;
+}
+
+static void sort_level(struct list *head)
+{
+    struct list *sorted[48] = {0}; /* sorted[i]: 2^i items, or nothing */
+    struct list *link = head->next;
+    while (link != head) {
+        struct list *one = link;
+        link = link->next;
+        one->next = NULL;
+        unsigned i = 0;
+        for (; sorted[i] != NULL; i++) {
+            one = merge_sorted(sorted[i], one);
+            sorted[i] = NULL;
+        }
+        sorted[i] = one;
+    }
+    struct list *all = NULL;
+    for (unsigned i = 0; i < 48; i++)
+        if (sorted[i] != NULL)
+            all = merge_sorted(sorted[i], all);
+    list_init(head);
+    while (all != NULL) {
+        struct list *next = all->next;
+        list_add_back(head, all);
+        all = next;
+    }
+}
+
+struct version *run__newest(struct run *run, uint8_t level)
+{
+    if (run->unsorted) {
+        for (unsigned l = 0; l < TRX_LEVEL_SLOTS; l++)
+            sort_level(&run->levels[l]);
+        run->unsorted = false;
+    }
+    for (unsigned l = TRX_LEVEL_SLOTS - 1; l > level; l--)
+        if (!list_is_empty(&run->levels[l]))
+            return LIST_ENTRY(run->levels[l].prev, struct version, in_run);
+    return NULL;
+}
+
+/* Rollback undoes newest first, so the newest is the one that an Undo record names. */
+void run__mark_undone(struct run *run, uint32_t rceid)
+{
+    struct version *v = run__newest(run, 0);
+    if (v == NULL || v->rceid != rceid)
+        return;
+    os_lock_take(&run->lock);
+    atomic_store_explicit(&v->undone, true, memory_order_release);
+    os_lock_release(&run->lock);
+}
+
+/* Also of a run that is open: nothing is turned into clean-up work. */
+void run__drop(struct versions *store, struct run *run, uint8_t level)
+{
+    for (unsigned l = level + 1u; l < TRX_LEVEL_SLOTS; l++) {
+        LIST_FOR_EACH_SAFE(link, after, &run->levels[l])
+        {
+            struct version *v = LIST_ENTRY(link, struct version, in_run);
+            if (v->oper == VERSION_INSERT)
+                v->oper = VERSION_REPLACE;
+            version_remove(store, v);
+        }
+    }
+}
+
+void run__drop_locks(struct versions *store, struct run *run)
+{
+    for (unsigned l = 1; run->locks > 0 && l < TRX_LEVEL_SLOTS; l++) {
+        LIST_FOR_EACH_SAFE(link, after, &run->levels[l])
+        {
+            struct version *v = LIST_ENTRY(link, struct version, in_run);
+            if (v->oper == VERSION_LOCK)
+                version_remove(store, v);
+        }
+    }
+}
+
+void run__forget_actions(struct run *run)
+{
+    struct trx_action *action = run_actions(run);
+    while (action != NULL) {
+        struct trx_action *next = action->next;
+        action->fn(action, TRX_FORGOTTEN, NULL);
+        action = next;
+    }
+}
+
+void version__describe(struct version *v, uint8_t level, struct version_undo *out)
+{
+    *out = (struct version_undo){
+        .version = v,
+        .oper = (enum version_oper)v->oper,
+        .level = level,
+        .rceid = v->rceid,
+        .where = {v->dbid, v->objid, v->root, version__key(v), version__data(v)},
+        .before = version__before(v),
+        .delta = v->delta,
+        .delta_offset = v->delta_offset,
+    };
+}
+
+bool version_newest(struct trx *trx, uint8_t level, struct version_undo *out)
+{
+    struct version *v = trx->run == NULL ? NULL : run__newest(trx->run, level);
+    if (v == NULL)
+        return false;
+    uint8_t at = trx->run->level;
+    while (at > level + 1 && list_is_empty(&trx->run->levels[at]))
+        at--;
+    version__describe(v, at, out);
+    return true;
+}
+
+bool run_next(struct run *run, struct version_undo *out)
+{
+    for (uint8_t l = 0; l < TRX_LEVEL_SLOTS; l++) {
+        if (list_is_empty(&run->levels[l]))
+            continue;
+        version__describe(LIST_ENTRY(run->levels[l].next, struct version, in_run), l, out);
+        return true;
+    }
+    return false;
+}
+
+struct trx_action *run_actions(struct run *run)
+{
+    struct trx_action *actions = run->actions;
+    run->actions = NULL;
+    return actions;
+}
+
+void run_free(struct versions *store, struct run *run)
+{
+    ASSERT(run->actions == NULL && run->changes == 0 && run->locks == 0);
+    (void)store;
+    run__destroy(run);
+}
