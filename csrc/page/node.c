@@ -107,6 +107,21 @@ int node_compare_key_data(const struct node *node, struct slice key, struct slic
     return compare_parts(a, 3, b, 2);
 }
 
+/* The key after the bytes that two nodes of one page both take from its prefix. */
+static struct slice own_prefix(const struct node *node, uint32_t shared)
+{
+    return SLICE(node->prefix.p + shared, node->prefix.n - shared);
+}
+
+int page__compare_nodes(const struct node *x, const struct node *y, bool with_data)
+{
+    uint32_t shared = x->prefix.n < y->prefix.n ? x->prefix.n : y->prefix.n;
+    struct slice a[3] = {own_prefix(x, shared), x->suffix, x->data};
+    struct slice b[3] = {own_prefix(y, shared), y->suffix, y->data};
+    int parts = with_data ? 3 : 2;
+    return compare_parts(a, parts, b, parts);
+}
+
 uint32_t page_share(struct page page, struct slice key)
 {
     uint32_t common = slice_common_prefix(page_prefix(page), key);
@@ -158,8 +173,9 @@ static uint32_t common_of_parts(struct slice *a, int na, struct slice *b, int nb
 
 static uint32_t common_key(const struct node *x, const struct node *y)
 {
-    struct slice a[2] = {x->prefix, x->suffix}, b[2] = {y->prefix, y->suffix};
-    return common_of_parts(a, 2, b, 2);
+    uint32_t shared = x->prefix.n < y->prefix.n ? x->prefix.n : y->prefix.n;
+    struct slice a[2] = {own_prefix(x, shared), x->suffix}, b[2] = {own_prefix(y, shared), y->suffix};
+    return shared + common_of_parts(a, 2, b, 2);
 }
 
 /* A shared prefix costs a counter of 2 bytes. */

@@ -98,5 +98,7 @@ static inline struct slice page__tag_bytes(struct page page, uint32_t itag)
 
 /* Takes a node's bytes apart; false when they make no node. */
 bool page__parse_node(struct page page, struct slice prefix, uint32_t itag, struct node *out);
+/* Compares two nodes of the same page by key, or by key and data as one string. */
+int page__compare_nodes(const struct node *x, const struct node *y, bool with_data);
 
 #endif

@@ -11,26 +11,39 @@ static err_t damaged(struct page page, const char *what, int line)
     return err;
 }
 
+/* Marks `n` > 0 bytes from `from` on in a map of one bit a byte; false when one of them is marked already. */
+static bool take(uint64_t *map, uint32_t from, uint32_t n)
+{
+    for (uint32_t end = from + n; from < end;) {
+        uint32_t word = from / 64, stop = (word + 1) * 64 < end ? (word + 1) * 64 : end;
+        uint64_t bits = ~(uint64_t)0 >> (64 - (stop - from)) << from % 64;
+        if ((map[word] & bits) != 0)
+            return false;
+        map[word] |= bits;
+        from = stop;
+    }
+    return true;
+}
+
 /* Tags lie inside the data area, apart from each other, and account for every byte that is not free. */
 static err_t check_tags(struct page page)
 {
-    uint8_t taken[PAGE_SIZE_MAX];
+    uint64_t taken[PAGE_SIZE_MAX / 64];
     uint32_t state = load_u16(page.p + AT_TAG_STATE), tags = state & TAGS_MAX, area = page__area(page);
     uint32_t used = TAG_SIZE * tags, mic_free = page__mic_free(page);
     if (tags < page__reserved_tags(page) || used > area || (state & 0x8000) != 0)
         return damaged(page, "impossible number of tags", -1);
     if (mic_free > area - used)
         return damaged(page, "data and tags overlap", -1);
-    memset(taken, 0, mic_free);
+    memset(taken, 0, (mic_free + 63) / 64 * 8);
     for (uint32_t i = 0; i < tags; i++) {
         struct tag tag = page__tag(page, i);
         if (tag.cb == 0)
             continue; /* its offset means nothing: Windows leaves old ones in pages that it emptied */
         if (tag.ib + tag.cb > mic_free)
             return damaged(page, "a tag points outside the data", (int)i - 1);
-        if (memchr(taken + tag.ib, 1, tag.cb) != NULL)
+        if (!take(taken, tag.ib, tag.cb))
             return damaged(page, "two lines overlap", (int)i - 1);
-        memset(taken + tag.ib, 1, tag.cb);
         used += tag.cb;
     }
     if (page_free(page) != area - used)
@@ -58,13 +71,6 @@ static err_t check_external(struct page page)
     return JET_errSuccess;
 }
 
-static int compare_nodes(const struct node *a, const struct node *b, bool with_data)
-{
-    uint8_t key[PAGE_SIZE_MAX];
-    uint32_t n = node_key_copy(b, key);
-    return with_data ? node_compare_key_data(a, SLICE(key, n), b->data) : node_compare_key(a, SLICE(key, n));
-}
-
 static err_t check_nodes(struct page page)
 {
     uint32_t flags = page_flags(page), first = page__reserved_tags(page);
@@ -80,7 +86,7 @@ static err_t check_nodes(struct page page)
         bool infinity = !leaf && node_key_size(&node) == 0;
         if (infinity && line != count - 1)
             return damaged(page, "an empty separator before the last", line);
-        if (line > 0 && !infinity && compare_nodes(&previous, &node, with_data) >= 0)
+        if (line > 0 && !infinity && page__compare_nodes(&previous, &node, with_data) >= 0)
             return damaged(page, "keys out of order", line);
     }
     return JET_errSuccess;
