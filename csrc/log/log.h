@@ -75,6 +75,8 @@ MUST_CHECK err_t log_stop(struct log *log);
 
 /* The attach list that headers of new generations carry. Copied; call again after each attach/detach. */
 void log_set_attached(struct log *log, const struct log_attached *list, int count);
+/* Ask before an attach whether the list would fit in a header: JET_errTooManyAttachedDatabases when not. */
+MUST_CHECK err_t log_check_attached(const struct log_attached *list, int count);
 void log_set_checkpoint_hint(struct log *log, lgpos_t checkpoint); /* for headers of new generations */
 
 /* One record to append: up to 6 pieces laid end to end. part[0] is the head and must be writable memory:
@@ -99,11 +101,13 @@ struct log_stamp {
     lgpos_t last;          /* out: position of the last record */
     lgpos_t end;           /* out: position after the last; flush up to it to make them durable */
 };
-/* Appends all records contiguously. Errors come before anything was appended: JET_errLogDiskFull,
+/* Appends all records contiguously and within one generation (the rest of the old one becomes NOPs); what does not
+ * fit in a whole log file, or in the ring, is JET_errLogBufferTooSmall. Errors come before anything was appended: JET_errLogDiskFull,
  * JET_errLogWriteFail, JET_errLogSequenceEnd, JET_errOutOfMemory, poison. */
 MUST_CHECK err_t log_append(struct log *log, struct log_record *records, int count, struct log_stamp *stamp);
 
-/* Returns when everything before `end` is durable (group commit: leader and followers). */
+/* Returns when everything before `end` is durable (group commit: leader and followers). An end beyond the tail
+ * means the tail. */
 MUST_CHECK err_t log_flush(struct log *log, lgpos_t end);
 MUST_CHECK err_t log_flush_all(struct log *log);
 lgpos_t log_flushed(struct log *log); /* everything before it is durable */
@@ -186,7 +190,8 @@ struct log_view { /* a whole record, fragments joined; valid until the next call
 };
 enum log_read_mode {
     LOG_READ_SOFT,   /* live logs: a torn tail is the end (decision 3) */
-    LOG_READ_STRICT, /* a backup set: a torn segment is JET_errLogTornWriteDuringHardRestore */
+    LOG_READ_STRICT, /* a backup set: a torn segment is JET_errLogTornWriteDuringHardRestore, a bad one with good
+                        ones behind it JET_errLogCorruptDuringHardRestore */
 };
 /* Where to look for a generation: dirs in order, first hit serves (set first, then live logs). */
 struct log_reader_config {
@@ -199,7 +204,8 @@ struct log_reader_config {
 };
 MUST_CHECK err_t log_reader_open(const struct log_reader_config *config, lgpos_t start, struct log_reader **out);
 void log_reader_close(struct log_reader *r);
-/* Next record; *end = true at the end of the log. Errors: JET_errLogFileCorrupt, JET_errMissingLogFile (gap),
+/* Next record; every type but NOP and fragment pieces (those are joined): NOP2 comes too. A start of LGPOS_MIN means the
+ * first record of the lowest generation. *end = true at the end of the log. Errors: JET_errLogFileCorrupt, JET_errMissingLogFile (gap),
  * JET_errInvalidLogSequence, JET_errBadLogSignature, JET_errLogSequenceChecksumMismatch ... with details. */
 MUST_CHECK err_t log_reader_next(struct log_reader *r, struct log_view *out, bool *end);
 const struct log_header *log_reader_header(struct log_reader *r); /* of the generation of the record read last */

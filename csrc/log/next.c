@@ -1,0 +1,282 @@
+/* The next file: zero-written and synced ahead, then the roll that makes it current. */
+#include <stdio.h>
+
+#include "log/log_private.h"
+
+enum { RESERVE_COUNT = 2 };
+
+static uint64_t file_bytes(const struct log *log)
+{
+    return (uint64_t)log->file_segments * LOG_SEGMENT;
+}
+
+/* Real blocks of zeros under a name. Blocks that are there are overwritten, which needs no new space. */
+static err_t make_zero_file(const char *path, uint64_t size)
+{
+    err_t err = JET_errSuccess;
+    struct os_file *f = NULL;
+    uint64_t present;
+    TRY(os_file_open(path, OS_WRITE | OS_CREATE, &f));
+    TRY(os_file_size(f, &present));
+    if (present > size)
+        TRY(os_file_set_size(f, size));
+    TRY(os_file_zero(f, 0, size));
+    TRY(os_file_sync(f));
+out:
+    os_file_close(f);
+    return err;
+}
+
+static err_t reserve_path(struct log *log, int i, char *path)
+{
+    char suffix[16];
+    snprintf(suffix, sizeof suffix, "res%05X", (unsigned)i);
+    return log__file_path(log, suffix, ".jrs", path);
+}
+
+static err_t reserve_size(const char *path, uint64_t *size)
+{
+    struct os_file *f;
+    *size = 0;
+    if (!os_exists(path))
+        return JET_errSuccess;
+    TRY_RETURN(os_file_open(path, OS_READ, &f));
+    err_t err = os_file_size(f, size);
+    os_file_close(f);
+    return err;
+}
+
+err_t log__reserve_make(struct log *log, bool *worked)
+{
+    char path[OS_PATH_MAX];
+    uint64_t size;
+    for (int i = 1; i <= RESERVE_COUNT; i++) {
+        TRY_RETURN(reserve_path(log, i, path));
+        TRY_RETURN(reserve_size(path, &size));
+        if (size == file_bytes(log))
+            continue;
+        err_t err = make_zero_file(path, file_bytes(log));
+        if (err < 0) {
+            (void)!os_unlink(path); /* half a reserve is none, and takes the space that is short */
+            return err == JET_errDiskFull ? RAISE(JET_errLogDiskFull) : err;
+        }
+        *worked = true;
+    }
+    return *worked ? os_dir_sync(log->log_dir) : JET_errSuccess;
+}
+
+/* Turns a reserve file into the next file: zeroed again, since what is there after a restart is not known. */
+static err_t take_reserve(struct log *log, const char *next_path)
+{
+    char path[OS_PATH_MAX];
+    uint64_t size;
+    for (int i = RESERVE_COUNT; i >= 1; i--) {
+        TRY_RETURN(reserve_path(log, i, path));
+        TRY_RETURN(reserve_size(path, &size));
+        if (size != file_bytes(log))
+            continue;
+        TRY_RETURN(make_zero_file(path, size));
+        return os_rename(path, next_path);
+    }
+    return RAISE(JET_errLogDiskFull);
+}
+
+static err_t make_next_file(struct log *log, bool *from_reserve)
+{
+    char path[OS_PATH_MAX];
+    *from_reserve = false;
+    TRY_RETURN(log__file_path(log, "tmp", log__extension(log->config.legacy_names), path));
+    err_t err = make_zero_file(path, file_bytes(log));
+    if (err >= 0)
+        return JET_errSuccess;
+    if (err != JET_errDiskFull) {
+        err_t cause = err;
+        err = RAISE(JET_errLogWriteFail);
+        err_detail("%s: %s", path, err_name(cause));
+        return err;
+    }
+    (void)!os_unlink(path); /* gives back what it got; a failure only leaves the disk as full as it was */
+    if (!atomic_load(&log->use_reserve)) {
+        err = RAISE(JET_errLogDiskFull);
+        err_detail("%s", path);
+        return err;
+    }
+    TRY_RETURN(take_reserve(log, path));
+    *from_reserve = true;
+    return JET_errSuccess;
+}
+
+err_t log__next_make(struct log *log)
+{
+    os_lock_take(&log->buffer_lock);
+    while (log->next == NEXT_MAKING)
+        os_cond_wait(&log->next_cond, &log->buffer_lock);
+    bool mine = log->next == NEXT_NONE;
+    if (mine)
+        log->next = NEXT_MAKING;
+    os_lock_release(&log->buffer_lock);
+    if (!mine)
+        return JET_errSuccess;
+
+    bool from_reserve;
+    err_t err = make_next_file(log, &from_reserve);
+
+    os_lock_take(&log->buffer_lock);
+    log->next = err < 0 ? NEXT_NONE : NEXT_READY;
+    log->next_from_reserve = from_reserve;
+    os_cond_broadcast(&log->next_cond);
+    os_lock_release(&log->buffer_lock);
+    return err;
+}
+
+err_t log_prepare_next(struct log *log, bool *worked)
+{
+    *worked = false;
+    if (!log->config.enabled || !log->started)
+        return JET_errSuccess;
+    TRY_RETURN(log__check(log));
+    os_lock_take(&log->buffer_lock);
+    bool needed = log->next == NEXT_NONE && !log->stopped;
+    os_lock_release(&log->buffer_lock);
+    if (needed) {
+        TRY_RETURN(log__next_make(log));
+        *worked = true;
+    }
+    return atomic_load(&log->use_reserve) ? JET_errSuccess : log__reserve_make(log, worked);
+}
+
+void log_wait_roll(struct log *log, uint32_t ms)
+{
+    if (!log->config.enabled) {
+        os_sleep_ms(ms);
+        return;
+    }
+    os_lock_take(&log->buffer_lock);
+    while (log->rolls == log->rolls_seen && !log->stopped)
+        if (!os_cond_wait_ms(&log->roll_cond, &log->buffer_lock, ms))
+            break;
+    log->rolls_seen = log->rolls;
+    os_lock_release(&log->buffer_lock);
+}
+
+void log_use_reserve(struct log *log, bool on)
+{
+    atomic_store(&log->use_reserve, on);
+}
+
+/* ---- the roll ---- */
+
+err_t log__begin_generation_locked(struct log *log)
+{
+    ASSERT(log->next == NEXT_READY && !log->pending);
+    if (log->cur_gen + 1 >= LOG_GENERATION_LAST)
+        return RAISE(JET_errLogSequenceEnd);
+    if (log->fill > 0)
+        log__close_segment_locked(log, false);
+    struct logtime created_previous = log->sequence.created;
+    log->cur_gen++;
+    log->cur_isec = 1;
+    log->next_at = LGPOS(log->cur_gen, 1, 0);
+    log__header_build_locked(log, &created_previous);
+    log->next = NEXT_TAKEN;
+    log->pending = true;
+    log->border_seq = log->cur_seq;
+    atomic_store(&log->generation, log->cur_gen);
+    atomic_store(&log->tail, log->next_at);
+    return JET_errSuccess;
+}
+
+static err_t write_header(struct log *log, const char *path)
+{
+    err_t err = JET_errSuccess;
+    struct os_file *f = NULL;
+    log__header_seal(log);
+    TRY(os_file_open(path, OS_WRITE | OS_DIRECT, &f));
+    TRY(os_file_write(f, 0, log->header, LOG_SEGMENT));
+    TRY(os_file_sync(f));
+out:
+    os_file_close(f);
+    return err;
+}
+
+/* Header into the next file; current -> archive name of `archive` (0: there is none); next -> current. The folder
+ * is synced after each rename (decision 4), so that a crash leaves the old file under one of its two names. */
+static err_t switch_files(struct log *log, uint32_t archive)
+{
+    char current[OS_PATH_MAX], next[OS_PATH_MAX], archived[OS_PATH_MAX], name[32];
+    unsigned legacy = log->config.legacy_names;
+    TRY_RETURN(log__file_path(log, "", log__extension(legacy), current));
+    TRY_RETURN(log__file_path(log, "tmp", log__extension(legacy), next));
+    TRY_RETURN(write_header(log, next));
+    os_file_close(log->file);
+    log->file = NULL;
+    if (archive != 0) {
+        TRY_RETURN(log_name(log->base_name, archive, legacy, name, sizeof name));
+        TRY_RETURN(os_join(archived, sizeof archived, log->log_dir, name));
+        TRY_RETURN(os_rename(current, archived));
+        TRY_RETURN(os_dir_sync(log->log_dir));
+    }
+    TRY_RETURN(os_rename(next, current));
+    TRY_RETURN(os_dir_sync(log->log_dir));
+    return os_file_open(current, OS_WRITE | OS_DIRECT, &log->file);
+}
+
+static void file_is_current(struct log *log, uint32_t generation)
+{
+    log->accumulated = 0;
+    log->disk_isec = 1;
+    atomic_store(&log->disk_gen, generation);
+    os_lock_take(&log->buffer_lock);
+    log->pending = false;
+    log->next = NEXT_NONE;
+    log->rolls++;
+    os_cond_broadcast(&log->next_cond);
+    os_cond_broadcast(&log->roll_cond);
+    os_lock_release(&log->buffer_lock);
+    atomic_store(&log->flushed, LGPOS(generation, 1, 0));
+}
+
+err_t log__roll_files(struct log *log)
+{
+    uint32_t generation = atomic_load(&log->disk_gen);
+    TRY_RETURN(switch_files(log, generation));
+    file_is_current(log, generation + 1);
+    return JET_errSuccess;
+}
+
+err_t log__install_first(struct log *log, uint32_t archive, const struct logtime *created_previous)
+{
+    TRY_RETURN(log__next_make(log));
+    log__header_build_locked(log, created_previous); /* nobody else is there yet */
+    TRY_RETURN(switch_files(log, archive));
+    file_is_current(log, log->cur_gen);
+    return JET_errSuccess;
+}
+
+err_t log_roll(struct log *log, uint32_t *closed)
+{
+    *closed = 0;
+    if (!log->config.enabled)
+        return RAISE(JET_errLoggingDisabled);
+    for (;;) {
+        TRY_RETURN(log__check(log));
+        os_lock_take(&log->buffer_lock);
+        lgpos_t start = LGPOS(log->cur_gen, 1, 0);
+        bool empty = log->next_at <= start, pending = log->pending;
+        err_t err = JET_errSuccess;
+        bool begun = !empty && !pending && log->next == NEXT_READY;
+        if (begun)
+            err = log__begin_generation_locked(log);
+        *closed = log->cur_gen - 1;
+        os_lock_release(&log->buffer_lock);
+        TRY_RETURN(err);
+        if (begun)
+            return log_flush(log, LGPOS(*closed + 1, 1, 0));
+        if (empty || pending)
+            TRY_RETURN(log_flush(log, start));
+        if (empty)
+            return JET_errSuccess;
+        if (!pending)
+            TRY_RETURN(log__next_make(log));
+    }
+}
