@@ -81,8 +81,8 @@ enum os_rank {
     RANK_VERSION = 40,
     RANK_DBFILE = 45, /* header of a database: fields and their way to disk */
     RANK_PAGE = 50,   /* page latches are not os_locks; the number says where they stand */
-    RANK_SPACE = 52,  /* one tree's space trees */
-    RANK_SPLIT = 53,  /* one tree's structure changes */
+    RANK_SPACE = 51,  /* one tree's space trees: system root 51, tables 52, their indexes and long values 53 (child first) */
+    RANK_SPLIT = 54,  /* one tree's structure changes */
     RANK_TABLE_DESC = 55,
     RANK_SCHEMA = 60,
     RANK_CHECKPOINT = 68,
