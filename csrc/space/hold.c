@@ -53,8 +53,10 @@ err_t space__hold(struct btree *tree, struct trx *trx, struct space_hold *hold)
     hold->trx = trx;
     os_lock_take(&tree->space_lock);
     err_t err = read_hold(hold);
-    if (err < 0)
+    if (err < 0) {
         os_lock_release(&tree->space_lock);
+        hold->tree = NULL;
+    }
     return err;
 }
 

@@ -114,13 +114,11 @@ static err_t find_unused(void *context, struct extent_place e)
     return run > 0 ? note_run(u, e.last, run) : JET_errSuccess;
 }
 
-static err_t find_leaks(struct space_hold *hold, const pgno_t *children, int child_count, struct page_set *set, struct unused *u)
+static err_t find_leaks(struct space_hold *hold, struct page_set *set, struct unused *u)
 {
     struct btree *tree = hold->tree;
     TRY_RETURN(btree_visit(tree, false, add_used_page, set));
     TRY_RETURN(add_own_pages(set, hold));
-    for (int i = 0; i < child_count; i++)
-        TRY_RETURN(add_child(set, tree, children[i]));
     if (space__is_multiple(hold))
         return extent__visit(&hold->oe, hold->trx, find_unused, u);
     return find_unused(u, (struct extent_place){tree->root + hold->header.cpg_primary - 1, hold->header.cpg_primary});
@@ -133,15 +131,18 @@ static err_t reconcile_with(struct btree *tree, const pgno_t *children, int chil
     if (set.bits == NULL)
         return RAISE(JET_errOutOfMemory);
     struct unused u = {.used = &set};
-    struct space_hold hold;
-    err_t err = space__hold(tree, inner, &hold);
-    if (err >= 0) {
-        err = find_leaks(&hold, children, child_count, &set, &u);
-        for (uint32_t i = 0; i < u.n && err >= 0; i++)
-            err = space__give_run(&hold, u.runs[i]);
-        space__let_go(&hold);
-    }
+    struct space_hold hold = {0};
+    err_t err = JET_errSuccess;
+    for (int i = 0; i < child_count; i++) /* before our own lock: a child's stands above it */
+        TRY(add_child(&set, tree, children[i]));
+    TRY(space__hold(tree, inner, &hold));
+    TRY(find_leaks(&hold, &set, &u));
+    for (uint32_t i = 0; i < u.n; i++)
+        TRY(space__give_run(&hold, u.runs[i]));
     *pages_found += u.pages;
+out:
+    if (hold.tree != NULL)
+        space__let_go(&hold);
     free(u.runs);
     free(set.bits);
     return err;
