@@ -1,13 +1,15 @@
-/* Checksums (edb-format.md 3): the XOR sum of headers and old pages, XOR + ECC of pages and log segments.
+/* Checksums (edb-format.md 3): the XOR sum of headers and old pages, XOR + ECC of pages and log
+ * segments.
  *
- * The ECC is, for each bit k of a bit's index, the parity of all set bits whose index has bit k. A block is folded as
- * a binary tree over its 32-byte rows: at each level the odd member of a pair goes into that level's sum, both go up
- * as one. So the whole costs two XORs a row, and only about a dozen rows' parities are taken at the end. */
+ * The ECC is, for each bit k of a bit's index, the parity of all set bits whose index has bit k. A
+ * block is folded as a binary tree over its 32-byte rows: at each level the odd member of a pair
+ * goes into that level's sum, both go up as one. So the whole costs two XORs a row, and only about
+ * a dozen rows' parities are taken at the end. */
 #include "page/page_private.h"
 
 #define CHECKSUM_SEED 0x89abcdefu
-#define ROW 32u         /* bytes: 256 bits, index bits 0-7 */
-#define CHUNK_ROWS 16u  /* index bits 8-11 */
+#define ROW 32u        /* bytes: 256 bits, index bits 0-7 */
+#define CHUNK_ROWS 16u /* index bits 8-11 */
 #define CHUNK (ROW * CHUNK_ROWS)
 #define BLOCK_MAX 8192u /* 65536 bits: a half of the ECC has 16 bits */
 #define CHUNKS_MAX (BLOCK_MAX / CHUNK)
@@ -24,8 +26,8 @@ struct fold {
 /* One level of the tree over a pair of rows; kept a macro so that no vector crosses a call. */
 #define PAIR(sum, level, a, b) ((level) ^= (b), (sum) = (a) ^ (b))
 
-static inline __attribute__((always_inline)) void fold_rows(const uint8_t *block, uint32_t n,
-                                                            struct fold *f)
+static inline
+    __attribute__((always_inline)) void fold_rows(const uint8_t *block, uint32_t n, struct fold *f)
 {
     row_t chunk[CHUNKS_MAX], odd0 = {0}, odd1 = {0}, odd2 = {0}, odd3 = {0};
     uint32_t count = n / CHUNK;
@@ -89,11 +91,13 @@ static inline uint32_t parity(uint64_t x)
     return (uint32_t)__builtin_parityll(x);
 }
 
-/* The half of the ECC whose index bits are set; the other half follows from the parity of the whole. */
+/* The half of the ECC whose index bits are set; the other half follows from the parity of the
+ * whole. */
 static uint32_t ecc_low_half(const struct fold *f)
 {
-    static const uint64_t lane_bits[6] = {0xaaaaaaaaaaaaaaaau, 0xccccccccccccccccu, 0xf0f0f0f0f0f0f0f0u,
-                                          0xff00ff00ff00ff00u, 0xffff0000ffff0000u, 0xffffffff00000000u};
+    static const uint64_t lane_bits[6] = {0xaaaaaaaaaaaaaaaau, 0xccccccccccccccccu,
+                                          0xf0f0f0f0f0f0f0f0u, 0xff00ff00ff00ff00u,
+                                          0xffff0000ffff0000u, 0xffffffff00000000u};
     uint64_t lane = f->all[0] ^ f->all[1] ^ f->all[2] ^ f->all[3];
     uint32_t low = 0;
     for (unsigned k = 0; k < 6; k++)
@@ -115,7 +119,8 @@ uint64_t checksum_ecc(const void *block, uint32_t n, uint32_t pgno, bool header_
     ENFORCE(n == 2048 || n == 4096 || n == 8192);
     struct fold f;
     fold_block(block, n, &f);
-    /* The stored checksum lies in row 0, which is part of no odd sum: taking it out of `all` is enough. */
+    /* The stored checksum lies in row 0, which is part of no odd sum: taking it out of `all` is
+     * enough. */
     if (header_block)
         f.all[0] ^= load_u64(block);
     uint64_t lane = f.all[0] ^ f.all[1] ^ f.all[2] ^ f.all[3];
@@ -164,14 +169,17 @@ static err_t verify_failure(pgno_t pgno, const char *what)
     return err;
 }
 
-/* Brings block and stored checksum into agreement, by one flipped bit at most. Bits 0-63 of a header block are the
- * checksum itself, and bit FORMAT_BIT decided which checksum this is: neither can be the flipped one. */
-static bool repair_block(uint8_t *block, uint32_t n, uint8_t *stored_at, uint64_t computed, bool header_block)
+/* Brings block and stored checksum into agreement, by one flipped bit at most. Bits 0-63 of a
+ * header block are the checksum itself, and bit FORMAT_BIT decided which checksum this is: neither
+ * can be the flipped one. */
+static bool repair_block(uint8_t *block, uint32_t n, uint8_t *stored_at, uint64_t computed,
+                         bool header_block)
 {
     enum { FORMAT_BIT = AT_FLAGS * 8 + 13 };
     uint64_t stored = load_u64(stored_at), difference = stored ^ computed;
-    /* A single wrong bit in the stored ECC with the XOR right: no damage of the data looks like that. (The same in the
-     * XOR part would: a page written to the wrong place, with another page number.) */
+    /* A single wrong bit in the stored ECC with the XOR right: no damage of the data looks like
+     * that. (The same in the XOR part would: a page written to the wrong place, with another page
+     * number.) */
     if ((uint32_t)difference == 0 && __builtin_popcountll(difference) == 1) {
         store_u64(stored_at, computed);
         return true;
@@ -182,7 +190,8 @@ static bool repair_block(uint8_t *block, uint32_t n, uint8_t *stored_at, uint64_
     return checksum_ecc_correct(block, n, stored, computed);
 }
 
-static err_t verify_block(struct page page, pgno_t pgno, uint32_t i, uint32_t block_size, bool *corrected)
+static err_t verify_block(struct page page, pgno_t pgno, uint32_t i, uint32_t block_size,
+                          bool *corrected)
 {
     uint8_t *block = page.p + i * block_size;
     uint8_t *stored_at = page.p + (i == 0 ? AT_CHECKSUM : AT_BLOCK_CHECKSUMS + 8 * (i - 1));

@@ -1,7 +1,8 @@
 /* Changes of a page's nodes. Every function leaves cbFree exact and ibMicFree behind the last data.
  *
- * They never fail: the caller has asked page_can_insert or page_can_replace, on a page that page_validate accepts.
- * What would write outside the page on a damaged one is ENFORCEd, so a lie in a page ends the process, not its heap. */
+ * They never fail: the caller has asked page_can_insert or page_can_replace, on a page that
+ * page_validate accepts. What would write outside the page on a damaged one is ENFORCEd, so a lie
+ * in a page ends the process, not its heap. */
 #include "page/page_private.h"
 
 static void set_free(struct page page, uint32_t n)
@@ -34,10 +35,12 @@ static uint32_t contiguous(struct page page, uint32_t tags)
 
 static bool overlaps(struct page page, struct slice s)
 {
-    return s.n != 0 && (uintptr_t)s.p < (uintptr_t)page.p + page.size && (uintptr_t)s.p + s.n > (uintptr_t)page.p;
+    return s.n != 0 && (uintptr_t)s.p < (uintptr_t)page.p + page.size &&
+           (uintptr_t)s.p + s.n > (uintptr_t)page.p;
 }
 
-/* Moves all data to the front in the order of the tags, `last` behind all others, so that it can grow. */
+/* Moves all data to the front in the order of the tags, `last` behind all others, so that it can
+ * grow. */
 static void compact(struct page page, uint32_t last)
 {
     uint8_t old[PAGE_SIZE_MAX];
@@ -120,7 +123,8 @@ bool page_can_replace_reserved(struct page page, int line, uint32_t data_size, u
 {
     struct node node;
     if (line < 0 || line >= page_line_count(page) ||
-        !page__parse_node(page, page_prefix(page), page__reserved_tags(page) + (uint32_t)line, &node))
+        !page__parse_node(page, page_prefix(page), page__reserved_tags(page) + (uint32_t)line,
+                          &node))
         return false;
     if (data_size <= node.data.n)
         return true;
@@ -137,8 +141,8 @@ bool page_can_replace(struct page page, int line, uint32_t data_size)
 /* ---- nodes ---- */
 
 /* Writes head, suffix and data of a node that shares `share` bytes. `at` holds room for them. */
-static void write_node(struct page page, uint8_t *at, uint32_t share, struct slice suffix, struct slice data,
-                       unsigned flags)
+static void write_node(struct page page, uint8_t *at, uint32_t share, struct slice suffix,
+                       struct slice data, unsigned flags)
 {
     uint32_t top = page_is_large(page) ? flags << 13 : 0, head = 2;
     if (flags & NODE_COMPRESSED) {
@@ -154,7 +158,8 @@ static void write_node(struct page page, uint8_t *at, uint32_t share, struct sli
         memcpy(at + head + suffix.n, data.p, data.n);
 }
 
-void page_insert(struct page page, int line, struct slice key, struct slice data, unsigned node_flags)
+void page_insert(struct page page, int line, struct slice key, struct slice data,
+                 unsigned node_flags)
 {
     ASSERT(line >= 0 && line <= page_line_count(page));
     ASSERT(!overlaps(page, key) && !overlaps(page, data));
@@ -170,10 +175,12 @@ void page_insert(struct page page, int line, struct slice key, struct slice data
     memmove(page__tag_at(page, tags), page__tag_at(page, tags - 1), TAG_SIZE * (tags - itag));
     set_tag_count(page, tags + 1);
 
-    unsigned flags = (node_flags & (NODE_VERSION | NODE_DELETED)) | (share != 0 ? NODE_COMPRESSED : 0u);
+    unsigned flags =
+        (node_flags & (NODE_VERSION | NODE_DELETED)) | (share != 0 ? NODE_COMPRESSED : 0u);
     struct tag tag = {page__mic_free(page), cost - TAG_SIZE, flags};
     page__set_tag(page, itag, tag);
-    write_node(page, data_at(page, tag.ib), share, SLICE(key.p + share, key.n - share), data, flags);
+    write_node(page, data_at(page, tag.ib), share, SLICE(key.p + share, key.n - share), data,
+               flags);
     set_mic_free(page, tag.ib + tag.cb);
     set_free(page, left);
 }
@@ -197,14 +204,16 @@ void page_delete(struct page page, int line)
     struct tag tag = page__tag(page, itag);
     if (tag.ib + tag.cb == page__mic_free(page))
         set_mic_free(page, tag.ib);
-    memmove(page__tag_at(page, tags - 2), page__tag_at(page, tags - 1), TAG_SIZE * (tags - 1 - itag));
+    memmove(page__tag_at(page, tags - 2), page__tag_at(page, tags - 1),
+            TAG_SIZE * (tags - 1 - itag));
     set_tag_count(page, tags - 1);
     set_free(page, page_free(page) + tag.cb + TAG_SIZE);
 }
 
 void page_set_node_flags(struct page page, int line, unsigned node_flags)
 {
-    uint32_t itag = page__reserved_tags(page) + (uint32_t)line, own = node_flags & (NODE_VERSION | NODE_DELETED);
+    uint32_t itag = page__reserved_tags(page) + (uint32_t)line,
+             own = node_flags & (NODE_VERSION | NODE_DELETED);
     ENFORCE(line >= 0 && line < page_line_count(page));
     struct tag tag = page__tag(page, itag);
     if (!page_is_large(page)) {
@@ -250,7 +259,8 @@ void page_change_prefix(struct page page, struct slice prefix)
     for (int line = 0; line < count; line++) {
         uint8_t key[PAGE_SIZE_MAX];
         struct node node;
-        ENFORCE(page__parse_node(old, page_prefix(old), page__reserved_tags(old) + (uint32_t)line, &node));
+        ENFORCE(page__parse_node(old, page_prefix(old), page__reserved_tags(old) + (uint32_t)line,
+                                 &node));
         uint32_t n = node_key_copy(&node, key);
         page_insert(page, line, SLICE(key, n), node.data, node.flags);
     }

@@ -139,7 +139,8 @@ err_t page_child(struct page page, int line, pgno_t *child)
     struct node node;
     *child = PGNO_NIL;
     TRY_RETURN(page_node(page, line, &node));
-    if ((page_flags(page) & PAGE_LEAF) != 0 || node.data.n != 4 || load_u32(node.data.p) == PGNO_NIL) {
+    if ((page_flags(page) & PAGE_LEAF) != 0 || node.data.n != 4 ||
+        load_u32(node.data.p) == PGNO_NIL) {
         err_t err = RAISE(JET_errDatabaseCorrupted);
         err_detail("tree %u: line %d of a page names no child", page_objid(page), line);
         return err;
@@ -174,7 +175,8 @@ static uint32_t common_of_parts(struct slice *a, int na, struct slice *b, int nb
 static uint32_t common_key(const struct node *x, const struct node *y)
 {
     uint32_t shared = x->prefix.n < y->prefix.n ? x->prefix.n : y->prefix.n;
-    struct slice a[2] = {own_prefix(x, shared), x->suffix}, b[2] = {own_prefix(y, shared), y->suffix};
+    struct slice a[2] = {own_prefix(x, shared), x->suffix},
+                 b[2] = {own_prefix(y, shared), y->suffix};
     return shared + common_of_parts(a, 2, b, 2);
 }
 
@@ -184,8 +186,9 @@ static int32_t saving(uint32_t common)
     return common > 2 ? (int32_t)common - 2 : 0;
 }
 
-/* Sum of the savings that earlier lines get from the present one, kept while the present one moves on: a line shares
- * with a later one the smallest common part of the neighbours between them, so equal ones stay together on a stack. */
+/* Sum of the savings that earlier lines get from the present one, kept while the present one moves
+ * on: a line shares with a later one the smallest common part of the neighbours between them, so
+ * equal ones stay together on a stack. */
 struct run {
     uint16_t common, lines;
 };

@@ -89,7 +89,8 @@ void page_format(struct page page, pgno_t pgno, objid_t objid, uint32_t flags, d
 
 enum { SPACE_HEADER_SIZE = 16, ROOT_HAS_SPACE = 1, ROOT_HAS_AUTOINC = 2 };
 
-/* Exactly 16 bytes is the bare header; any other size begins with a byte that says what follows (7.1). */
+/* Exactly 16 bytes is the bare header; any other size begins with a byte that says what follows
+ * (7.1). */
 static bool find_space_header(struct slice external, const uint8_t **at)
 {
     *at = external.p;

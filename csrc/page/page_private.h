@@ -23,7 +23,7 @@ enum header_offset {
 
 enum {
     TAG_SIZE = 4,
-    TAGS_MAX = 0xfff, /* itagMicFree has 12 bits */
+    TAGS_MAX = 0xfff,  /* itagMicFree has 12 bits */
     KEY_MASK = 0x1fff, /* of both key counters; large pages keep the node flags above it */
 };
 

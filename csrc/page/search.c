@@ -1,19 +1,21 @@
 /* Binary search over the lines of a page: the hottest code of the engine.
  *
- * The page's prefix is compared with the key once. A node that shares no more than the key does is then decided by its
- * suffix, one that shares more by the byte where key and prefix part. Suffixes are compared eight bytes at a time as a
- * big-endian number first; only equal numbers need a look at the rest.
+ * The page's prefix is compared with the key once. A node that shares no more than the key does is
+ * then decided by its suffix, one that shares more by the byte where key and prefix part. Suffixes
+ * are compared eight bytes at a time as a big-endian number first; only equal numbers need a look
+ * at the rest.
  *
- * The branch on each comparison is on purpose: without it a search of hot pages is no faster, one of cold pages takes
- * twice as long, for the processor no longer fetches the next line on a guess.
+ * The branch on each comparison is on purpose: without it a search of hot pages is no faster, one
+ * of cold pages takes twice as long, for the processor no longer fetches the next line on a guess.
  *
- * A line that makes no node counts as smaller than any key: the answer is then arbitrary, never a wild access. */
+ * A line that makes no node counts as smaller than any key: the answer is then arbitrary, never a
+ * wild access. */
 #include "page/page_private.h"
 
 struct probe {
     const uint8_t *area;
     const uint8_t *tags; /* tag of line 0 */
-    uint32_t limit;      /* data ends before the tags; they leave 8 readable bytes behind any suffix */
+    uint32_t limit; /* data ends before the tags; they leave 8 readable bytes behind any suffix */
     struct slice prefix;
     struct slice key, data;
     uint32_t common; /* bytes that key and page prefix share */
@@ -23,7 +25,8 @@ struct probe {
     uint64_t head; /* key from head_at on, 8 bytes, zeros behind its end */
 };
 
-/* BRANCH looks for the first separator above the key, the others for the first line not below it. */
+/* BRANCH looks for the first separator above the key, the others for the first line not below it.
+ */
 enum mode { KEY_ONLY, KEY_AND_DATA, BRANCH };
 
 /* What is searched for, from `at` on: key bytes, then (KEY_AND_DATA) data bytes. */
@@ -33,7 +36,8 @@ static inline struct slice key_from(const struct probe *p, uint32_t at)
 }
 static inline struct slice data_from(const struct probe *p, uint32_t at)
 {
-    return at <= p->key.n ? p->data : SLICE(p->data.p + (at - p->key.n), p->data.n - (at - p->key.n));
+    return at <= p->key.n ? p->data
+                          : SLICE(p->data.p + (at - p->key.n), p->data.n - (at - p->key.n));
 }
 
 static uint64_t load_head(const struct probe *p, uint32_t at)
@@ -62,8 +66,8 @@ static int compare_rest(const uint8_t *node, uint32_t n, struct slice key, struc
 }
 
 /* <0, 0, >0: the node of the line before, at, after what is searched for. */
-static inline __attribute__((always_inline)) int probe_line(struct probe *p, uint32_t line, bool large,
-                                                            enum mode mode)
+static inline __attribute__((always_inline)) int probe_line(struct probe *p, uint32_t line,
+                                                            bool large, enum mode mode)
 {
     const uint32_t mask = large ? 0x7fff : 0x1fff;
     uint32_t word = load_u32(p->tags - TAG_SIZE * line), cb = word & mask, ib = (word >> 16) & mask;
@@ -113,8 +117,7 @@ static void probe_init(struct probe *p, struct page page, struct slice key, stru
     p->data = data;
     p->common = slice_common_prefix(p->prefix, key);
     if (p->common == key.n)
-        p->common += slice_common_prefix(
-            SLICE(p->prefix.p + key.n, p->prefix.n - key.n), data);
+        p->common += slice_common_prefix(SLICE(p->prefix.p + key.n, p->prefix.n - key.n), data);
     p->infinity = (page_flags(page) & PAGE_LEAF) == 0;
     p->beyond = 1;
     if (p->common < p->prefix.n && p->common < key.n + data.n) {
@@ -126,8 +129,8 @@ static void probe_init(struct probe *p, struct page page, struct slice key, stru
     p->head = load_head(p, 0);
 }
 
-static inline __attribute__((always_inline)) int search(struct probe *p, uint32_t count, bool large, enum mode mode,
-                                                        bool *equal)
+static inline __attribute__((always_inline)) int search(struct probe *p, uint32_t count, bool large,
+                                                        enum mode mode, bool *equal)
 {
     uint32_t low = 0, high = count;
     *equal = false;
@@ -144,7 +147,8 @@ static inline __attribute__((always_inline)) int search(struct probe *p, uint32_
     return (int)low;
 }
 
-/* One copy of the loop for each kind of page and of search, so that the inner tests are decided at compile time. */
+/* One copy of the loop for each kind of page and of search, so that the inner tests are decided at
+ * compile time. */
 #define SEARCH(mode, key, data, equal)                                                             \
     do {                                                                                           \
         struct probe probe;                                                                        \

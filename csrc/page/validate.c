@@ -11,7 +11,8 @@ static err_t damaged(struct page page, const char *what, int line)
     return err;
 }
 
-/* Marks `n` > 0 bytes from `from` on in a map of one bit a byte; false when one of them is marked already. */
+/* Marks `n` > 0 bytes from `from` on in a map of one bit a byte; false when one of them is marked
+ * already. */
 static bool take(uint64_t *map, uint32_t from, uint32_t n)
 {
     for (uint32_t end = from + n; from < end;) {
@@ -25,11 +26,13 @@ static bool take(uint64_t *map, uint32_t from, uint32_t n)
     return true;
 }
 
-/* Tags lie inside the data area, apart from each other, and account for every byte that is not free. */
+/* Tags lie inside the data area, apart from each other, and account for every byte that is not
+ * free. */
 static err_t check_tags(struct page page)
 {
     uint64_t taken[PAGE_SIZE_MAX / 64];
-    uint32_t state = load_u16(page.p + AT_TAG_STATE), tags = state & TAGS_MAX, area = page__area(page);
+    uint32_t state = load_u16(page.p + AT_TAG_STATE), tags = state & TAGS_MAX,
+             area = page__area(page);
     uint32_t used = TAG_SIZE * tags, mic_free = page__mic_free(page);
     if (tags < page__reserved_tags(page) || used > area || (state & 0x8000) != 0)
         return damaged(page, "impossible number of tags", -1);
@@ -39,7 +42,8 @@ static err_t check_tags(struct page page)
     for (uint32_t i = 0; i < tags; i++) {
         struct tag tag = page__tag(page, i);
         if (tag.cb == 0)
-            continue; /* its offset means nothing: Windows leaves old ones in pages that it emptied */
+            continue; /* its offset means nothing: Windows leaves old ones in pages that it emptied
+                       */
         if (tag.ib + tag.cb > mic_free)
             return damaged(page, "a tag points outside the data", (int)i - 1);
         if (!take(taken, tag.ib, tag.cb))

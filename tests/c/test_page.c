@@ -40,7 +40,8 @@ static void fill(uint8_t *block, uint32_t n)
 CASE(checksum_synthetic)
 {
     static uint8_t block[8192];
-    static const uint64_t header[] = {0x3FCA00352C3C2C0Eu, 0x7FCA00352C3C2C0Eu, 0xFFCA00352C3C2C0Eu};
+    static const uint64_t header[] = {0x3FCA00352C3C2C0Eu, 0x7FCA00352C3C2C0Eu,
+                                      0xFFCA00352C3C2C0Eu};
     for (int i = 0; i < 3; i++) {
         memset(block, 0, sizeof block);
         CHECK_EQ(checksum_ecc(block, sizes[i], 1, true), 1);
@@ -58,7 +59,8 @@ CASE(checksum_synthetic)
 }
 
 /* The rule as the format states it, bit by bit. */
-static uint64_t checksum_by_the_book(const uint8_t *block, uint32_t n, uint32_t pgno, bool header_block)
+static uint64_t checksum_by_the_book(const uint8_t *block, uint32_t n, uint32_t pgno,
+                                     bool header_block)
 {
     uint32_t sum = pgno, low = 0, high = 0;
     for (uint32_t i = header_block ? 64 : 0; i < n * 8; i++) {
@@ -117,13 +119,15 @@ CASE(checksum_of_a_real_page)
 
 CASE(node_of_a_real_page)
 {
-    FOR_EACH_SIZE (i) {
+    FOR_EACH_SIZE(i)
+    {
         struct page page = page_alone(sizes[i]);
         page_format(page, 13, 2, PAGE_LEAF, 0x50);
         page_set_external(page, HEX("7F800000027F80027F80000001"));
         struct slice key = HEX("7F80000002 7F8001 7F80000002");
-        struct slice data = HEX("08 80 2000 02000000 0100 02000000 04000000 50000000 000000C0 14000000 FF 00 0B00"
-                                "4D5379734F626A65637473");
+        struct slice data =
+            HEX("08 80 2000 02000000 0100 02000000 04000000 50000000 000000C0 14000000 FF 00 0B00"
+                "4D5379734F626A65637473");
         page_insert(page, 0, key, data, NODE_VERSION);
         struct slice line = HEX("0700 0600 017F80000002 088020000200000001000200000004000000"
                                 "50000000000000C014000000FF000B004D5379734F626A65637473");
@@ -157,7 +161,8 @@ CASE(branch_of_a_real_page)
     page_set_external(page, HEX("14000000 01000000 01000000 05000000"));
     page_insert(page, 0, HEX("7F800000037F80027F80000104"), HEX("0D000000"), 0);
     page_insert(page, 1, SLICE_EMPTY, HEX("0E000000"), 0);
-    CHECK(memcmp(page.p + 40 + 16, HEX("0D00 7F800000037F80027F80000104 0D000000 0000 0E000000").p, 25) == 0);
+    CHECK(memcmp(page.p + 40 + 16, HEX("0D00 7F800000037F80027F80000104 0D000000 0000 0E000000").p,
+                 25) == 0);
     CHECK_OK(page_validate(page));
     CHECK_EQ(page_search_branch(page, HEX("7F800000037F80027F80000103")), 0);
     CHECK_EQ(page_search_branch(page, HEX("7F800000037F80027F80000104")), 1); /* equal goes right */
@@ -197,7 +202,9 @@ static void random_row(struct model *m, struct row *row)
 {
     row->key_size = m->with_data ? 12 : any(m, 12) == 0 ? any(m, 4) : 3 + any(m, KEY_MOST - 3);
     for (uint32_t i = 0; i < row->key_size; i++)
-        row->key[i] = (uint8_t)(i < 10 && any(m, 8) != 0 ? 'a' : any(m, 3) == 0 ? 0xff : 'a' + any(m, 3));
+        row->key[i] = (uint8_t)(i < 10 && any(m, 8) != 0 ? 'a'
+                                : any(m, 3) == 0         ? 0xff
+                                                         : 'a' + any(m, 3));
     row->data_size = any(m, 6) == 0 ? any(m, m->data_most) : any(m, 24);
     for (uint32_t i = 0; i < row->data_size; i++)
         row->data[i] = (uint8_t)any(m, i < 10 ? 3 : 256);
@@ -222,7 +229,8 @@ static int compare_rows(const struct model *m, const struct row *a, const struct
     memcpy(x + a->key_size, a->data, a->data_size);
     memcpy(y, b->key, b->key_size);
     memcpy(y + b->key_size, b->data, b->data_size);
-    return slice_compare(SLICE(x, a->key_size + a->data_size), SLICE(y, b->key_size + b->data_size));
+    return slice_compare(SLICE(x, a->key_size + a->data_size),
+                         SLICE(y, b->key_size + b->data_size));
 }
 
 static int model_search(const struct model *m, const struct row *row, bool *equal)
@@ -242,8 +250,9 @@ static int both_search(const struct model *m, const struct row *row, bool *equal
 {
     bool page_equal;
     int line = model_search(m, row, equal);
-    int found = m->with_data ? page_search_key_data(m->page, row_key(row), row_data(row), &page_equal)
-                             : page_search(m->page, row_key(row), &page_equal);
+    int found = m->with_data
+                    ? page_search_key_data(m->page, row_key(row), row_data(row), &page_equal)
+                    : page_search(m->page, row_key(row), &page_equal);
     CHECK_EQ(found, line);
     CHECK_EQ(page_equal, *equal);
     return line;
@@ -313,7 +322,8 @@ static void step_prefix(struct model *m)
 {
     struct slice prefix = SLICE_EMPTY;
     uint32_t area = m->page.size - (page_is_large(m->page) ? 80 : 40);
-    int line = any(m, 2) == 0 ? page_best_prefix(m->page, 0, m->count) : (int)any(m, (uint32_t)m->count);
+    int line =
+        any(m, 2) == 0 ? page_best_prefix(m->page, 0, m->count) : (int)any(m, (uint32_t)m->count);
     if (any(m, 4) != 0 && line >= 0)
         prefix = row_key(m->rows[line]);
     uint32_t cost = page_lines_cost(m->page, 0, m->count, prefix) + prefix.n + 4;
@@ -388,15 +398,15 @@ static void run_model(uint32_t size, bool with_data, unsigned long long *seed, i
 CASE(model_unique)
 {
     unsigned long long seed = ctest_seed();
-    FOR_EACH_SIZE (i)
-        run_model(sizes[i], false, &seed, 60);
+    FOR_EACH_SIZE(i)
+    run_model(sizes[i], false, &seed, 60);
 }
 
 CASE(model_non_unique)
 {
     unsigned long long seed = ctest_seed();
-    FOR_EACH_SIZE (i)
-        run_model(sizes[i], true, &seed, 60);
+    FOR_EACH_SIZE(i)
+    run_model(sizes[i], true, &seed, 60);
 }
 
 CASE(search_shares_key_and_data_with_prefix)
@@ -421,31 +431,35 @@ CASE(search_shares_key_and_data_with_prefix)
 
 CASE(search_empty_separator_is_infinity)
 {
-    FOR_EACH_SIZE (i)
-        for (int lines = 1; lines < 40; lines++) {
-            struct page page = page_alone(sizes[i]);
-            page_format(page, 7, 9, PAGE_PARENT_OF_LEAF, 0x41);
-            uint8_t key[4], child[4] = {9, 0, 0, 0};
-            for (int line = 0; line < lines; line++) {
-                store_be32(key, (uint32_t)line + 1);
-                page_insert(page, line, line == lines - 1 ? SLICE_EMPTY : SLICE_OF(key), SLICE_OF(child), 0);
-            }
-            CHECK_OK(page_validate(page));
-            for (int n = 0; n <= lines; n++) {
-                store_be32(key, (uint32_t)n);
-                bool equal;
-                int after = n < lines - 1 ? n : lines - 1;
-                CHECK_EQ(page_search_branch(page, SLICE_OF(key)), after);
-                CHECK_EQ(page_search(page, SLICE_OF(key), &equal), n == 0 ? 0 : n < lines ? n - 1 : lines - 1);
-                CHECK_EQ(equal, n > 0 && n < lines);
-            }
-            free(page.p);
+    FOR_EACH_SIZE(i)
+    for (int lines = 1; lines < 40; lines++) {
+        struct page page = page_alone(sizes[i]);
+        page_format(page, 7, 9, PAGE_PARENT_OF_LEAF, 0x41);
+        uint8_t key[4], child[4] = {9, 0, 0, 0};
+        for (int line = 0; line < lines; line++) {
+            store_be32(key, (uint32_t)line + 1);
+            page_insert(page, line, line == lines - 1 ? SLICE_EMPTY : SLICE_OF(key),
+                        SLICE_OF(child), 0);
         }
+        CHECK_OK(page_validate(page));
+        for (int n = 0; n <= lines; n++) {
+            store_be32(key, (uint32_t)n);
+            bool equal;
+            int after = n < lines - 1 ? n : lines - 1;
+            CHECK_EQ(page_search_branch(page, SLICE_OF(key)), after);
+            CHECK_EQ(page_search(page, SLICE_OF(key), &equal), n == 0      ? 0
+                                                               : n < lines ? n - 1
+                                                                           : lines - 1);
+            CHECK_EQ(equal, n > 0 && n < lines);
+        }
+        free(page.p);
+    }
 }
 
 CASE(room_and_its_reserve)
 {
-    FOR_EACH_SIZE (i) {
+    FOR_EACH_SIZE(i)
+    {
         struct page page = page_alone(sizes[i]);
         static uint8_t bytes[PAGE_SIZE_MAX];
         page_format(page, 7, 9, PAGE_LEAF, 0x41);
@@ -581,7 +595,8 @@ static err_t verify_flipped(struct page page, const uint8_t *sound, uint32_t bit
 CASE(verify_repairs_one_bit)
 {
     unsigned long long seed = ctest_seed();
-    FOR_EACH_SIZE (i) {
+    FOR_EACH_SIZE(i)
+    {
         struct page page = filled_page(sizes[i], PAGE_LEAF, &seed);
         uint8_t *sound = malloc(page.size);
         bool corrected, same;
@@ -593,7 +608,8 @@ CASE(verify_repairs_one_bit)
         const uint32_t format_bit = 36 * 8 + 13;
         for (uint32_t bit = 0; bit < page.size * 8; bit += bit < 1024 ? 1 : 61) {
             err_t err = verify_flipped(page, sound, bit, &same);
-            bool lost = bit < 32 || bit == format_bit; /* the stored XOR; the bit that names the checksum */
+            bool lost =
+                bit < 32 || bit == format_bit; /* the stored XOR; the bit that names the checksum */
             if (lost)
                 CHECK_EQ(err, JET_errReadVerifyFailure);
             else
@@ -607,7 +623,8 @@ CASE(verify_repairs_one_bit)
 CASE(verify_refuses_more)
 {
     unsigned long long seed = ctest_seed();
-    FOR_EACH_SIZE (i) {
+    FOR_EACH_SIZE(i)
+    {
         struct page page = filled_page(sizes[i], PAGE_LEAF, &seed);
         uint8_t *sound = malloc(page.size);
         bool corrected;
@@ -615,7 +632,8 @@ CASE(verify_refuses_more)
         uint32_t block = page_is_large(page) ? page.size / 4 : page.size;
         for (int round = 0; round < 400; round++) {
             /* two bits of one block */
-            uint32_t base = block * ((uint32_t)(ctest_random(&seed) >> 20) % (page.size / block)) * 8;
+            uint32_t base =
+                block * ((uint32_t)(ctest_random(&seed) >> 20) % (page.size / block)) * 8;
             uint32_t a = base + (uint32_t)(ctest_random(&seed) >> 20) % (block * 8);
             uint32_t b = base + (uint32_t)(ctest_random(&seed) >> 20) % (block * 8);
             if (a == b)
@@ -625,7 +643,8 @@ CASE(verify_refuses_more)
             CHECK_EQ(page_verify(page, 77, &corrected), JET_errReadVerifyFailure);
             memcpy(page.p, sound, page.size);
             /* a torn write: zeros from some sector on */
-            uint32_t torn = 512 * (1 + (uint32_t)(ctest_random(&seed) >> 20) % (page.size / 512 - 1));
+            uint32_t torn =
+                512 * (1 + (uint32_t)(ctest_random(&seed) >> 20) % (page.size / 512 - 1));
             memset(page.p + torn, 0, page.size - torn);
             CHECK_EQ(page_verify(page, 77, &corrected), JET_errReadVerifyFailure);
             memcpy(page.p, sound, page.size);
@@ -662,7 +681,8 @@ CASE(checksum_corrects_log_segments)
     uint64_t stored = checksum_ecc(block, sizeof block, 5, false);
     for (uint32_t bit = 0; bit < sizeof block * 8; bit += 37) {
         block[bit / 8] ^= (uint8_t)(1u << bit % 8);
-        CHECK(checksum_ecc_correct(block, sizeof block, stored, checksum_ecc(block, sizeof block, 5, false)));
+        CHECK(checksum_ecc_correct(block, sizeof block, stored,
+                                   checksum_ecc(block, sizeof block, 5, false)));
         CHECK(memcmp(block, sound, sizeof block) == 0);
     }
     CHECK(!checksum_ecc_correct(block, sizeof block, stored, stored ^ 1));
@@ -675,7 +695,8 @@ CASE(checksum_corrects_log_segments)
 CASE(validate_names_the_damage)
 {
     unsigned long long seed = ctest_seed();
-    FOR_EACH_SIZE (i) {
+    FOR_EACH_SIZE(i)
+    {
         struct page page = filled_page(sizes[i], PAGE_LEAF, &seed);
         uint8_t *sound = malloc(page.size);
         memcpy(sound, page.p, page.size);
@@ -776,38 +797,39 @@ CASE(hostile_bytes)
 {
     unsigned long long seed = ctest_seed();
     static const uint32_t kinds[] = {PAGE_LEAF, PAGE_ROOT | PAGE_LEAF, PAGE_PARENT_OF_LEAF,
-                                     PAGE_LEAF | PAGE_NON_UNIQUE, PAGE_ROOT | PAGE_LEAF | PAGE_SPACE_TREE};
+                                     PAGE_LEAF | PAGE_NON_UNIQUE,
+                                     PAGE_ROOT | PAGE_LEAF | PAGE_SPACE_TREE};
     uint32_t sum = 0;
-    FOR_EACH_SIZE (i)
-        for (unsigned kind = 0; kind < sizeof kinds / sizeof kinds[0]; kind++) {
-            struct page page = filled_page(sizes[i], kinds[kind], &seed);
-            uint8_t *sound = malloc(page.size), *key = malloc(16);
-            memcpy(sound, page.p, page.size);
-            memcpy(key, "key of the page!", 16);
-            CHECK_OK(page_validate(page));
-            for (int round = 0; round < 120; round++) {
-                memcpy(page.p, sound, page.size);
-                int hits = 1 + round % 12;
-                for (int hit = 0; hit < hits; hit++) {
-                    uint64_t r = ctest_random(&seed) >> 7;
-                    /* the header, the tags, line heads, or anywhere */
-                    uint32_t at = r % 4 == 0   ? 16 + (r >> 8) % 24
-                                  : r % 4 == 1 ? page.size - 1 - (r >> 8) % 200
-                                  : r % 4 == 2 ? 40 + (r >> 8) % 300
-                                               : (uint32_t)((r >> 8) % page.size);
-                    page.p[at] = (uint8_t)(r >> 40);
-                }
-                sum += read_all(page, key, (uint32_t)round % 17);
+    FOR_EACH_SIZE(i)
+    for (unsigned kind = 0; kind < sizeof kinds / sizeof kinds[0]; kind++) {
+        struct page page = filled_page(sizes[i], kinds[kind], &seed);
+        uint8_t *sound = malloc(page.size), *key = malloc(16);
+        memcpy(sound, page.p, page.size);
+        memcpy(key, "key of the page!", 16);
+        CHECK_OK(page_validate(page));
+        for (int round = 0; round < 120; round++) {
+            memcpy(page.p, sound, page.size);
+            int hits = 1 + round % 12;
+            for (int hit = 0; hit < hits; hit++) {
+                uint64_t r = ctest_random(&seed) >> 7;
+                /* the header, the tags, line heads, or anywhere */
+                uint32_t at = r % 4 == 0   ? 16 + (r >> 8) % 24
+                              : r % 4 == 1 ? page.size - 1 - (r >> 8) % 200
+                              : r % 4 == 2 ? 40 + (r >> 8) % 300
+                                           : (uint32_t)((r >> 8) % page.size);
+                page.p[at] = (uint8_t)(r >> 40);
             }
-            for (uint32_t b = 0; b < page.size; b++)
-                page.p[b] = (uint8_t)(ctest_random(&seed) >> 13);
-            sum += read_all(page, key, 16);
-            memset(page.p, 0xff, page.size);
-            sum += read_all(page, key, 16);
-            free(key);
-            free(sound);
-            free(page.p);
+            sum += read_all(page, key, (uint32_t)round % 17);
         }
+        for (uint32_t b = 0; b < page.size; b++)
+            page.p[b] = (uint8_t)(ctest_random(&seed) >> 13);
+        sum += read_all(page, key, 16);
+        memset(page.p, 0xff, page.size);
+        sum += read_all(page, key, 16);
+        free(key);
+        free(sound);
+        free(page.p);
+    }
     printf("sum %u\n", sum);
 }
 
