@@ -31,7 +31,8 @@ MUST_CHECK err_t txn_statement_begin(struct trx *trx, struct txn_savepoint *sp);
 MUST_CHECK err_t txn_statement_end(struct trx *trx, const struct txn_databases *dbs, struct txn_savepoint *sp, err_t outcome);
 
 /* One round of clean-up: settled versions are dropped, deleted nodes removed, emptied pages freed, TRX_SWEPT actions
- * run. *worked = false when there was nothing. sweeper: procid PROCID_SWEEP, internal, with an inner trx, level 0. An
+ * run. *worked = false when there was nothing. sweeper: procid PROCID_SWEEP, best internal (no
+ * snapshot), with an inner trx of another procid, level 0. An
  * error (a full disk, say) loses no work: what is left is taken up by a later call. */
 MUST_CHECK err_t txn_sweep(struct trx *sweeper, const struct txn_databases *dbs, uint32_t versions_max, bool *worked);
 

@@ -1,0 +1,100 @@
+/* The sweep: what no snapshot needs any more goes, deleted nodes from their pages, versions from memory. */
+#include "txn/txn.h"
+
+#define CLEANS_A_TRANSACTION 32 /* short: a checkpoint may not pass the Begin0 of an open one */
+
+struct sweep {
+    struct trx *trx;
+    const struct txn_databases *dbs;
+    struct versions *store;
+    struct buffer key;       /* of the node at work: its version is gone by then */
+    uint32_t cleans;         /* in the transaction that is open */
+    uint32_t versions_left;
+};
+
+static err_t end_batch(struct sweep *s)
+{
+    s->cleans = 0;
+    if (s->trx->level == 0)
+        return JET_errSuccess;
+    lgpos_t end;
+    return trx_commit(s->trx, &end);
+}
+
+static err_t clean_node(struct sweep *s, const struct version_key *where)
+{
+    struct dbfile *db = s->dbs->find(s->dbs->context, where->dbid);
+    if (db == NULL)
+        return JET_errSuccess;
+    if (s->trx->level == 0)
+        TRY_RETURN(trx_begin(s->trx));
+    TRY_RETURN(btree_clean(db, s->trx, where));
+    return ++s->cleans < CLEANS_A_TRANSACTION ? JET_errSuccess : end_batch(s);
+}
+
+/* The version goes first, so that btree finds its node free of versions. The run is settled: whoever looks at the node
+ * between the two steps sees it deleted with or without the version. A node that could not be removed now is kept as
+ * clean-up work. */
+static err_t sweep_version(struct sweep *s, const struct version_undo *u)
+{
+    if (u->oper != VERSION_DELETE) {
+        version_remove(s->store, u->version);
+        return JET_errSuccess;
+    }
+    struct version_key where = u->where;
+    TRY_RETURN(buffer_set(&s->key, where.key));
+    TRY_RETURN(buffer_append(&s->key, where.data));
+    where.key = SLICE(s->key.p, u->where.key.n);
+    where.data = SLICE(s->key.p + u->where.key.n, u->where.data.n);
+    version_remove(s->store, u->version);
+    err_t err = clean_node(s, &where);
+    if (err < 0)
+        versions_add_clean(s->store, &where);
+    return err;
+}
+
+/* *done: nothing is left of the run. */
+static err_t sweep_run(struct sweep *s, struct run *run, bool *done)
+{
+    struct version_undo u;
+    *done = false;
+    for (; s->versions_left > 0; s->versions_left--) {
+        if (!run_next(run, &u)) {
+            *done = true;
+            break;
+        }
+        TRY_RETURN(sweep_version(s, &u));
+    }
+    if (!*done)
+        return JET_errSuccess;
+    /* Actions want the sweeper at level 0. */
+    TRY_RETURN(end_batch(s));
+    for (struct trx_action *action = run_actions(run), *next; action != NULL; action = next) {
+        next = action->next;
+        action->fn(action, TRX_SWEPT, s->trx);
+    }
+    return JET_errSuccess;
+}
+
+err_t txn_sweep(struct trx *sweeper, const struct txn_databases *dbs, uint32_t versions_max, bool *worked)
+{
+    struct sweep s = {.trx = sweeper, .dbs = dbs, .store = sweeper->store, .versions_left = versions_max};
+    struct run *run;
+    err_t err = JET_errSuccess;
+    *worked = false;
+    ASSERT(sweeper->level == 0);
+    while (s.versions_left > 0 && (run = versions_take_settled(s.store)) != NULL) {
+        bool done = false;
+        *worked = true;
+        err = sweep_run(&s, run, &done);
+        if (!done || err < 0) {
+            versions_put_back(s.store, run);
+            break;
+        }
+        run_free(s.store, run);
+    }
+    /* Even after an error: the sweeper has nothing to undo, and an open transaction would hold the checkpoint. */
+    err_t ended = end_batch(&s);
+    buffer_free(&s.key);
+    return err < 0 ? err : ended;
+}
