@@ -1,6 +1,6 @@
-/* The record builder: a record unpacked, edited in place, packed again. Fixed data are kept as the image
- * that will be written; values of other columns lie in one arena, so that setting a column allocates
- * nothing once the builder has been used. The tagged half is in build_tagged.c. */
+/* The record builder: a record unpacked, edited in place, packed again. Fixed data are kept as the
+ * image that will be written; values of other columns lie in one arena, so that setting a column
+ * allocates nothing once the builder has been used. The tagged half is in build_tagged.c. */
 #include "record/record_private.h"
 
 /* Below this an arena full of replaced values is not worth a walk. */
@@ -86,7 +86,8 @@ static err_t compact(struct record_builder *b, uint32_t more)
     TRY_RETURN(buffer_reserve(&b->spare, (uint32_t)live + more));
     b->spare.n = 0;
     for (uint32_t id = COLID_VARIABLE_FIRST; id <= b->last_variable; id++)
-        move_live(b, &b->variable[id - COLID_VARIABLE_FIRST].at, b->variable[id - COLID_VARIABLE_FIRST].n);
+        move_live(b, &b->variable[id - COLID_VARIABLE_FIRST].at,
+                  b->variable[id - COLID_VARIABLE_FIRST].n);
     for (uint32_t i = 0; i < b->tagged_count; i++)
         for (uint32_t v = b->tagged[i].first; v != BUILDER_NO_VALUE; v = b->values[v].next)
             move_live(b, &b->values[v].at, b->values[v].n);
@@ -122,7 +123,8 @@ err_t builder__store(struct record_builder *b, struct slice data, uint32_t had, 
 
 /* ---- fixed columns ---- */
 
-void record__fill_fixed(const struct column_def *column, struct slice data, uint8_t *to, uint32_t room)
+void record__fill_fixed(const struct column_def *column, struct slice data, uint8_t *to,
+                        uint32_t room)
 {
     uint32_t n = data.n < room ? data.n : room;
     if (n != 0)
@@ -142,7 +144,7 @@ static void set_null_bit(struct record_builder *b, colid_t id, bool null)
     if (null)
         b->nulls[bit / 8] |= (uint8_t)(1u << bit % 8);
     else
-        b->nulls[bit / 8] &= (uint8_t) ~(1u << bit % 8);
+        b->nulls[bit / 8] &= (uint8_t)~(1u << bit % 8);
 }
 
 static err_t fixed_place(const struct column_def *column, uint32_t *size)
@@ -158,7 +160,7 @@ static err_t extend_fixed(struct record_builder *b, colid_t id)
 {
     uint32_t end = b->fixed.n, size = 0;
     for (colid_t i = b->last_fixed + 1; i <= id; i++) {
-        const struct column_def *column = record_column(b->layout, i);
+        const struct column_def *column = record__column(b->layout, i);
         if (column == NULL)
             continue;
         TRY_RETURN(fixed_place(column, &size));
@@ -169,12 +171,12 @@ static err_t extend_fixed(struct record_builder *b, colid_t id)
     memset(b->fixed.p + b->fixed.n, RECORD_NULL_FILL, end - b->fixed.n);
     b->fixed.n = end;
     for (colid_t i = b->last_fixed + 1; i <= id; i++) {
-        const struct column_def *column = record_column(b->layout, i);
+        const struct column_def *column = record__column(b->layout, i);
         set_null_bit(b, i, true);
         if (column == NULL || !record__has_default(column))
             continue;
         record__fill_fixed(column, column->default_value, b->fixed.p + column->record_offset,
-                   record__fixed_size(column));
+                           record__fixed_size(column));
         set_null_bit(b, i, false);
     }
     b->last_fixed = id;
@@ -191,7 +193,7 @@ static err_t set_fixed(struct record_builder *b, const struct column_def *column
         data = SLICE(&bit_value, 1);
     if (column->id > b->last_fixed) {
         if (null && !record__has_default(column))
-            return JET_errSuccess; /* absent is NULL already */
+            return JET_errSuccess;      /* absent is NULL already */
         uint8_t copy[RECORD_TEXT_MOST]; /* data may lie in the image that is about to move */
         if (data.n != 0)
             memcpy(copy, data.p, data.n);
@@ -215,7 +217,7 @@ static err_t set_fixed(struct record_builder *b, const struct column_def *column
 static err_t extend_variable(struct record_builder *b, colid_t id)
 {
     for (colid_t i = b->last_variable + 1; i <= id; i++) {
-        const struct column_def *column = record_column(b->layout, i);
+        const struct column_def *column = record__column(b->layout, i);
         struct builder__variable *v = &b->variable[i - COLID_VARIABLE_FIRST];
         *v = (struct builder__variable){.null = true};
         if (column != NULL && record__has_default(column)) {
@@ -231,8 +233,8 @@ static err_t extend_variable(struct record_builder *b, colid_t id)
     return JET_errSuccess;
 }
 
-static err_t set_variable(struct record_builder *b, const struct column_def *column, struct slice data,
-                          bool null)
+static err_t set_variable(struct record_builder *b, const struct column_def *column,
+                          struct slice data, bool null)
 {
     struct builder__variable *v = &b->variable[column->id - COLID_VARIABLE_FIRST];
     uint8_t copy[RECORD_TEXT_MOST];
@@ -255,12 +257,13 @@ static err_t set_variable(struct record_builder *b, const struct column_def *col
 
 static err_t check_value(const struct column_def *column, struct slice data)
 {
-    uint32_t size = coltyp_size(column->coltyp);
+    uint32_t size = record__type_size(column->coltyp);
     if (size != 0)
         return data.n == size ? JET_errSuccess : RAISE(JET_errInvalidBufferSize);
     uint32_t most = column->cb_max;
     if (coltyp_is_long(column->coltyp))
-        most = most == 0 || most > (uint32_t)JET_cbLVColumnMost ? (uint32_t)JET_cbLVColumnMost : most;
+        most =
+            most == 0 || most > (uint32_t)JET_cbLVColumnMost ? (uint32_t)JET_cbLVColumnMost : most;
     else if (column->coltyp == JET_coltypText || column->coltyp == JET_coltypBinary)
         most = most == 0 || most > RECORD_TEXT_MOST ? RECORD_TEXT_MOST : most;
     else
@@ -276,7 +279,7 @@ static void mark_changed(uint64_t bits[2], uint32_t index)
 err_t record_builder_set(struct record_builder *b, colid_t id, uint32_t sequence, struct slice data,
                          bool null)
 {
-    const struct column_def *column = record_column(b->layout, id);
+    const struct column_def *column = record__column(b->layout, id);
     if (column == NULL)
         return RAISE(JET_errColumnNotFound);
     if (null)
@@ -301,9 +304,10 @@ err_t record_builder_set(struct record_builder *b, colid_t id, uint32_t sequence
     return JET_errSuccess;
 }
 
-err_t record_builder_set_separated(struct record_builder *b, colid_t id, uint32_t sequence, uint32_t lid)
+err_t record_builder_set_separated(struct record_builder *b, colid_t id, uint32_t sequence,
+                                   uint32_t lid)
 {
-    const struct column_def *column = record_column(b->layout, id);
+    const struct column_def *column = record__column(b->layout, id);
     if (column == NULL)
         return RAISE(JET_errColumnNotFound);
     if (!colid_is_tagged(id) || !coltyp_is_long(column->coltyp))
@@ -311,7 +315,8 @@ err_t record_builder_set_separated(struct record_builder *b, colid_t id, uint32_
     return builder__tagged_set(b, column, sequence, SLICE_OF(lid), false, true);
 }
 
-static void get_default(const struct column_def *column, uint32_t sequence, struct record_value *out)
+static void get_default(const struct column_def *column, uint32_t sequence,
+                        struct record_value *out)
 {
     if (sequence == 1 && record__has_default(column))
         *out = (struct record_value){.data = column->default_value, .is_default = true};
@@ -334,15 +339,16 @@ static err_t get_fixed(const struct record_builder *b, const struct column_def *
     return JET_errSuccess;
 }
 
-err_t record_builder_get(struct record_builder *b, colid_t id, uint32_t sequence, struct record_value *out)
+err_t record_builder_get(struct record_builder *b, colid_t id, uint32_t sequence,
+                         struct record_value *out)
 {
-    const struct column_def *column = record_column(b->layout, id);
+    const struct column_def *column = record__column(b->layout, id);
     *out = (struct record_value){.null = true};
     if (column == NULL)
         return RAISE(JET_errColumnNotFound);
     if (sequence == 0)
         return RAISE(JET_errBadItagSequence);
-    uint32_t size = coltyp_size(column->coltyp);
+    uint32_t size = record__type_size(column->coltyp);
     if (colid_is_tagged(id)) {
         TRY_RETURN(builder__tagged_get(b, column, sequence, out));
     } else if (sequence > 1) {
@@ -365,7 +371,7 @@ err_t record_builder_count(struct record_builder *b, colid_t id, uint32_t *count
 {
     struct record_value value;
     *count = 0;
-    const struct column_def *column = record_column(b->layout, id);
+    const struct column_def *column = record__column(b->layout, id);
     if (column != NULL && colid_is_tagged(id))
         *count = builder__tagged_values(b, column);
     if (*count != 0)
@@ -391,10 +397,11 @@ bool record_builder_changed(const struct record_builder *b, colid_t id)
 
 /* ---- from and to bytes ---- */
 
-static err_t load_fixed(struct record_builder *b, struct slice record, const struct record__parts *parts)
+static err_t load_fixed(struct record_builder *b, struct slice record,
+                        const struct record__parts *parts)
 {
     for (colid_t id = COLID_FIXED_FIRST; id <= parts->last_fixed; id++) {
-        const struct column_def *column = record_column(b->layout, id);
+        const struct column_def *column = record__column(b->layout, id);
         uint32_t size = 0;
         if (column == NULL)
             continue;

@@ -130,9 +130,9 @@ static err_t set_null(struct record_builder *b, const struct column_def *column,
 {
     if (entry == NULL) {
         TRY_RETURN(reserve_entry(b));
-        entry = insert_entry(b,
-                             record__tagged_order(column->id, (column->flags & COLUMN_TEMPLATE) != 0),
-                             coltyp_is_long(column->coltyp));
+        entry = insert_entry(
+            b, record__tagged_order(column->id, (column->flags & COLUMN_TEMPLATE) != 0),
+            coltyp_is_long(column->coltyp));
     }
     entry->changed = true;
     if (entry->count != 0) {
@@ -147,8 +147,8 @@ static err_t set_null(struct record_builder *b, const struct column_def *column,
     return JET_errSuccess;
 }
 
-err_t builder__tagged_set(struct record_builder *b, const struct column_def *column, uint32_t sequence,
-                          struct slice data, bool null, bool separated)
+err_t builder__tagged_set(struct record_builder *b, const struct column_def *column,
+                          uint32_t sequence, struct slice data, bool null, bool separated)
 {
     struct builder__tagged *entry = find_column(b, column);
     if (null)
@@ -171,9 +171,9 @@ err_t builder__tagged_set(struct record_builder *b, const struct column_def *col
     TRY_RETURN(builder__store(b, data, 0, &at));
     entry = find_column(b, column); /* the array may have moved */
     if (entry == NULL)
-        entry = insert_entry(b,
-                             record__tagged_order(column->id, (column->flags & COLUMN_TEMPLATE) != 0),
-                             coltyp_is_long(column->coltyp));
+        entry = insert_entry(
+            b, record__tagged_order(column->id, (column->flags & COLUMN_TEMPLATE) != 0),
+            coltyp_is_long(column->coltyp));
     struct builder__value *value = append_value(b, entry);
     value->at = at;
     value->n = data.n;
@@ -183,8 +183,8 @@ err_t builder__tagged_set(struct record_builder *b, const struct column_def *col
     return JET_errSuccess;
 }
 
-err_t builder__tagged_get(struct record_builder *b, const struct column_def *column, uint32_t sequence,
-                          struct record_value *out)
+err_t builder__tagged_get(struct record_builder *b, const struct column_def *column,
+                          uint32_t sequence, struct record_value *out)
 {
     const struct builder__tagged *entry = find_column(b, column);
     *out = (struct record_value){.null = true};
@@ -211,7 +211,7 @@ uint32_t builder__tagged_values(struct record_builder *b, const struct column_de
 
 bool builder__tagged_changed(const struct record_builder *b, colid_t id)
 {
-    const struct column_def *column = record_column(b->layout, id);
+    const struct column_def *column = record__column(b->layout, id);
     const struct builder__tagged *entry = column == NULL ? NULL : find_column(b, column);
     return entry != NULL && entry->changed;
 }
@@ -228,7 +228,8 @@ err_t record_builder_next_tagged(struct record_builder *b, colid_t after, colid_
             const struct builder__tagged *entry = &b->tagged[i];
             if (record__order_derived(entry->order) != (derived != 0))
                 break;
-            const struct column_def *column = record_column(b->layout, record__order_id(entry->order));
+            const struct column_def *column =
+                record__column(b->layout, record__order_id(entry->order));
             if (entry->count != 0 && column != NULL && find_column(b, column) == entry) {
                 if (best == 0 || column->id < best)
                     best = column->id;
@@ -254,7 +255,7 @@ err_t builder__tagged_load(struct record_builder *b, struct slice record)
             return RAISE(JET_errDatabaseCorrupted);
         TRY_RETURN(record__tagged_count(&stored, &count));
         TRY_RETURN(reserve_entry(b));
-        const struct column_def *column = record_column(b->layout, record__order_id(stored.order));
+        const struct column_def *column = record__column(b->layout, record__order_id(stored.order));
         bool is_long = (stored.header & TAGGED_LONG) != 0 ||
                        (column != NULL && coltyp_is_long(column->coltyp));
         struct builder__tagged *entry = insert_entry(b, stored.order, is_long);
@@ -295,7 +296,8 @@ static uint8_t entry_header(const struct record_builder *b, const struct builder
 }
 
 /* Large pages always have the header byte; small ones only when it says something. */
-static bool has_header(const struct record_builder *b, const struct builder__tagged *entry, uint8_t header)
+static bool has_header(const struct record_builder *b, const struct builder__tagged *entry,
+                       uint8_t header)
 {
     return b->layout->large_page || (header != 0 && !entry->null);
 }
@@ -332,8 +334,8 @@ static uint8_t *write_entry(const struct record_builder *b, const struct builder
     for (uint32_t v = entry->first; v != BUILDER_NO_VALUE; v = b->values[v].next) {
         const struct builder__value *value = &b->values[v];
         if (offsets != NULL) {
-            store_u16(offsets,
-                      (uint16_t)((uint32_t)(to - start) | (value->separated ? INSTANCE_SEPARATED : 0)));
+            store_u16(offsets, (uint16_t)((uint32_t)(to - start) |
+                                          (value->separated ? INSTANCE_SEPARATED : 0)));
             offsets += 2;
         }
         if (value->n != 0)
@@ -354,7 +356,8 @@ void builder__tagged_write(const struct record_builder *b, uint8_t *to)
         if (!is_stored(entry))
             continue;
         uint8_t header = entry_header(b, entry);
-        uint32_t ib = (uint32_t)(data - to) | (record__order_derived(entry->order) ? TAGGED_DERIVED : 0);
+        uint32_t ib =
+            (uint32_t)(data - to) | (record__order_derived(entry->order) ? TAGGED_DERIVED : 0);
         if (!b->layout->large_page && entry->null)
             ib |= TAGGED_NULL_SMALL;
         else if (!b->layout->large_page && header != 0)
@@ -375,7 +378,7 @@ err_t record_builder_largest_long(struct record_builder *b, colid_t *id, uint32_
     *data = SLICE_EMPTY;
     for (uint32_t i = 0; i < b->tagged_count; i++) {
         const struct builder__tagged *entry = &b->tagged[i];
-        const struct column_def *column = record_column(b->layout, record__order_id(entry->order));
+        const struct column_def *column = record__column(b->layout, record__order_id(entry->order));
         if (!entry->is_long || column == NULL || find_column(b, column) != entry)
             continue;
         uint32_t n = 1;

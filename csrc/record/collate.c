@@ -1,9 +1,10 @@
-/* OUR order of Unicode text in keys. It is not Windows' order, and the catalog must say so (sort version
- * 0x0000000100000001, edb-format.md 15 choice 2). It is part of the file format all the same: indexes on disk
- * were sorted by it, so neither this file nor upper.def may change without a new sort version.
+/* OUR order of Unicode text in keys. It is not Windows' order, and the catalog must say so (sort
+ * version 0x0000000100000001, edb-format.md 15 choice 2). It is part of the file format all the
+ * same: indexes on disk were sorted by it, so neither this file nor upper.def may change without a
+ * new sort version.
  *
- * A key is the text's UTF-16 units, each upper-cased by the simple mapping of the BMP, mapped so that they
- * compare as code points, big-endian, ended by 0000. Case is ignored, nothing else is. */
+ * A key is the text's UTF-16 units, each upper-cased by the simple mapping of the BMP, mapped so
+ * that they compare as code points, big-endian, ended by 0000. Case is ignored, nothing else is. */
 #include "record/record_private.h"
 
 struct upper_run {
@@ -67,11 +68,12 @@ static void put(struct output *o, uint32_t w)
     }
 }
 
-err_t key_unicode_default(struct slice utf16, uint32_t flags, uint8_t *out, uint32_t room, uint32_t *size,
-                          bool *truncated)
+err_t key_unicode_default(struct slice utf16, uint32_t flags, uint8_t *out, uint32_t room,
+                          uint32_t *size, bool *truncated)
 {
     struct output o = {out, 0, room, false};
-    for (uint32_t i = 0; i + 1 < utf16.n && !o.truncated; i += 2) { /* half a character at the end is dropped */
+    for (uint32_t i = 0; i + 1 < utf16.n && !o.truncated;
+         i += 2) { /* half a character at the end is dropped */
         uint32_t w = weight(upper(load_u16(utf16.p + i)));
         if (w > 1) {
             put(&o, w);

@@ -1,5 +1,5 @@
-/* Decoding compressed long columns and page images (edb-format.md 12). Input is hostile: nothing is read past it,
- * nothing written past the size asked for. */
+/* Decoding compressed long columns and page images (edb-format.md 12). Input is hostile: nothing is
+ * read past it, nothing written past the size asked for. */
 #include "record/record_private.h"
 
 enum scheme {
@@ -75,7 +75,8 @@ err_t record_decompress(struct slice stored, struct buffer *out)
     TRY_RETURN(buffer_reserve(out, size));
     uint32_t scheme = stored.p[0] >> 3;
     if (scheme == SCHEME_XPRESS)
-        TRY_RETURN(xpress_decompress(SLICE(stored.p + XPRESS_HEAD, stored.n - XPRESS_HEAD), out->p, size));
+        TRY_RETURN(
+            xpress_decompress(SLICE(stored.p + XPRESS_HEAD, stored.n - XPRESS_HEAD), out->p, size));
     else if (scheme == SCHEME_ASCII7)
         unpack(SLICE(stored.p + 1, stored.n - 1), size, out->p, 1);
     else

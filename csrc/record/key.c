@@ -86,7 +86,8 @@ static err_t put_fixed_type(struct segment *s, const struct column_def *column,
     if (column->coltyp == JET_coltypBit) {
         bytes[0] = data.p[0] != 0 ? 0xff : 0;
     } else if (column->coltyp == JET_coltypGUID) {
-        const uint8_t *order = (index->flags & INDEX_DOTNET_GUID) != 0 ? guid_order_dotnet : guid_order;
+        const uint8_t *order =
+            (index->flags & INDEX_DOTNET_GUID) != 0 ? guid_order_dotnet : guid_order;
         for (uint32_t i = 0; i < size; i++)
             bytes[i] = data.p[order[i]];
     } else {
@@ -98,8 +99,8 @@ static err_t put_fixed_type(struct segment *s, const struct column_def *column,
 
 /* ---- text and binary ---- */
 
-/* Text cut by the limit keeps an old quirk: its last byte is lowered by 0x20, letter or not. A prefix that fills
- * the room gets it too: every key that it is to match has it. */
+/* Text cut by the limit keeps an old quirk: its last byte is lowered by 0x20, letter or not. A
+ * prefix that fills the room gets it too: every key that it is to match has it. */
 static void put_text(struct segment *s, struct slice data, bool partial)
 {
     const uint8_t *nul = data.n == 0 ? NULL : memchr(data.p, 0, data.n);
@@ -143,8 +144,8 @@ static err_t put_unicode(struct segment *s, struct slice data, bool partial)
     bool truncated = false;
     if (unicode_normalizer == NULL)
         return RAISE(JET_errUnicodeNormalizationNotSupported);
-    TRY_RETURN(unicode_normalizer(data, partial ? COLLATE_PARTIAL : 0, s->p + s->n, s->room - s->n, &size,
-                                  &truncated));
+    TRY_RETURN(unicode_normalizer(data, partial ? COLLATE_PARTIAL : 0, s->p + s->n, s->room - s->n,
+                                  &size, &truncated));
     if (size > s->room - s->n)
         return RAISE(JET_errInternalError);
     s->n += size;
@@ -181,10 +182,10 @@ static struct slice pad_fixed(const struct column_def *column, struct slice data
     return SLICE(room, size);
 }
 
-static err_t put_value(struct segment *s, const struct column_def *column, const struct index_def *index,
-                       struct slice data, bool partial)
+static err_t put_value(struct segment *s, const struct column_def *column,
+                       const struct index_def *index, struct slice data, bool partial)
 {
-    uint32_t size = coltyp_size(column->coltyp);
+    uint32_t size = record__type_size(column->coltyp);
     uint8_t padded[RECORD_TEXT_MOST];
     if (size == 0) {
         if (!partial)
@@ -201,8 +202,8 @@ static err_t put_value(struct segment *s, const struct column_def *column, const
 }
 
 err_t key_segment(const struct column_def *column, const struct index_def *index, bool descending,
-                  struct slice data, bool null, bool partial, uint8_t *key, uint32_t *size, uint32_t limit,
-                  bool *truncated)
+                  struct slice data, bool null, bool partial, uint8_t *key, uint32_t *size,
+                  uint32_t limit, bool *truncated)
 {
     uint32_t start = *size;
     uint32_t room = limit > start ? limit - start : 0;
@@ -212,11 +213,12 @@ err_t key_segment(const struct column_def *column, const struct index_def *index
         return JET_errSuccess;
     }
     /* VarSegMac bounds text and binary; what it cuts is not called truncated. */
-    bool bounded = coltyp_size(column->coltyp) == 0 && index->var_seg_mac != 0 &&
+    bool bounded = record__type_size(column->coltyp) == 0 && index->var_seg_mac != 0 &&
                    index->var_seg_mac < key_most(index) && index->var_seg_mac <= room;
     struct segment s = {key + start, 0, bounded ? index->var_seg_mac : room, false};
     if (null)
-        put_byte(&s, (index->flags & INDEX_SORT_NULLS_HIGH) != 0 ? SEGMENT_NULL_HIGH : SEGMENT_NULL);
+        put_byte(&s,
+                 (index->flags & INDEX_SORT_NULLS_HIGH) != 0 ? SEGMENT_NULL_HIGH : SEGMENT_NULL);
     else
         TRY_RETURN(put_value(&s, column, index, data, partial));
     if (descending)
@@ -229,7 +231,8 @@ err_t key_segment(const struct column_def *column, const struct index_def *index
 
 /* ---- whole keys ---- */
 
-static err_t check_conditions(const struct index_def *index, const struct key_source *source, bool *met)
+static err_t check_conditions(const struct index_def *index, const struct key_source *source,
+                              bool *met)
 {
     *met = true;
     for (uint32_t i = 0; i < index->condition_count && *met; i++) {
@@ -242,7 +245,8 @@ static err_t check_conditions(const struct index_def *index, const struct key_so
 }
 
 /* Which instance of each segment the entry-th key takes; false when there is no such entry. */
-static err_t choose_instances(const struct index_def *index, const struct column_def *const *columns,
+static err_t choose_instances(const struct index_def *index,
+                              const struct column_def *const *columns,
                               const struct key_source *source, uint32_t entry, uint32_t *sequence,
                               bool *exists)
 {
@@ -253,7 +257,8 @@ static err_t choose_instances(const struct index_def *index, const struct column
     /* from the last segment: in a cross product it runs fastest */
     uint32_t counts[INDEX_SEGMENTS_MAX];
     for (uint32_t i = 0; i < index->segment_count; i++) {
-        bool multi = colid_is_tagged(columns[i]->id) && (columns[i]->flags & COLUMN_MULTI_VALUED) != 0;
+        bool multi =
+            colid_is_tagged(columns[i]->id) && (columns[i]->flags & COLUMN_MULTI_VALUED) != 0;
         counts[i] = 0; /* 0: always the first value */
         if (multi && (cross || nested || !expanded)) {
             TRY_RETURN(source->count(source->context, columns[i]->id, &counts[i]));
@@ -289,7 +294,7 @@ static err_t find_columns(const struct record_layout *layout, const struct index
         index->condition_count > INDEX_SEGMENTS_MAX)
         return RAISE(JET_errCatalogCorrupted);
     for (uint32_t i = 0; i < index->segment_count; i++) {
-        columns[i] = record_column(layout, index->segments[i].column);
+        columns[i] = record__column(layout, index->segments[i].column);
         if (columns[i] == NULL)
             return RAISE(JET_errColumnNotFound);
     }
@@ -321,8 +326,8 @@ err_t key_make(const struct record_layout *layout, const struct index_def *index
             return RAISE(JET_errNullKeyDisallowed);
         nulls += null;
         first_null |= null && i == 0;
-        TRY_RETURN(key_segment(columns[i], index, index->segments[i].descending, data, null, false, key,
-                               key_size, limit, &cut));
+        TRY_RETURN(key_segment(columns[i], index, index->segments[i].descending, data, null, false,
+                               key, key_size, limit, &cut));
         truncated |= cut;
     }
     if (!nulls_admit(index, nulls, first_null))
@@ -337,7 +342,7 @@ err_t key_make(const struct record_layout *layout, const struct index_def *index
 
 bool key_segment_decodable(const struct column_def *column)
 {
-    return coltyp_size(column->coltyp) != 0 || column->coltyp == JET_coltypBinary ||
+    return record__type_size(column->coltyp) != 0 || column->coltyp == JET_coltypBinary ||
            column->coltyp == JET_coltypLongBinary;
 }
 
@@ -390,7 +395,7 @@ err_t key_segment_decode(const struct column_def *column, bool descending, struc
                          struct buffer *out, bool *null)
 {
     uint8_t prefix, bytes[RECORD_TEXT_MOST];
-    uint32_t size = coltyp_size(column->coltyp);
+    uint32_t size = record__type_size(column->coltyp);
     out->n = 0;
     *null = false;
     if (!key_segment_decodable(column))

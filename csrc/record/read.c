@@ -1,16 +1,25 @@
 /* Reading columns of a record where it lies: constant time for fixed and variable columns. */
 #include "record/record_private.h"
 
+const uint8_t record__type_sizes[RECORD_TYPE_COUNT] = {
+    [JET_coltypBit] = 1,
+    [JET_coltypUnsignedByte] = 1,
+    [JET_coltypShort] = 2,
+    [JET_coltypLong] = 4,
+    [JET_coltypCurrency] = 8,
+    [JET_coltypIEEESingle] = 4,
+    [JET_coltypIEEEDouble] = 8,
+    [JET_coltypDateTime] = 8,
+    [JET_coltypUnsignedLong] = 4,
+    [JET_coltypLongLong] = 8,
+    [JET_coltypGUID] = 16,
+    [JET_coltypUnsignedShort] = 2,
+    [JET_coltypUnsignedLongLong] = 8,
+};
+
 uint32_t coltyp_size(uint32_t coltyp)
 {
-    static const uint8_t sizes[] = {
-        [JET_coltypBit] = 1,           [JET_coltypUnsignedByte] = 1, [JET_coltypShort] = 2,
-        [JET_coltypLong] = 4,          [JET_coltypCurrency] = 8,     [JET_coltypIEEESingle] = 4,
-        [JET_coltypIEEEDouble] = 8,    [JET_coltypDateTime] = 8,     [JET_coltypUnsignedLong] = 4,
-        [JET_coltypLongLong] = 8,      [JET_coltypGUID] = 16,        [JET_coltypUnsignedShort] = 2,
-        [JET_coltypUnsignedLongLong] = 8,
-    };
-    return coltyp < sizeof sizes ? sizes[coltyp] : 0;
+    return record__type_size(coltyp);
 }
 
 bool coltyp_is_text(uint32_t coltyp)
@@ -25,16 +34,7 @@ bool coltyp_is_long(uint32_t coltyp)
 
 const struct column_def *record_column(const struct record_layout *layout, colid_t id)
 {
-    const struct column_def *column = NULL;
-    if (colid_is_fixed(id) && id - COLID_FIXED_FIRST < layout->fixed_count)
-        column = &layout->fixed[id - COLID_FIXED_FIRST];
-    else if (colid_is_variable(id) && id - COLID_VARIABLE_FIRST < layout->variable_count)
-        column = &layout->variable[id - COLID_VARIABLE_FIRST];
-    else if (colid_is_tagged(id) && id - COLID_TAGGED_FIRST < layout->tagged_count)
-        column = &layout->tagged[id - COLID_TAGGED_FIRST];
-    if (column == NULL || column->id != id || (column->flags & COLUMN_DELETED) != 0)
-        return NULL;
-    return column;
+    return record__column(layout, id);
 }
 
 err_t record__split(struct slice record, struct record__parts *parts)
@@ -77,19 +77,21 @@ err_t record__variable(struct slice record, const struct record__parts *parts, u
 }
 
 /* The value of a column that the record does not hold. */
-static err_t get_default(const struct column_def *column, uint32_t sequence, struct record_value *out)
+static err_t get_default(const struct column_def *column, uint32_t sequence,
+                         struct record_value *out)
 {
     *out = (struct record_value){.null = true};
     if (sequence != 1 || !record__has_default(column))
         return JET_errSuccess;
-    uint32_t size = coltyp_size(column->coltyp);
+    uint32_t size = record__type_size(column->coltyp);
     if (size != 0 && column->default_value.n != size)
         return RAISE(JET_errDatabaseCorrupted);
     *out = (struct record_value){.data = column->default_value, .is_default = true};
     return JET_errSuccess;
 }
 
-static err_t get_fixed(struct slice record, const struct column_def *column, struct record_value *out)
+static err_t get_fixed(struct slice record, const struct column_def *column,
+                       struct record_value *out)
 {
     struct record__parts parts;
     uint32_t bit = column->id - 1;
@@ -110,13 +112,15 @@ static err_t get_fixed(struct slice record, const struct column_def *column, str
 /* A value of a fixed-size type outside the fixed area must still have that size. */
 static err_t check_size(const struct column_def *column, const struct record_value *value)
 {
-    uint32_t size = coltyp_size(column->coltyp);
-    if (size != 0 && !value->null && (value->data.n != size || value->separated || value->compressed))
+    uint32_t size = record__type_size(column->coltyp);
+    if (size != 0 && !value->null &&
+        (value->data.n != size || value->separated || value->compressed))
         return RAISE(JET_errDatabaseCorrupted);
     return JET_errSuccess;
 }
 
-static err_t get_variable(struct slice record, const struct column_def *column, struct record_value *out)
+static err_t get_variable(struct slice record, const struct column_def *column,
+                          struct record_value *out)
 {
     struct record__parts parts;
     uint32_t index = column->id - COLID_VARIABLE_FIRST;
@@ -128,11 +132,11 @@ static err_t get_variable(struct slice record, const struct column_def *column, 
     return check_size(column, out);
 }
 
-err_t record_get(const struct record_layout *layout, struct slice record, colid_t id, uint32_t sequence,
-                 struct record_value *out)
+err_t record_get(const struct record_layout *layout, struct slice record, colid_t id,
+                 uint32_t sequence, struct record_value *out)
 {
     *out = (struct record_value){.null = true};
-    const struct column_def *column = record_column(layout, id);
+    const struct column_def *column = record__column(layout, id);
     if (column == NULL)
         return RAISE(JET_errColumnNotFound);
     if (sequence == 0)
@@ -140,7 +144,8 @@ err_t record_get(const struct record_layout *layout, struct slice record, colid_
     if (!colid_is_tagged(id)) {
         if (sequence > 1)
             return JET_errSuccess;
-        return colid_is_fixed(id) ? get_fixed(record, column, out) : get_variable(record, column, out);
+        return colid_is_fixed(id) ? get_fixed(record, column, out)
+                                  : get_variable(record, column, out);
     }
     struct record__tagged_area area;
     struct record__tagged_entry entry;
@@ -157,7 +162,7 @@ err_t record_count_values(const struct record_layout *layout, struct slice recor
                           uint32_t *count)
 {
     *count = 0;
-    const struct column_def *column = record_column(layout, id);
+    const struct column_def *column = record__column(layout, id);
     if (column != NULL && colid_is_tagged(id)) {
         struct record__tagged_area area;
         struct record__tagged_entry entry;
@@ -187,7 +192,7 @@ static err_t validate_tagged(const struct record_layout *layout, struct slice re
         TRY_RETURN(record__tagged_count(&entry, &count));
         if ((entry.header & TAGGED_ENCRYPTED) != 0)
             continue;
-        const struct column_def *column = record_column(layout, record__order_id(entry.order));
+        const struct column_def *column = record__column(layout, record__order_id(entry.order));
         bool same = column != NULL &&
                     ((column->flags & COLUMN_TEMPLATE) != 0) == record__order_derived(entry.order);
         for (uint32_t n = 1; n <= count; n++) {
@@ -205,7 +210,7 @@ err_t record_validate(const struct record_layout *layout, struct slice record)
     struct record__parts parts;
     TRY_RETURN(record__split(record, &parts));
     for (colid_t id = COLID_FIXED_FIRST; id <= parts.last_fixed; id++) {
-        const struct column_def *column = record_column(layout, id);
+        const struct column_def *column = record__column(layout, id);
         struct record_value value;
         if (column != NULL)
             TRY_RETURN(get_fixed(record, column, &value));

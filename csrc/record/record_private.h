@@ -43,10 +43,33 @@ static inline bool colid_is_tagged(colid_t id)
     return id >= COLID_TAGGED_FIRST && id <= COLID_TAGGED_LAST;
 }
 
+/* record_column and coltyp_size, inlined in this room: every access goes through them. */
+static inline const struct column_def *record__column(const struct record_layout *layout,
+                                                      colid_t id)
+{
+    const struct column_def *column = NULL;
+    if (colid_is_fixed(id) && id - COLID_FIXED_FIRST < layout->fixed_count)
+        column = &layout->fixed[id - COLID_FIXED_FIRST];
+    else if (colid_is_variable(id) && id - COLID_VARIABLE_FIRST < layout->variable_count)
+        column = &layout->variable[id - COLID_VARIABLE_FIRST];
+    else if (colid_is_tagged(id) && id - COLID_TAGGED_FIRST < layout->tagged_count)
+        column = &layout->tagged[id - COLID_TAGGED_FIRST];
+    if (column == NULL || column->id != id || (column->flags & COLUMN_DELETED) != 0)
+        return NULL;
+    return column;
+}
+
+#define RECORD_TYPE_COUNT (JET_coltypUnsignedLongLong + 1)
+extern const uint8_t record__type_sizes[RECORD_TYPE_COUNT];
+static inline uint32_t record__type_size(uint32_t coltyp)
+{
+    return coltyp < RECORD_TYPE_COUNT ? record__type_sizes[coltyp] : 0;
+}
+
 /* Room of a fixed column in the record; a column of a size type has that size. */
 static inline uint32_t record__fixed_size(const struct column_def *column)
 {
-    uint32_t size = coltyp_size(column->coltyp);
+    uint32_t size = record__type_size(column->coltyp);
     return size != 0 ? size : column->cb_max;
 }
 
@@ -107,8 +130,10 @@ err_t record__tagged_count(const struct record__tagged_entry *entry, uint32_t *c
 err_t record__tagged_instance(const struct record__tagged_entry *entry, uint32_t sequence,
                               struct record_value *out);
 
-/* A value in the room of a fixed column: text is padded with spaces of its code page, the rest with zeros. */
-void record__fill_fixed(const struct column_def *column, struct slice data, uint8_t *to, uint32_t room);
+/* A value in the room of a fixed column: text is padded with spaces of its code page, the rest with
+ * zeros. */
+void record__fill_fixed(const struct column_def *column, struct slice data, uint8_t *to,
+                        uint32_t room);
 
 /* ---- the builder ---- */
 
@@ -153,14 +178,15 @@ struct record_builder {
     uint32_t value_count, value_room, value_free; /* value_free: list of unused slots */
 };
 
-/* Copies data into the arena, over the `had` bytes at *at when it fits there. Nothing changes on error. */
+/* Copies data into the arena, over the `had` bytes at *at when it fits there. Nothing changes on
+ * error. */
 err_t builder__store(struct record_builder *b, struct slice data, uint32_t had, uint32_t *at);
 
 err_t builder__tagged_load(struct record_builder *b, struct slice record);
-err_t builder__tagged_set(struct record_builder *b, const struct column_def *column, uint32_t sequence,
-                          struct slice data, bool null, bool separated);
-err_t builder__tagged_get(struct record_builder *b, const struct column_def *column, uint32_t sequence,
-                          struct record_value *out);
+err_t builder__tagged_set(struct record_builder *b, const struct column_def *column,
+                          uint32_t sequence, struct slice data, bool null, bool separated);
+err_t builder__tagged_get(struct record_builder *b, const struct column_def *column,
+                          uint32_t sequence, struct record_value *out);
 uint32_t builder__tagged_values(struct record_builder *b, const struct column_def *column);
 bool builder__tagged_changed(const struct record_builder *b, colid_t id);
 uint64_t builder__tagged_size(const struct record_builder *b);

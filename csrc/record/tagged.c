@@ -18,7 +18,8 @@ err_t record__tagged_open(const struct record_layout *layout, struct slice recor
         return JET_errSuccess;
     if (area->bytes.n < TAGGED_ENTRY_SIZE)
         return RAISE(JET_errDatabaseCorrupted);
-    uint32_t first = load_u16(area->bytes.p + 2) & (area->large ? RECORD_OFFSET_MASK : TAGGED_MASK_SMALL);
+    uint32_t first =
+        load_u16(area->bytes.p + 2) & (area->large ? RECORD_OFFSET_MASK : TAGGED_MASK_SMALL);
     if (first == 0 || first % TAGGED_ENTRY_SIZE != 0 || first > area->bytes.n)
         return RAISE(JET_errDatabaseCorrupted);
     area->count = first / TAGGED_ENTRY_SIZE;
@@ -118,8 +119,8 @@ err_t record__tagged_count(const struct record__tagged_entry *entry, uint32_t *c
     return JET_errSuccess;
 }
 
-static err_t multi_instance(const struct record__tagged_entry *entry, uint32_t count, uint32_t sequence,
-                            struct record_value *out)
+static err_t multi_instance(const struct record__tagged_entry *entry, uint32_t count,
+                            uint32_t sequence, struct record_value *out)
 {
     const uint8_t *p = entry->body.p + 2 * (sequence - 1);
     uint32_t word = load_u16(p);
@@ -151,7 +152,8 @@ err_t record__tagged_instance(const struct record__tagged_entry *entry, uint32_t
         out->compressed = (entry->header & TAGGED_COMPRESSED) != 0;
     } else if ((entry->header & TAGGED_TWO) != 0) {
         uint32_t cut = 1u + entry->body.p[0];
-        out->data = sequence == 1 ? part(entry->body, 1, cut) : part(entry->body, cut, entry->body.n);
+        out->data =
+            sequence == 1 ? part(entry->body, 1, cut) : part(entry->body, cut, entry->body.n);
         out->compressed = sequence == 1 && (entry->header & TAGGED_COMPRESSED) != 0;
     } else {
         TRY_RETURN(multi_instance(entry, count, sequence, out));
@@ -177,14 +179,13 @@ err_t record_next_tagged(const struct record_layout *layout, struct slice record
     uint32_t i = lower_bound(&area, record__tagged_order(after + 1, true));
     uint32_t j = lower_bound(&area, record__tagged_order(after + 1, false));
     while (i < own || j < area.count) {
-        bool derived =
-            i < own && (j >= area.count || record__order_id(entry_order(&area, i)) <=
-                                               record__order_id(entry_order(&area, j)));
+        bool derived = i < own && (j >= area.count || record__order_id(entry_order(&area, i)) <=
+                                                          record__order_id(entry_order(&area, j)));
         uint32_t index = derived ? i++ : j++;
         struct record__tagged_entry entry;
         bool found = false;
         const struct column_def *column =
-            record_column(layout, record__order_id(entry_order(&area, index)));
+            record__column(layout, record__order_id(entry_order(&area, index)));
         if (column == NULL || !colid_is_tagged(column->id))
             continue; /* a deleted column left behind */
         TRY_RETURN(record__tagged_find(&area, column, &entry, &found));

@@ -64,12 +64,18 @@ static void check_hex(struct slice got, const char *want)
 /* ---- the catalog's columns (9.1), offsets by adding sizes from 4 ---- */
 
 static const struct column_def catalog_fixed[] = {
-    {1, JET_coltypLong, 0, 4, 1252, 4, {0}},    {2, JET_coltypShort, 0, 2, 1252, 8, {0}},
-    {3, JET_coltypLong, 0, 4, 1252, 10, {0}},   {4, JET_coltypLong, 0, 4, 1252, 14, {0}},
-    {5, JET_coltypLong, 0, 4, 1252, 18, {0}},   {6, JET_coltypLong, 0, 4, 1252, 22, {0}},
-    {7, JET_coltypLong, 0, 4, 1252, 26, {0}},   {8, JET_coltypBit, 0, 1, 1252, 30, {0}},
-    {9, JET_coltypShort, 0, 2, 1252, 31, {0}},  {10, JET_coltypLong, 0, 4, 1252, 33, {0}},
-    {11, JET_coltypUnsignedShort, 0, 2, 1252, 37, {0}}, {12, JET_coltypLong, 0, 4, 1252, 39, {0}},
+    {1, JET_coltypLong, 0, 4, 1252, 4, {0}},
+    {2, JET_coltypShort, 0, 2, 1252, 8, {0}},
+    {3, JET_coltypLong, 0, 4, 1252, 10, {0}},
+    {4, JET_coltypLong, 0, 4, 1252, 14, {0}},
+    {5, JET_coltypLong, 0, 4, 1252, 18, {0}},
+    {6, JET_coltypLong, 0, 4, 1252, 22, {0}},
+    {7, JET_coltypLong, 0, 4, 1252, 26, {0}},
+    {8, JET_coltypBit, 0, 1, 1252, 30, {0}},
+    {9, JET_coltypShort, 0, 2, 1252, 31, {0}},
+    {10, JET_coltypLong, 0, 4, 1252, 33, {0}},
+    {11, JET_coltypUnsignedShort, 0, 2, 1252, 37, {0}},
+    {12, JET_coltypLong, 0, 4, 1252, 39, {0}},
 };
 static struct column_def catalog_variable[10], catalog_tagged[6];
 static struct record_layout catalog;
@@ -77,14 +83,16 @@ static struct record_layout catalog;
 static void catalog_init(void)
 {
     for (uint32_t i = 0; i < ARRAY(catalog_variable); i++)
-        catalog_variable[i] = (struct column_def){.id = 128 + i,
-                                                  .coltyp = i == 0 || i == 2 ? JET_coltypText : JET_coltypBinary,
-                                                  .cb_max = 255,
-                                                  .code_page = 1252};
+        catalog_variable[i] =
+            (struct column_def){.id = 128 + i,
+                                .coltyp = i == 0 || i == 2 ? JET_coltypText : JET_coltypBinary,
+                                .cb_max = 255,
+                                .code_page = 1252};
     for (uint32_t i = 0; i < ARRAY(catalog_tagged); i++)
         catalog_tagged[i] =
             (struct column_def){.id = 256 + i, .coltyp = JET_coltypLongBinary, .code_page = 1252};
-    catalog = (struct record_layout){catalog_fixed, catalog_variable, catalog_tagged, 12, 10, 6, false, 4096};
+    catalog = (struct record_layout){
+        catalog_fixed, catalog_variable, catalog_tagged, 12, 10, 6, false, 4096};
 }
 
 static void set_u16(struct record_builder *b, colid_t id, uint16_t v)
@@ -103,7 +111,8 @@ CASE(vectors_of_catalog_rows)
                                     "14000000 FF 00 0B00 4D5379734F626A65637473";
     static const char index_row[] =
         "0A 84 2700 02000000 0300 02000000 04000000 50000000 31000100 00000000 2A 2A2A 01040300"
-        "80FD 0200 0280 0280 0280 0E00 4964 000001000000020000000300 0501 0440 01 65006E002D0055005300";
+        "80FD 0200 0280 0280 0280 0E00 4964 000001000000020000000300 0501 0440 01 "
+        "65006E002D0055005300";
     struct record_builder *b;
     struct buffer out = {0};
     struct record_value v;
@@ -125,7 +134,8 @@ CASE(vectors_of_catalog_rows)
     set_u32(b, 1, 2), set_u16(b, 2, 3), set_u32(b, 3, 2), set_u32(b, 4, 4), set_u32(b, 5, 80);
     set_u32(b, 6, 0x00010031), set_u32(b, 7, 0), set_u32(b, 10, 0x00030401);
     CHECK_OK(record_builder_set(b, 128, 1, SLICE("Id", 2), false));
-    CHECK_OK(record_builder_set(b, 132, 1, SLICE(lid, unhex("000001000000020000000300", lid)), false));
+    CHECK_OK(
+        record_builder_set(b, 132, 1, SLICE(lid, unhex("000001000000020000000300", lid)), false));
     CHECK_OK(record_builder_set(b, 261, 1, SLICE("e\0n\0-\0U\0S", 10), false));
     CHECK_OK(record_builder_pack(b, &out));
     check_hex(buffer_slice(&out), index_row);
@@ -215,7 +225,8 @@ CASE(vectors_of_other_records)
     uint8_t bytes[64];
     struct record_value v;
     colid_t id = 0;
-    struct slice r = SLICE(bytes, unhex("007F0400 0001 0840 0101 0D40 0501000000 0502000000", bytes));
+    struct slice r =
+        SLICE(bytes, unhex("007F0400 0001 0840 0101 0D40 0501000000 0502000000", bytes));
     CHECK_OK(record_validate(&layout, r));
     CHECK_OK(record_get(&layout, r, 257, 1, &v));
     CHECK(v.separated && load_u32(v.data.p) == 2);
@@ -227,7 +238,8 @@ CASE(vectors_of_other_records)
     CHECK_EQ(id, 0);
 
     columns[0].coltyp = columns[1].coltyp = JET_coltypLong;
-    r = SLICE(bytes, unhex("00 7F 0400 0001 0C00 0101 1000 0201 1400 02000000 02000000 0100", bytes));
+    r = SLICE(bytes,
+              unhex("00 7F 0400 0001 0C00 0101 1000 0201 1400 02000000 02000000 0100", bytes));
     CHECK_OK(record_validate(&layout, r));
     CHECK_OK(record_get(&layout, r, 258, 1, &v));
     CHECK(v.data.n == 2 && load_u16(v.data.p) == 1);
@@ -293,7 +305,8 @@ CASE(defaults_and_nulls)
         {257, JET_coltypBit, 0, 1, 0, 0, {0}},
     };
     for (int large = 0; large < 2; large++) {
-        struct record_layout layout = {fixed, variable, tagged, 5, 3, 2, large != 0, large ? 16384 : 4096};
+        struct record_layout layout = {fixed, variable, tagged,     5,
+                                       3,     2,        large != 0, large ? 16384 : 4096};
         struct record_builder *b;
         struct buffer out = {0};
         struct record_value v;
@@ -305,7 +318,8 @@ CASE(defaults_and_nulls)
         CHECK_OK(record_builder_set(b, 256, 1, SLICE_EMPTY, true));
         CHECK_OK(record_builder_set(b, 257, 1, SLICE("\x40", 1), false));
         CHECK_OK(record_builder_pack(b, &out));
-        /* 1 NULL, 2 default, 3 deleted keeps its room, 4 default padded with half a wide space at the end */
+        /* 1 NULL, 2 default, 3 deleted keeps its room, 4 default padded with half a wide space at
+         * the end */
         check_hex(buffer_slice(&out),
                   large ? "05 82 1900 2A2A2A2A 07000000 2A2A2A2A 6100200020 787900 E5"
                           "0080 0400 0400 64666C74 0001 0800 0101 0900 20 00FF"
@@ -327,7 +341,8 @@ CASE(defaults_and_nulls)
         static const colid_t defaulted[] = {2, 4, 129, 256};
         for (uint32_t i = 0; i < ARRAY(defaulted); i++) {
             CHECK_OK(record_get(&layout, empty, defaulted[i], 1, &v));
-            CHECK(!v.null && v.is_default && slice_equal(v.data, record_column(&layout, defaulted[i])->default_value));
+            CHECK(!v.null && v.is_default &&
+                  slice_equal(v.data, record_column(&layout, defaulted[i])->default_value));
             CHECK_OK(record_count_values(&layout, empty, defaulted[i], &n));
             CHECK_EQ(n, 1);
             CHECK_OK(record_get(&layout, empty, defaulted[i], 2, &v));
@@ -346,7 +361,8 @@ CASE(defaults_and_nulls)
         CHECK(!record_builder_changed(b, 1) && !record_builder_changed(b, 128));
 
         CHECK_EQ(record_builder_set(b, 1, 1, SLICE("abc", 3), false), JET_errInvalidBufferSize);
-        CHECK_EQ(record_builder_set(b, 128, 1, SLICE("01234567890", 11), false), JET_errColumnTooBig);
+        CHECK_EQ(record_builder_set(b, 128, 1, SLICE("01234567890", 11), false),
+                 JET_errColumnTooBig);
         CHECK_EQ(record_builder_set(b, 5, 1, SLICE("0123", 4), false), JET_errColumnTooBig);
         CHECK_EQ(record_builder_set(b, 3, 1, SLICE("0123", 4), false), JET_errColumnNotFound);
         CHECK_EQ(record_builder_set(b, 1, 2, SLICE("0123", 4), false), JET_errBadItagSequence);
@@ -388,10 +404,10 @@ static void model_init(struct record_layout *layout, uint32_t page_size)
         struct column_def *c = model_def(i);
         uint32_t k = i < FIXED ? i : i < FIXED + VARIABLE ? i - FIXED : i - FIXED - VARIABLE;
         c->id = i < FIXED ? 1 + k : i < FIXED + VARIABLE ? 128 + k : 256 + k;
-        c->coltyp = i < FIXED               ? types[k % ARRAY(types)]
-                    : i < FIXED + VARIABLE  ? 9 + k % 2
-                    : k < 15                ? types[k]
-                                            : 11 + k % 2;
+        c->coltyp = i < FIXED              ? types[k % ARRAY(types)]
+                    : i < FIXED + VARIABLE ? 9 + k % 2
+                    : k < 15               ? types[k]
+                                           : 11 + k % 2;
         c->cb_max = coltyp_size(c->coltyp);
         if (c->cb_max == 0)
             c->cb_max = i < FIXED ? 7 : coltyp_is_long(c->coltyp) ? 0 : 60;
@@ -406,13 +422,21 @@ static void model_init(struct record_layout *layout, uint32_t page_size)
             rnd_bytes(model_defaults[i], 16);
             c->flags |= COLUMN_HAS_DEFAULT;
             uint32_t size = coltyp_size(c->coltyp);
-            c->default_value = SLICE(model_defaults[i], size != 0 ? size : i < FIXED ? 7 : 1 + rnd(16));
+            c->default_value = SLICE(model_defaults[i], size != 0   ? size
+                                                        : i < FIXED ? 7
+                                                                    : 1 + rnd(16));
         } else if (i != 0 && rnd(12) == 0 && i < FIXED) {
             c->flags |= COLUMN_DELETED;
         }
     }
-    *layout = (struct record_layout){model_defs, model_defs + FIXED, model_defs + FIXED + VARIABLE,
-                                     FIXED, VARIABLE, TAGGED, page_size > 8192, page_size};
+    *layout = (struct record_layout){model_defs,
+                                     model_defs + FIXED,
+                                     model_defs + FIXED + VARIABLE,
+                                     FIXED,
+                                     VARIABLE,
+                                     TAGGED,
+                                     page_size > 8192,
+                                     page_size};
 }
 
 static void model_set(struct record_builder *b, uint32_t i)
@@ -465,7 +489,9 @@ static void model_set(struct record_builder *b, uint32_t i)
     m->separated[at] = separated;
     if (i < FIXED && size == 0) /* padded */
         for (uint32_t k = n; k < c->cb_max; k++)
-            data[k] = !coltyp_is_text(c->coltyp) ? 0 : c->code_page != 1200 || (k - n) % 2 == 0 ? ' ' : 0;
+            data[k] = !coltyp_is_text(c->coltyp)                 ? 0
+                      : c->code_page != 1200 || (k - n) % 2 == 0 ? ' '
+                                                                 : 0;
     m->n[at] = i < FIXED ? c->cb_max : n;
     memcpy(m->data[at], data, sizeof data);
 }
@@ -485,7 +511,8 @@ static void check_value(uint32_t i, uint32_t sequence, const struct record_value
     }
 }
 
-static void check_model(const struct record_layout *layout, struct record_builder *b, struct slice record)
+static void check_model(const struct record_layout *layout, struct record_builder *b,
+                        struct slice record)
 {
     colid_t next = 0, edited = 0, id;
     CHECK_OK(record_validate(layout, record));
@@ -501,7 +528,8 @@ static void check_model(const struct record_layout *layout, struct record_builde
             CHECK_OK(record_builder_get(b, id, s, &v));
             check_value(i, s, &v);
         }
-        bool shows_default = model[i].count == 0 && !model[i].null && (model_def(i)->flags & COLUMN_HAS_DEFAULT) != 0;
+        bool shows_default = model[i].count == 0 && !model[i].null &&
+                             (model_def(i)->flags & COLUMN_HAS_DEFAULT) != 0;
         CHECK_OK(record_count_values(layout, record, id, &n));
         CHECK_OK(record_builder_count(b, id, &k));
         CHECK_EQ(n, model[i].count + shows_default);
@@ -526,7 +554,8 @@ static void check_largest(struct record_builder *b)
     struct slice data;
     for (uint32_t i = 0; i < COLUMNS; i++)
         for (uint32_t k = 0; k < model[i].count; k++)
-            if (coltyp_is_long(model_def(i)->coltyp) && !model[i].separated[k] && model[i].n[k] > largest)
+            if (coltyp_is_long(model_def(i)->coltyp) && !model[i].separated[k] &&
+                model[i].n[k] > largest)
                 largest = model[i].n[k];
     CHECK_OK(record_builder_largest_long(b, &id, &sequence, &data));
     if (largest == 4) {
@@ -579,12 +608,14 @@ CASE(model_of_records)
     }
 }
 
-/* Setting a value from what get returned, and a growing value replaced many times, keep memory bounded and right. */
+/* Setting a value from what get returned, and a growing value replaced many times, keep memory
+ * bounded and right. */
 CASE(builder_arena)
 {
     static struct column_def tagged[] = {{256, JET_coltypLongBinary, 0, 0, 0, 0, {0}},
                                          {257, JET_coltypLongBinary, 0, 0, 0, 0, {0}}};
-    struct record_layout layout = {.tagged = tagged, .tagged_count = 2, .large_page = true, .page_size = 32768};
+    struct record_layout layout = {
+        .tagged = tagged, .tagged_count = 2, .large_page = true, .page_size = 32768};
     struct record_builder *b;
     struct record_value v, w;
     static uint8_t bytes[20000];
@@ -607,7 +638,8 @@ CASE(builder_arena)
 
 /* ---- hostile bytes ---- */
 
-static void read_everything(const struct record_layout *layout, struct record_builder *b, struct slice record)
+static void read_everything(const struct record_layout *layout, struct record_builder *b,
+                            struct slice record)
 {
     struct record_value v;
     struct buffer out = {0};
@@ -621,14 +653,16 @@ static void read_everything(const struct record_layout *layout, struct record_bu
             if (err == JET_errSuccess && !v.null)
                 for (uint32_t k = 0; k < v.data.n; k++)
                     sum += v.data.p[k];
-            CHECK(err == JET_errSuccess || valid < 0 || (model_def(i)->flags & COLUMN_DELETED) != 0 ||
+            CHECK(err == JET_errSuccess || valid < 0 ||
+                  (model_def(i)->flags & COLUMN_DELETED) != 0 ||
                   err == JET_errColumnNoEncryptionKey || err == JET_errDatabaseCorrupted);
         }
         if (record_count_values(layout, record, model_def(i)->id, &n) == 0)
             CHECK(n <= record.n + 1);
     }
     colid_t after = 0;
-    for (uint32_t steps = 0; record_next_tagged(layout, record, after, &id) == 0 && id != 0; steps++) {
+    for (uint32_t steps = 0; record_next_tagged(layout, record, after, &id) == 0 && id != 0;
+         steps++) {
         CHECK(id > after && steps < 70000);
         after = id;
     }
@@ -640,10 +674,76 @@ static void read_everything(const struct record_layout *layout, struct record_bu
     if (loaded == 0)
         for (uint32_t i = 0; i < 8; i++)
             for (uint32_t k = 0; k < COLUMNS; k++)
-                if (record_builder_get(b, model_def(k)->id, i + 1, &v) == 0 && !v.null && v.data.n != 0)
+                if (record_builder_get(b, model_def(k)->id, i + 1, &v) == 0 && !v.null &&
+                    v.data.n != 0)
                     sum += v.data.p[v.data.n - 1];
     CHECK(sum != UINT64_MAX);
     buffer_free(&out);
+}
+
+/* Column definitions from a damaged catalog: places, sizes and types that fit nothing. */
+static void damage_layout(void)
+{
+    for (uint32_t k = rnd(12); k > 0; k--) {
+        struct column_def *c = model_def(rnd(COLUMNS));
+        switch (rnd(4)) {
+        case 0:
+            c->record_offset = (uint16_t)(rnd(3) == 0 ? rnd(65536) : rnd(40));
+            break;
+        case 1:
+            c->cb_max = rnd(2) == 0 ? UINT32_MAX - rnd(9) : rnd(400);
+            break;
+        case 2:
+            c->coltyp = rnd(22);
+            break;
+        default:
+            c->flags ^= 1u << rnd(13);
+            break;
+        }
+    }
+}
+
+CASE(hostile_layouts)
+{
+    rng = ctest_seed();
+    uint32_t refused = 0;
+    for (uint32_t round = 0; round < 1500; round++) {
+        struct record_layout layout;
+        struct record_builder *b, *loader;
+        struct buffer out = {0};
+        model_init(&layout, round % 2 == 0 ? 4096 : 16384);
+        memset(model, 0, sizeof model);
+        CHECK_OK(record_builder_create(&layout, &b));
+        CHECK_OK(record_builder_create(&layout, &loader));
+        for (uint32_t e = 0; e < 30; e++) {
+            uint32_t i = rnd(COLUMNS);
+            if ((model_def(i)->flags & COLUMN_DELETED) == 0)
+                model_set(b, i);
+        }
+        CHECK_OK(record_builder_pack(b, &out));
+        damage_layout();
+        uint8_t *p = tight(buffer_slice(&out));
+        read_everything(&layout, loader, SLICE(p, out.n));
+        for (uint32_t e = 0; e < 30; e++) {
+            uint8_t data[64];
+            rnd_bytes(data, sizeof data);
+            const struct column_def *c = model_def(rnd(COLUMNS));
+            uint32_t n = coltyp_size(c->coltyp) != 0 ? coltyp_size(c->coltyp) : rnd(64);
+            refused += record_builder_set(loader, c->id, rnd(3), SLICE(data, n), rnd(5) == 0) < 0;
+        }
+        err_t err = record_builder_pack(loader, &out);
+        CHECK(err == JET_errSuccess || err == JET_errRecordTooBig);
+        if (err == JET_errSuccess) {
+            uint8_t *q = tight(buffer_slice(&out));
+            read_everything(&layout, loader, SLICE(q, out.n));
+            free(q);
+        }
+        free(p);
+        record_builder_destroy(b);
+        record_builder_destroy(loader);
+        buffer_free(&out);
+    }
+    CHECK(refused > 100);
 }
 
 CASE(hostile_records)
@@ -735,7 +835,8 @@ CASE(decompress_7bit)
     buffer_free(&out);
 }
 
-/* A greedy encoder of the plain LZ77 form, so that every length form and the shared nibble are met. */
+/* A greedy encoder of the plain LZ77 form, so that every length form and the shared nibble are met.
+ */
 struct lz {
     uint8_t p[200000];
     uint32_t n, flags_at, used;
@@ -883,16 +984,19 @@ CASE(hostile_xpress)
 
 static struct index_def plain_index(uint16_t key_most_)
 {
-    return (struct index_def){.key_most = key_most_, .var_seg_mac = key_most_, .segment_count = 1,
+    return (struct index_def){.key_most = key_most_,
+                              .var_seg_mac = key_most_,
+                              .segment_count = 1,
                               .flags = INDEX_ALL_NULL | INDEX_FIRST_NULL | INDEX_ANY_NULL};
 }
 
-static struct slice segment(const struct column_def *c, const struct index_def *index, bool descending,
-                            struct slice data, bool null, uint8_t *key)
+static struct slice segment(const struct column_def *c, const struct index_def *index,
+                            bool descending, struct slice data, bool null, uint8_t *key)
 {
     uint32_t size = 0;
     bool truncated;
-    CHECK_OK(key_segment(c, index, descending, data, null, false, key, &size, index->key_most, &truncated));
+    CHECK_OK(key_segment(c, index, descending, data, null, false, key, &size, index->key_most,
+                         &truncated));
     return SLICE(key, size);
 }
 
@@ -920,7 +1024,8 @@ CASE(key_vectors)
     check_hex(segment(&c, &index, false, SLICE_EMPTY, false, key), "40");
     c.coltyp = JET_coltypBinary;
     check_hex(segment(&c, &index, false, SLICE("abc", 3), false, key), "7F 6162630000000000 03");
-    check_hex(segment(&c, &index, false, SLICE("abcdefgh", 8), false, key), "7F 6162636465666768 08");
+    check_hex(segment(&c, &index, false, SLICE("abcdefgh", 8), false, key),
+              "7F 6162636465666768 08");
     check_hex(segment(&c, &index, false, SLICE("abcdefghi", 9), false, key),
               "7F 6162636465666768 09 6900000000000000 01");
     c.id = 1, c.cb_max = 3;
@@ -928,9 +1033,11 @@ CASE(key_vectors)
     c = (struct column_def){1, JET_coltypGUID, 0, 16, 0, 4, {0}};
     for (uint32_t i = 0; i < 16; i++)
         data[i] = (uint8_t)i;
-    check_hex(segment(&c, &index, false, SLICE(data, 16), false, key), "7F 0A0B0C0D0E0F 0809 0607 0405 00010203");
+    check_hex(segment(&c, &index, false, SLICE(data, 16), false, key),
+              "7F 0A0B0C0D0E0F 0809 0607 0405 00010203");
     index.flags |= INDEX_DOTNET_GUID;
-    check_hex(segment(&c, &index, false, SLICE(data, 16), false, key), "7F 03020100 0504 0706 08090A0B0C0D0E0F");
+    check_hex(segment(&c, &index, false, SLICE(data, 16), false, key),
+              "7F 03020100 0504 0706 08090A0B0C0D0E0F");
     /* 1040 bytes of text in 255: 253 upper-cased, the 254th lowered by 0x20 */
     c = (struct column_def){256, JET_coltypLongText, 0, 0, 1252, 0, {0}};
     memset(data, 'q', sizeof data);
@@ -952,32 +1059,39 @@ CASE(key_truncation)
     struct column_def c = {128, JET_coltypText, 0, 255, 1252, 0, {0}};
     memset(data, 'a', sizeof data);
     index.var_seg_mac = 5;
-    CHECK_OK(key_segment(&c, &index, false, SLICE(data, 20), false, false, key, &size, 500, &truncated));
+    CHECK_OK(
+        key_segment(&c, &index, false, SLICE(data, 20), false, false, key, &size, 500, &truncated));
     check_hex(SLICE(key, size), "7F 414141 41"); /* cut by VarSegMac: 0x61 - 0x20 */
     CHECK(!truncated);
     size = 0;
-    CHECK_OK(key_segment(&c, &index, false, SLICE(data, 20), false, false, key, &size, 4, &truncated));
+    CHECK_OK(
+        key_segment(&c, &index, false, SLICE(data, 20), false, false, key, &size, 4, &truncated));
     CHECK(size == 4 && truncated);
-    CHECK_OK(key_segment(&c, &index, false, SLICE(data, 1), false, false, key, &size, 4, &truncated));
+    CHECK_OK(
+        key_segment(&c, &index, false, SLICE(data, 1), false, false, key, &size, 4, &truncated));
     CHECK(size == 4 && truncated); /* nothing left: dropped */
     /* a prefix: no terminator, no padding, no last length */
     index.var_seg_mac = 500;
     size = 0;
-    CHECK_OK(key_segment(&c, &index, false, SLICE("abc", 3), false, true, key, &size, 500, &truncated));
+    CHECK_OK(
+        key_segment(&c, &index, false, SLICE("abc", 3), false, true, key, &size, 500, &truncated));
     check_hex(SLICE(key, size), "7F414243");
     size = 0;
     c.coltyp = JET_coltypBinary;
-    CHECK_OK(key_segment(&c, &index, true, SLICE("abcdefghi", 9), false, true, key, &size, 500, &truncated));
+    CHECK_OK(key_segment(&c, &index, true, SLICE("abcdefghi", 9), false, true, key, &size, 500,
+                         &truncated));
     check_hex(SLICE(key, size), "80 9E9D9C9B9A999897 F6 96");
     /* fixed text in a search key is padded */
     c = (struct column_def){3, JET_coltypText, 0, 4, 1252, 8, {0}};
     size = 0;
-    CHECK_OK(key_segment(&c, &index, false, SLICE("ab", 2), false, false, key, &size, 500, &truncated));
+    CHECK_OK(
+        key_segment(&c, &index, false, SLICE("ab", 2), false, false, key, &size, 500, &truncated));
     check_hex(SLICE(key, size), "7F4142202000");
     /* a number that does not fit is cut */
     c = (struct column_def){1, JET_coltypLong, 0, 4, 0, 4, {0}};
     size = 497;
-    CHECK_OK(key_segment(&c, &index, false, SLICE("\0\0\0\0", 4), false, false, key, &size, 500, &truncated));
+    CHECK_OK(key_segment(&c, &index, false, SLICE("\0\0\0\0", 4), false, false, key, &size, 500,
+                         &truncated));
     CHECK(size == 500 && truncated);
 }
 
@@ -1038,7 +1152,8 @@ static uint32_t key_sample(const struct column_def *c, uint8_t *out)
     if (size == 0) {
         size = c->id < 128 ? c->cb_max : rnd(20);
         for (uint32_t i = 0; i < size; i++) /* few letters: long common beginnings */
-            out[i] = coltyp_is_text(c->coltyp) ? (uint8_t)("abAB~\x7f\xe4"[rnd(7)]) : (uint8_t)(rnd(3) * 127);
+            out[i] = coltyp_is_text(c->coltyp) ? (uint8_t)("abAB~\x7f\xe4"[rnd(7)])
+                                               : (uint8_t)(rnd(3) * 127);
         return size;
     }
     rnd_bytes(out, size);
@@ -1061,7 +1176,8 @@ static int sign(int x)
 /* A second column follows, so that a segment's end must compare right too. */
 CASE(key_order_is_value_order)
 {
-    static const uint32_t types[] = {1, 2, 3, 4, 5, 6, 7, 8, 14, 15, 16, 17, 18, 9, 10, 11, 12, 9, 10};
+    static const uint32_t types[] = {1,  2,  3,  4, 5,  6,  7,  8, 14, 15,
+                                     16, 17, 18, 9, 10, 11, 12, 9, 10};
     struct column_def tail = {2, JET_coltypUnsignedByte, 0, 1, 0, 4, {0}};
     struct index_def index = plain_index(1000);
     struct buffer decoded = {0};
@@ -1076,17 +1192,19 @@ CASE(key_order_is_value_order)
             for (int k = 0; k < 2; k++) {
                 n[k] = key_sample(&c, v[k]);
                 if (k == 1 && rnd(3) == 0 && n[0] >= 1)
-                    memcpy(v[1], v[0], n[1] = coltyp_size(c.coltyp) != 0 || c.id < 128 ? n[0] : rnd(n[0] + 1));
+                    memcpy(v[1], v[0],
+                           n[1] = coltyp_size(c.coltyp) != 0 || c.id < 128 ? n[0] : rnd(n[0] + 1));
                 null[k] = rnd(30) == 0;
                 t[k] = (uint8_t)rnd(256);
-                CHECK_OK(key_segment(&c, &index, descending, SLICE(v[k], n[k]), null[k], false, key[k], &size[k],
-                                     64, &cut));
+                CHECK_OK(key_segment(&c, &index, descending, SLICE(v[k], n[k]), null[k], false,
+                                     key[k], &size[k], 64, &cut));
                 CHECK(!cut);
-                CHECK_OK(key_segment(&tail, &index, tail_descending, SLICE(&t[k], 1), false, false, key[k],
-                                     &size[k], 64, &cut));
+                CHECK_OK(key_segment(&tail, &index, tail_descending, SLICE(&t[k], 1), false, false,
+                                     key[k], &size[k], 64, &cut));
             }
-            int want = null[0] || null[1] ? null[1] - null[0]
-                                          : compare_values(&c, SLICE(v[0], n[0]), SLICE(v[1], n[1]));
+            int want = null[0] || null[1]
+                           ? null[1] - null[0]
+                           : compare_values(&c, SLICE(v[0], n[0]), SLICE(v[1], n[1]));
             want = sign(want) * (descending ? -1 : 1);
             if (want == 0)
                 want = ((t[0] > t[1]) - (t[0] < t[1])) * (tail_descending ? -1 : 1);
@@ -1112,7 +1230,8 @@ CASE(hostile_keys)
     struct buffer out = {0};
     rng = ctest_seed();
     for (uint32_t turn = 0; turn < 20000; turn++) {
-        struct column_def c = {rnd(2) == 0 ? 1 : 256, types[rnd(ARRAY(types))], 0, rnd(256), 0, 4, {0}};
+        struct column_def c = {
+            rnd(2) == 0 ? 1 : 256, types[rnd(ARRAY(types))], 0, rnd(256), 0, 4, {0}};
         uint8_t bytes[40];
         uint32_t n = rnd(40);
         rnd_bytes(bytes, n);
@@ -1144,19 +1263,23 @@ CASE(unicode_order_is_ours)
     check_hex(unicode_key(u"aB\u00e9\u0131", 4, false, key), "7F 0041 0042 00C9 0049 0000");
     check_hex(unicode_key(u"aB", 2, true, key), "7F 0041 0042");
     check_hex(unicode_key(u"\0\1", 2, false, key), "7F 00010001 00010002 0000");
-    static const uint16_t *const same[][2] = {
-        {u"stra\u00dfe", u"STRA\u00dfE"}, {u"\u03c2\u03b1", u"\u03a3\u0391"}, {u"\u0436\u01c6", u"\u0416\u01c4"},
-        {u"\u1e61\uff41", u"\u1e60\uff21"}, {u"\u00ff\u1f80", u"\u0178\u1f88"}};
+    static const uint16_t *const same[][2] = {{u"stra\u00dfe", u"STRA\u00dfE"},
+                                              {u"\u03c2\u03b1", u"\u03a3\u0391"},
+                                              {u"\u0436\u01c6", u"\u0416\u01c4"},
+                                              {u"\u1e61\uff41", u"\u1e60\uff21"},
+                                              {u"\u00ff\u1f80", u"\u0178\u1f88"}};
     for (uint32_t i = 0; i < ARRAY(same); i++) {
         uint32_t n = i == 0 ? 6 : 2;
-        CHECK(slice_equal(unicode_key(same[i][0], n, false, key), unicode_key(same[i][1], n, false, other)));
+        CHECK(slice_equal(unicode_key(same[i][0], n, false, key),
+                          unicode_key(same[i][1], n, false, other)));
     }
     /* ascending, by code point: a prefix first, U+FFFD before U+1F98A */
     static const struct {
         const uint16_t *text;
         uint32_t n;
-    } rising[] = {{u"", 0},        {u"\0", 1}, {u"\0a", 2},       {u"\1", 1},       {u"\2", 1}, {u"A", 1},
-                  {u"a\0", 2}, {u"ab", 2},     {u"\u00e4", 1}, {u"\u4e2d", 1}, {u"\ufffd", 1}, {u"\xd83e\xdd8a", 2}};
+    } rising[] = {{u"", 0},       {u"\0", 1},     {u"\0a", 2},    {u"\1", 1},
+                  {u"\2", 1},     {u"A", 1},      {u"a\0", 2},    {u"ab", 2},
+                  {u"\u00e4", 1}, {u"\u4e2d", 1}, {u"\ufffd", 1}, {u"\xd83e\xdd8a", 2}};
     for (uint32_t i = 0; i + 1 < ARRAY(rising); i++) {
         struct slice a = unicode_key(rising[i].text, rising[i].n, false, key);
         CHECK(slice_compare(a, unicode_key(rising[i + 1].text, rising[i + 1].n, false, other)) < 0);
@@ -1165,13 +1288,15 @@ CASE(unicode_order_is_ours)
     struct column_def c = {256, JET_coltypLongText, 0, 0, 1200, 0, {0}};
     uint32_t size = 0;
     bool truncated;
-    CHECK_OK(key_segment(&c, &index, false, SLICE(u"abc", 6), false, false, key, &size, 6, &truncated));
+    CHECK_OK(
+        key_segment(&c, &index, false, SLICE(u"abc", 6), false, false, key, &size, 6, &truncated));
     check_hex(SLICE(key, size), "7F 0041 0042 00");
     CHECK(truncated);
     key_set_unicode_normalizer(NULL);
     size = 0;
-    CHECK_EQ(key_segment(&c, &index, false, SLICE(u"abc", 6), false, false, key, &size, 60, &truncated),
-             JET_errUnicodeNormalizationNotSupported);
+    CHECK_EQ(
+        key_segment(&c, &index, false, SLICE(u"abc", 6), false, false, key, &size, 60, &truncated),
+        JET_errUnicodeNormalizationNotSupported);
     key_set_unicode_normalizer(key_unicode_default);
 }
 
@@ -1181,7 +1306,8 @@ static struct slice unicode_key(const uint16_t *text, uint32_t units, bool parti
     struct column_def c = {256, JET_coltypLongText, 0, 0, 1200, 0, {0}};
     uint32_t size = 0;
     bool truncated;
-    CHECK_OK(key_segment(&c, &index, false, SLICE(text, 2 * units), false, partial, key, &size, 64, &truncated));
+    CHECK_OK(key_segment(&c, &index, false, SLICE(text, 2 * units), false, partial, key, &size, 64,
+                         &truncated));
     return SLICE(key, size);
 }
 
@@ -1194,7 +1320,8 @@ struct fake {
     } column[4];            /* ids 256... */
 };
 
-static err_t fake_value(void *context, colid_t id, uint32_t sequence, struct slice *data, bool *null)
+static err_t fake_value(void *context, colid_t id, uint32_t sequence, struct slice *data,
+                        bool *null)
 {
     struct fake *f = context;
     *null = sequence > f->column[id - 256].count;
@@ -1211,10 +1338,11 @@ static err_t fake_count(void *context, colid_t id, uint32_t *count)
 /* All keys of the record as "12 1- ;": a byte's digit a segment, - for NULL, x for no entry. */
 static void check_keys(const struct index_def *index, struct fake *f, const char *want)
 {
-    static struct column_def tagged[] = {{256, JET_coltypUnsignedByte, COLUMN_MULTI_VALUED, 1, 0, 0, {0}},
-                                         {257, JET_coltypUnsignedByte, COLUMN_MULTI_VALUED, 1, 0, 0, {0}},
-                                         {258, JET_coltypUnsignedByte, 0, 1, 0, 0, {0}},
-                                         {259, JET_coltypUnsignedByte, 0, 1, 0, 0, {0}}};
+    static struct column_def tagged[] = {
+        {256, JET_coltypUnsignedByte, COLUMN_MULTI_VALUED, 1, 0, 0, {0}},
+        {257, JET_coltypUnsignedByte, COLUMN_MULTI_VALUED, 1, 0, 0, {0}},
+        {258, JET_coltypUnsignedByte, 0, 1, 0, 0, {0}},
+        {259, JET_coltypUnsignedByte, 0, 1, 0, 0, {0}}};
     struct record_layout layout = {.tagged = tagged, .tagged_count = 4, .page_size = 4096};
     struct key_source source = {f, fake_value, fake_count};
     uint8_t key[KEY_SIZE_MOST];
@@ -1268,7 +1396,8 @@ CASE(keys_of_records)
     check_keys(&two, &empty, "--");
     two.flags = INDEX_ANY_NULL | INDEX_FIRST_NULL;
     check_keys(&two, &empty, "x");
-    struct fake first = {{{0, ""}, {1, "b"}, {0, ""}, {0, ""}}}, second = {{{1, "1"}, {0, ""}, {0, ""}, {0, ""}}};
+    struct fake first = {{{0, ""}, {1, "b"}, {0, ""}, {0, ""}}},
+                second = {{{1, "1"}, {0, ""}, {0, ""}, {0, ""}}};
     check_keys(&two, &first, "-b");
     check_keys(&two, &second, "1-");
     two.flags = INDEX_ANY_NULL;
