@@ -4,7 +4,7 @@
 err_t btree__mismatch(struct page page, const char *why)
 {
     err_t err = RAISE(JET_errLogOperationInconsistentWithDatabase);
-    err_detail("tree %u: %s", page_objid(page), why);
+    err_detail("tree %u: %s", page.p == NULL ? OBJID_NIL : page_objid(page), why);
     return err;
 }
 

@@ -114,7 +114,8 @@ struct split_operation {
 };
 /* Builds both pages that split record s makes of `before` into `source` and `fresh`: other memory, page size bytes each; .p
  * NULL: not wanted. Leaf links are set (source.next, new.prev, new.next); right.prev and every dbtime are the caller's; so is
- * the checksum. JET_errDatabaseCorrupted when lines, sizes or order do not fit (do calls it before it logs). */
+ * the checksum. An error when lines or sizes do not fit (do calls it before it logs). Redo of an append may not know the
+ * source any more: before.p = NULL, source.p = NULL; only what the operation itself puts on the new page is wanted then. */
 MUST_CHECK err_t btree__build_split(const struct split_record *s, const struct split_operation *oper, struct page before,
                                     struct page source, struct page fresh);
 /* Split2 with pgnoNew = 0: before the node that points to `child` comes (key -> child), that node then points to child_new.

@@ -29,6 +29,10 @@ static err_t get_line(const struct lines *l, int i, struct line *out)
         *out = (struct line){{.suffix = l->oper->key}, l->oper->data, set};
         return JET_errSuccess;
     }
+    if (l->page.p == NULL) { /* only what an append puts on a new page is known: the last pointer has an empty key */
+        *out = (struct line){.data = SLICE(l->child_new, 4)};
+        return i == l->line_new && i == l->count - 1 ? JET_errSuccess : RAISE(JET_errLogFileCorrupt);
+    }
     TRY_RETURN(page_node(l->page, oper == SPLIT_OPER_INSERT && i > l->s->line_oper ? i - 1 : i, &out->node));
     out->data = changed ? l->oper->data : out->node.data;
     out->flags = changed ? out->node.flags | set : out->node.flags;
@@ -42,8 +46,8 @@ static err_t get_line(const struct lines *l, int i, struct line *out)
 static err_t collect_lines(struct lines *l, const struct split_record *s, const struct split_operation *oper, struct page before)
 {
     *l = (struct lines){.page = before, .s = s, .oper = oper, .line_new = -1};
-    l->count = page_line_count(before) + (s->oper == SPLIT_OPER_INSERT);
-    if (page_objid(before) != s->objid)
+    l->count = before.p == NULL ? s->lines : page_line_count(before) + (s->oper == SPLIT_OPER_INSERT);
+    if (before.p != NULL && page_objid(before) != s->objid)
         return btree__mismatch(before, "split of a page of another tree");
     if (s->type > SPLIT_APPEND || s->oper > SPLIT_OPER_FLAG_INSERT_REPLACE || l->count != s->lines)
         return btree__mismatch(before, "split of another number of lines");
@@ -55,10 +59,11 @@ static err_t collect_lines(struct lines *l, const struct split_record *s, const 
     if (oper == NULL || s->line_oper >= s->lines)
         return btree__mismatch(before, "split without its operation");
     if (oper->child_new != PGNO_NIL) {
-        struct line next;
+        struct line next = {.data = oper->data};
         if (s->oper != SPLIT_OPER_INSERT)
             return btree__mismatch(before, "split of a branch page without a pointer");
-        TRY_RETURN(get_line(l, s->line_oper + 1, &next));
+        if (before.p != NULL)
+            TRY_RETURN(get_line(l, s->line_oper + 1, &next));
         if (!slice_equal(next.data, oper->data))
             return btree__mismatch(before, "split of a branch page at another child");
         store_u32(l->child_new, oper->child_new);
