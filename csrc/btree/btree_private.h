@@ -78,6 +78,8 @@ MUST_CHECK err_t btree__split(struct btree *tree, struct trx *trx, const struct 
 /* The record of a change and its bytes; `diff` is scratch for ReplaceD, PAGE_SIZE_MAX bytes. before: DBTIME_NIL in a macro. */
 void btree__encode_change(const struct btree *tree, const struct trx *trx, const struct page_ref *leaf, const struct change *change,
                           dbtime_t before, uint8_t *diff, struct encoded *out);
+/* No page could hold this node (or a separator made of it). */
+bool btree__is_too_big(const struct btree *tree, struct slice key, struct slice data);
 void btree__cancel_change(struct change *change);
 void btree__publish_change(struct trx *trx, struct change *change);
 

@@ -1,0 +1,161 @@
+/* Where to cut a page that is to be split, and which prefixes serve the two halves. Pure: reads one latched page.
+ *
+ * Lines are counted with the operation in place. Some cut always exists when no operation is applied and the page has two
+ * lines: each half needs no more than it took before, because the line whose key shares most with the old prefix serves as
+ * prefix at no loss (its own suffix pays for it). With an operation there may be none (a large node between two large
+ * ones); then the page is split without it first. */
+#include "btree/split.h"
+
+void split_line_get(const struct split_view *v, int line, struct node *out)
+{
+    bool inserts = v->oper == SPLIT_OPER_INSERT;
+    if (v->oper != SPLIT_OPER_NONE && line == v->line_oper && inserts) {
+        *out = (struct node){.suffix = v->key, .data = v->data};
+        return;
+    }
+    int before = inserts && line > v->line_oper ? line - 1 : line;
+    if (page_node(v->page, before, out) < 0)
+        *out = (struct node){0}; /* the view was checked: see split_view_check */
+    if (v->oper != SPLIT_OPER_NONE && line == v->line_oper)
+        out->data = v->data;
+}
+
+err_t split_view_check(const struct split_view *v)
+{
+    int count = page_line_count(v->page);
+    for (int line = 0; line < count; line++) {
+        struct node node;
+        TRY_RETURN(page_node(v->page, line, &node));
+    }
+    return JET_errSuccess;
+}
+
+int split_view_lines(const struct split_view *v)
+{
+    return page_line_count(v->page) + (v->oper == SPLIT_OPER_INSERT);
+}
+
+/* Bytes that the node's key has in common with a prefix of two pieces. */
+static uint32_t common_with(const struct node *node, const struct node *prefix)
+{
+    uint8_t a[PAGE_SIZE_MAX], b[PAGE_SIZE_MAX];
+    if (node->prefix.p == prefix->prefix.p && node->prefix.n == prefix->prefix.n) {
+        return node->prefix.n + slice_common_prefix(node->suffix, prefix->suffix);
+    }
+    uint32_t n = node_key_copy(node, a), m = node_key_copy(prefix, b);
+    return slice_common_prefix(SLICE(a, n), SLICE(b, m));
+}
+
+static uint32_t cost_of(const struct node *node, const struct node *prefix)
+{
+    uint32_t share = prefix != NULL ? common_with(node, prefix) : 0;
+    uint32_t plain = 4 + 2 + node_key_size(node) + node->data.n;
+    return share > 2 ? plain + 2 - share : plain;
+}
+
+/* Do lines [first, last) fit on an empty page with this line's key as prefix, beside what is kept for rollbacks? */
+static bool side_fits(const struct split_view *v, int first, int last, int prefix_line, uint32_t kept)
+{
+    struct node prefix, node;
+    uint32_t room = page_node_most(v->page.size) + 4, used = kept;
+    if (prefix_line >= 0) {
+        split_line_get(v, prefix_line, &prefix);
+        used += node_key_size(&prefix);
+    }
+    for (int line = first; line < last && used <= room; line++) {
+        split_line_get(v, line, &node);
+        used += cost_of(&node, prefix_line >= 0 ? &prefix : NULL);
+    }
+    return used <= room;
+}
+
+static int to_before(const struct split_view *v, int line)
+{
+    return v->oper == SPLIT_OPER_INSERT && line > v->line_oper ? line - 1 : line;
+}
+
+/* The line whose key shares most with the page's present prefix. */
+static int nearest_prefix(const struct split_view *v, int first, int last)
+{
+    struct node old = {.suffix = page_prefix(v->page)}, node;
+    uint32_t most = 2;
+    int best = -1;
+    if (old.suffix.n == 0)
+        return -1;
+    for (int line = first; line < last; line++) {
+        split_line_get(v, line, &node);
+        uint32_t common = common_with(&node, &old);
+        if (common > most) {
+            most = common;
+            best = line;
+        }
+    }
+    return best;
+}
+
+static bool choose_prefix(const struct split_view *v, int first, int last, uint32_t kept, int *out)
+{
+    int best = page_best_prefix(v->page, to_before(v, first), to_before(v, last));
+    if (best >= 0 && v->oper == SPLIT_OPER_INSERT && best >= v->line_oper)
+        best++;
+    *out = best;
+    if (side_fits(v, first, last, best, kept))
+        return true;
+    *out = -1;
+    if (best >= 0 && side_fits(v, first, last, -1, kept))
+        return true;
+    *out = nearest_prefix(v, first, last);
+    return *out >= 0 && side_fits(v, first, last, *out, kept);
+}
+
+static bool try_cut(const struct split_view *v, int line, struct split_cut *cut)
+{
+    int lines = split_view_lines(v);
+    if (line < 1 || line >= lines)
+        return false;
+    uint32_t left = 0, right = 0;
+    if (v->kept != NULL) {
+        left = v->kept(v, 0, to_before(v, line));
+        right = v->kept(v, to_before(v, line), page_line_count(v->page));
+    }
+    int prefix_right;
+    if (!choose_prefix(v, 0, line, left, &cut->prefix_split) || !choose_prefix(v, line, lines, right, &prefix_right))
+        return false;
+    cut->line_split = line;
+    cut->prefix_new = prefix_right < 0 ? -1 : prefix_right - line;
+    cut->kept_source = left;
+    cut->kept_new = right;
+    return true;
+}
+
+/* The cut that halves the bytes as they are stored now. */
+static int middle_line(const struct split_view *v)
+{
+    int lines = split_view_lines(v);
+    struct node prefix = {.suffix = page_prefix(v->page)}, node;
+    uint64_t total = 0, left = 0;
+    for (int line = 0; line < lines; line++) {
+        split_line_get(v, line, &node);
+        total += cost_of(&node, &prefix);
+    }
+    for (int line = 0; line < lines; line++) {
+        split_line_get(v, line, &node);
+        uint32_t cost = cost_of(&node, &prefix);
+        if (2 * left + cost >= total) /* nearer to the middle without this line, or with it? */
+            return line > 0 && 2 * left + cost - total > total - 2 * left ? line : line + 1;
+        left += cost;
+    }
+    return lines - 1;
+}
+
+bool split_choose(const struct split_view *v, int preferred, struct split_cut *cut)
+{
+    int lines = split_view_lines(v);
+    if (preferred > 0 && try_cut(v, preferred, cut))
+        return true;
+    int middle = middle_line(v);
+    for (int away = 0; away < lines; away++)
+        if (try_cut(v, middle - away, cut) || (away > 0 && try_cut(v, middle + away, cut)))
+            return true;
+    return false;
+}
