@@ -7,7 +7,7 @@
 /* A page as it will be after the operation, before it is cut. */
 struct split_view {
     struct page page; /* as it is */
-    enum split_oper oper;
+    enum split_oper_kind oper;
     int line_oper;
     struct slice key, data; /* of the operation; key: insert only */
     /* Bytes to be kept for rollbacks of lines [first, last) of the page as it is; NULL: none. */
