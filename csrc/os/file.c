@@ -423,3 +423,8 @@ void os_file_drop_cache(struct os_file *f)
 {
     (void)posix_fadvise(f->fd, 0, 0, POSIX_FADV_DONTNEED); /* advice only */
 }
+
+void os_file_will_read(struct os_file *f, uint64_t offset, size_t n)
+{
+    (void)posix_fadvise(f->fd, (off_t)offset, (off_t)n, POSIX_FADV_WILLNEED); /* advice only */
+}

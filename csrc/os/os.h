@@ -43,6 +43,7 @@ MUST_CHECK err_t os_file_zero(struct os_file *f, uint64_t from, uint64_t to);
 /* OFD lock on the whole file, never waits: JET_errFileAccessDenied when another process (or handle) has it. */
 MUST_CHECK err_t os_file_lock(struct os_file *f, bool exclusive);
 void os_file_unlock(struct os_file *f);
+void os_file_will_read(struct os_file *f, uint64_t offset, size_t n); /* read ahead: a hint, does not wait */
 void os_file_drop_cache(struct os_file *f); /* POSIX_FADV_DONTNEED, for benchmarks */
 
 MUST_CHECK err_t os_rename(const char *from, const char *to); /* replaces `to` */
