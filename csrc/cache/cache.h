@@ -71,7 +71,7 @@ bool cache_has_undo(const struct page_ref *ref);
 MUST_CHECK err_t cache_log_undo_info(struct page_ref *ref);
 
 struct cache_stats {
-    uint64_t frames, used, dirty, reads, writes, hits, misses, evictions, double_writes, stolen;
+    uint64_t frames, used, dirty, reads, writes, hits, misses, evictions, double_writes, stolen, write_errors;
 };
 void cache_stats(struct cache *cache, struct cache_stats *out);
 
