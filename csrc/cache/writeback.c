@@ -89,12 +89,12 @@ lgpos_t cache_oldest_dirty(struct cache *cache, struct log *log)
     for (uint32_t w = 0; w < cache->dirty_words; w++) {
         for (uint64_t bits = atomic_load(&cache->dirty_map[w]); bits != 0; bits &= bits - 1) {
             struct frame *f = &cache->frames[w * 64 + (uint32_t)__builtin_ctzll(bits)];
-            struct log *owner = atomic_load(&f->log);
-            if (owner == NULL || (log != NULL && owner != log))
+            struct dbfile *db = atomic_load(&f->db);
+            if (db == NULL || (log != NULL && atomic_load(&f->log) != log))
                 continue;
             /* `bound` first: it moves to bound_writing, never back. */
             lgpos_t bound = atomic_load(&f->bound), in_flight = atomic_load(&f->bound_writing);
-            if (atomic_load(&f->log) != owner)
+            if (atomic_load(&f->db) != db) /* it left clean, another came */
                 continue;
             bound = bound < in_flight ? bound : in_flight;
             oldest = bound < oldest ? bound : oldest;

@@ -1,0 +1,1090 @@
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cache/cache.h"
+#include "ctest.h"
+
+/* ---- a scratch folder, a cache, a log, a database ---- */
+
+static char scratch[OS_PATH_MAX];
+
+static err_t remove_entry(void *context, const char *name, bool is_dir)
+{
+    char path[OS_PATH_MAX];
+    CHECK_OK(os_join(path, sizeof path, context, name));
+    if (!is_dir)
+        return os_unlink(path);
+    CHECK_OK(os_dir_list(path, remove_entry, path));
+    return os_dir_remove(path);
+}
+
+static void remove_scratch(void)
+{
+    if (scratch[0] == 0)
+        return;
+    os_fault_set(NULL);
+    CHECK_OK(os_dir_list(scratch, remove_entry, scratch));
+    CHECK_OK(os_dir_remove(scratch));
+    scratch[0] = 0;
+}
+
+static void new_scratch(void)
+{
+    static bool registered;
+    const char *tmp = getenv("TMPDIR");
+    char made[OS_PATH_MAX];
+    if (!registered)
+        atexit(remove_scratch);
+    registered = true;
+    remove_scratch();
+    snprintf(made, sizeof made, "%s/pyjet-cache-XXXXXX", tmp != NULL ? tmp : "/tmp");
+    CHECK(mkdtemp(made) != NULL);
+    CHECK_OK(os_full_path(made, scratch, sizeof scratch));
+}
+
+static const char *in(const char *name)
+{
+    static char paths[4][OS_PATH_MAX];
+    static int next;
+    char *p = paths[next++ % 4];
+    CHECK_OK(os_join(p, OS_PATH_MAX, scratch, name));
+    return p;
+}
+
+struct world {
+    struct cache *cache;
+    struct log *log;
+    struct versions *versions;
+    struct double_write *dw;
+    struct dbfile *db;
+    uint32_t page_size;
+};
+
+enum { WITH_LOG = 1, WITH_DW = 2 };
+
+static struct dbfile_config config_of(const struct world *w, bool read_only)
+{
+    return (struct dbfile_config){.cache = w->cache,
+                                  .log = w->log,
+                                  .versions = w->versions,
+                                  .double_write = w->dw,
+                                  .dbid = 1,
+                                  .read_only = read_only};
+}
+
+static void make_cache(struct world *w, uint32_t frames)
+{
+    struct cache_config cc = {.page_size = w->page_size, .bytes_max = (uint64_t)frames * w->page_size};
+    CHECK_OK(cache_create(&cc, &w->cache));
+}
+
+static struct world make_world(uint32_t page_size, uint32_t frames, pgno_t pages, unsigned with)
+{
+    struct world w = {.page_size = page_size};
+    new_scratch();
+    make_cache(&w, frames);
+    if (with & WITH_LOG) {
+        struct log_config lc = {.log_dir = scratch,
+                                .system_dir = scratch,
+                                .base_name = "edb",
+                                .file_size = 64 * 1024,
+                                .buffer_size = 1 << 20,
+                                .page_size = page_size,
+                                .enabled = true,
+                                .instance_name = "test"};
+        CHECK_OK(log_create(&lc, &w.log));
+        CHECK_OK(log_start_new(w.log, 1));
+        CHECK_OK(versions_create(1 << 20, &w.versions));
+    }
+    if (with & WITH_DW)
+        CHECK_OK(double_write_open(in("edb.dwr"), page_size, &w.dw));
+    struct dbfile_config dc = config_of(&w, false);
+    CHECK_OK(dbfile_create(&dc, in("a.edb"), pages, false, &w.db));
+    return w;
+}
+
+static void end_world(struct world *w)
+{
+    os_fault_set(NULL);
+    dbfile_close(w->db);
+    double_write_close(w->dw, true);
+    if (w->log != NULL) {
+        versions_destroy(w->versions);
+        CHECK_OK(log_stop(w->log));
+        log_destroy(w->log);
+    }
+    cache_destroy(w->cache);
+}
+
+/* Close and open again with a new cache: nothing but the file remains. */
+static void reopen(struct world *w)
+{
+    dbfile_close(w->db);
+    cache_destroy(w->cache);
+    make_cache(w, 64);
+    struct dbfile_config dc = config_of(w, false);
+    CHECK_OK(dbfile_open(&dc, in("a.edb"), &w->db));
+}
+
+/* ---- a page of tests: a counter and the end of its last record, in bytes that no node uses ---- */
+
+#define AT_COUNT 512u
+#define AT_END 520u
+
+static uint64_t count_of(struct page page)
+{
+    return load_u64(page.p + AT_COUNT);
+}
+
+/* Appends a record that stands for the change; its bytes are of no matter to the cache. */
+static lgpos_t append(struct log *log, pgno_t pgno)
+{
+    uint8_t head[64] = {LOG_NOP};
+    (void)pgno;
+    struct log_record record = {.part_count = 1, .part = {SLICE(head, 1)}, .head = head};
+    struct log_stamp stamp = {0};
+    CHECK_OK(log_append(log, &record, 1, &stamp));
+    return stamp.end;
+}
+
+/* Puts `count` into the page, the way a room above changes one. */
+static void set_count(struct world *w, struct page_ref *ref, uint64_t count, lgpos_t bound)
+{
+    cache_mark_dirty(ref, bound);
+    lgpos_t end = w->log != NULL ? append(w->log, ref->pgno) : LGPOS_MIN;
+    store_u64(ref->page.p + AT_COUNT, count);
+    store_u64(ref->page.p + AT_END, end);
+    cache_set_lgpos(ref, end);
+}
+
+static lgpos_t now_bound(struct world *w)
+{
+    return w->log != NULL ? log_tail(w->log) : LGPOS_MIN;
+}
+
+static void format(struct world *w, pgno_t pgno, uint64_t count)
+{
+    struct page_ref ref;
+    CHECK_OK(cache_latch(w->db, pgno, LATCH_WRITE, CACHE_NO_READ, &ref));
+    cache_mark_dirty(&ref, now_bound(w));
+    page_format(ref.page, pgno, 7, PAGE_LEAF, DBTIME_START + 1);
+    set_count(w, &ref, count, now_bound(w));
+    cache_release(&ref);
+}
+
+static void format_all(struct world *w, pgno_t pages)
+{
+    for (pgno_t p = 1; p <= pages; p++)
+        format(w, p, p);
+}
+
+static uint64_t read_count(struct world *w, pgno_t pgno)
+{
+    struct page_ref ref;
+    CHECK_OK(cache_latch(w->db, pgno, LATCH_READ, CACHE_WAIT, &ref));
+    uint64_t n = count_of(ref.page);
+    cache_release(&ref);
+    return n;
+}
+
+static err_t latch_error(struct world *w, pgno_t pgno, unsigned how)
+{
+    struct page_ref ref;
+    err_t err = cache_latch(w->db, pgno, LATCH_READ, how, &ref);
+    CHECK(err != 0 || ref.frame != NULL);
+    cache_release(&ref);
+    return err;
+}
+
+static struct cache_stats stats(struct world *w)
+{
+    struct cache_stats s;
+    cache_stats(w->cache, &s);
+    return s;
+}
+
+static void flip(const char *path, uint64_t at, uint8_t mask)
+{
+    struct os_file *f;
+    uint8_t byte;
+    CHECK_OK(os_file_open(path, OS_WRITE, &f));
+    CHECK_OK(os_file_read(f, at, &byte, 1));
+    byte ^= mask;
+    CHECK_OK(os_file_write(f, at, &byte, 1));
+    os_file_close(f);
+}
+
+/* Noise, or zeros: a run of one byte over zeros may keep the checksum. */
+static void overwrite(const char *path, uint64_t at, uint8_t with, size_t n)
+{
+    unsigned long long seed = with;
+    struct os_file *f;
+    uint8_t *bytes = malloc(n);
+    for (size_t i = 0; i < n; i++)
+        bytes[i] = with == 0 ? 0 : (uint8_t)ctest_random(&seed);
+    CHECK_OK(os_file_open(path, OS_WRITE, &f));
+    CHECK_OK(os_file_write(f, at, bytes, n));
+    os_file_close(f);
+    free(bytes);
+}
+
+static uint64_t place(pgno_t pgno, uint32_t page_size)
+{
+    return ((uint64_t)pgno + 1) * page_size;
+}
+
+/* ---- finding and evicting ---- */
+
+static void check_small_cache(uint32_t page_size)
+{
+    struct world w = make_world(page_size, 64, 640, WITH_DW);
+    format_all(&w, 640);
+    CHECK(stats(&w).evictions >= 640 - 64);
+    CHECK(stats(&w).stolen > 0);
+    for (pgno_t p = 640; p >= 1; p--)
+        CHECK_EQ(read_count(&w, p), p);
+    CHECK(stats(&w).reads >= 640 - 64);
+    CHECK_OK(dbfile_flush(w.db));
+    CHECK_EQ(stats(&w).dirty, 0);
+    struct cache_stats before = stats(&w);
+    CHECK_EQ(read_count(&w, 1), 1);
+    CHECK_EQ(read_count(&w, 1), 1);
+    CHECK(stats(&w).hits >= before.hits + 1);
+    CHECK_EQ(before.frames, 64);
+    CHECK_EQ(before.used, 64);
+    reopen(&w);
+    for (pgno_t p = 1; p <= 640; p++)
+        CHECK_EQ(read_count(&w, p), p);
+    end_world(&w);
+}
+
+CASE(small_cache_4k)
+{
+    check_small_cache(4096);
+}
+CASE(small_cache_2k)
+{
+    check_small_cache(2048);
+}
+CASE(small_cache_32k)
+{
+    check_small_cache(32768);
+}
+
+/* Pages that were touched again stay while a scan goes by; pages of a cold scan go before all others. */
+CASE(scan_does_not_push_out)
+{
+    struct world w = make_world(4096, 64, 400, 0);
+    format_all(&w, 400);
+    CHECK_OK(dbfile_flush(w.db));
+    for (int round = 0; round < 4; round++)
+        for (pgno_t p = 1; p <= 30; p++)
+            (void)read_count(&w, p);
+    for (pgno_t p = 100; p <= 400; p++) {
+        struct page_ref ref;
+        CHECK_OK(cache_latch(w.db, p, LATCH_READ, CACHE_COLD, &ref));
+        cache_release(&ref);
+    }
+    uint64_t reads = stats(&w).reads;
+    for (pgno_t p = 1; p <= 30; p++)
+        CHECK_EQ(read_count(&w, p), p);
+    CHECK_EQ(stats(&w).reads, reads);
+    end_world(&w);
+}
+
+CASE(all_frames_latched)
+{
+    struct world w = make_world(4096, 32, 100, 0);
+    struct page_ref refs[32];
+    format_all(&w, 40);
+    CHECK_OK(dbfile_flush(w.db));
+    for (pgno_t p = 1; p <= 32; p++)
+        CHECK_OK(cache_latch(w.db, p, LATCH_READ, CACHE_WAIT, &refs[p - 1]));
+    CHECK_EQ(latch_error(&w, 40, CACHE_WAIT), JET_errOutOfMemory);
+    CHECK_EQ(latch_error(&w, 40, CACHE_TRY), CACHE_WOULD_BLOCK);
+    struct page_ref fresh;
+    CHECK_EQ(cache_latch(w.db, 40, LATCH_WRITE, CACHE_NO_READ | CACHE_TRY, &fresh), CACHE_WOULD_BLOCK);
+    for (int i = 0; i < 32; i++)
+        cache_release(&refs[i]);
+    CHECK_EQ(read_count(&w, 40), 40);
+    end_world(&w);
+}
+
+/* ---- latches ---- */
+
+CASE(latch_modes)
+{
+    struct world w = make_world(4096, 64, 8, 0);
+    struct page_ref a, b;
+    format_all(&w, 8);
+    CHECK_OK(cache_latch(w.db, 1, LATCH_READ, CACHE_WAIT, &a));
+    CHECK_OK(cache_latch(w.db, 1, LATCH_READ, CACHE_TRY, &b));
+    CHECK(!cache_try_upgrade(&a));
+    CHECK_EQ(a.mode, LATCH_READ);
+    cache_release(&b);
+    CHECK(b.frame == NULL);
+    cache_release(&b); /* NONE: a no-op */
+    CHECK_EQ(cache_latch(w.db, 1, LATCH_WRITE, CACHE_TRY, &b), CACHE_WOULD_BLOCK);
+    CHECK(cache_try_upgrade(&a));
+    CHECK_EQ(a.mode, LATCH_WRITE);
+    CHECK_EQ(latch_error(&w, 1, CACHE_TRY), CACHE_WOULD_BLOCK);
+    cache_downgrade(&a);
+    CHECK_OK(cache_latch(w.db, 1, LATCH_READ, CACHE_TRY, &b));
+    cache_release(&b);
+    cache_release(&a);
+    CHECK_OK(cache_latch(w.db, 1, LATCH_WRITE, CACHE_TRY, &a));
+    cache_release(&a);
+    reopen(&w);
+    CHECK_EQ(latch_error(&w, 1, CACHE_TRY), CACHE_WOULD_BLOCK); /* would have to read */
+    end_world(&w);
+}
+
+CASE(versions_and_hints)
+{
+    struct world w = make_world(4096, 64, 200, 0);
+    struct page_ref a, b;
+    format_all(&w, 200);
+    CHECK_OK(cache_latch(w.db, 3, LATCH_READ, CACHE_WAIT, &a));
+    struct frame *f = a.frame;
+    uint32_t seen = a.version;
+    cache_release(&a);
+    CHECK(cache_still_valid(f, w.db, 3, seen));
+    CHECK(!cache_still_valid(f, w.db, 4, seen) && !cache_still_valid(NULL, w.db, 3, seen));
+    CHECK(cache_latch_hint(f, w.db, 3, seen, &a));
+    CHECK_EQ(count_of(a.page), 3);
+    cache_release(&a);
+    CHECK_OK(cache_latch(w.db, 3, LATCH_WRITE, CACHE_WAIT, &a));
+    CHECK(!cache_latch_hint(f, w.db, 3, seen, &b)); /* never waits */
+    cache_release(&a);
+    CHECK(cache_still_valid(f, w.db, 3, seen)); /* a write latch alone changes nothing */
+    CHECK_OK(cache_latch(w.db, 3, LATCH_WRITE, CACHE_WAIT, &a));
+    set_count(&w, &a, 30, LGPOS_MIN);
+    CHECK(a.version != seen);
+    seen = a.version;
+    cache_release(&a);
+    CHECK(cache_still_valid(f, w.db, 3, seen)); /* the version that the writer saw is the one that stays */
+    CHECK_OK(cache_latch(w.db, 3, LATCH_WRITE, CACHE_WAIT, &a));
+    cache_mark_dirty(&a, LGPOS_MIN); /* an unlogged change: no position */
+    cache_downgrade(&a);
+    CHECK(a.version != seen);
+    cache_release(&a);
+    CHECK(!cache_latch_hint(f, w.db, 3, seen, &a));
+    CHECK_OK(cache_latch(w.db, 3, LATCH_READ, CACHE_WAIT, &a));
+    seen = a.version;
+    cache_release(&a);
+    CHECK_OK(dbfile_flush(w.db)); /* only clean pages leave */
+    for (int round = 0; round < 4; round++)
+        for (pgno_t p = 10; p <= 200; p++)
+            (void)read_count(&w, p);
+    CHECK(!cache_latch_hint(f, w.db, 3, seen, &a)); /* evicted */
+    CHECK_EQ(read_count(&w, 3), 30);
+    CHECK(!cache_still_valid(f, w.db, 3, seen)); /* even when it came back to the same frame */
+    end_world(&w);
+}
+
+/* ---- what reading meets ---- */
+
+static int event_ids[8], event_count;
+static enum event_severity event_severities[8];
+static void sink(void *context, const struct event *event)
+{
+    (void)context;
+    if (event_count < 8) {
+        event_ids[event_count] = event->id;
+        event_severities[event_count++] = event->severity;
+    }
+}
+
+CASE(missing_pages)
+{
+    struct world w = make_world(4096, 64, 10, 0);
+    struct page_ref ref;
+    CHECK_EQ(latch_error(&w, 5, CACHE_WAIT), JET_errPageNotInitialized);
+    CHECK_EQ(latch_error(&w, 11, CACHE_WAIT), JET_errFileIOBeyondEOF);
+    CHECK_EQ(latch_error(&w, 0, CACHE_WAIT), JET_errDatabaseCorrupted);
+    CHECK_EQ(latch_error(&w, UINT32_MAX, CACHE_WAIT), JET_errFileIOBeyondEOF);
+    CHECK_OK(cache_latch(w.db, 5, LATCH_READ, CACHE_REDO, &ref));
+    CHECK(page_is_all_zero(ref.page));
+    cache_release(&ref);
+    CHECK_EQ(latch_error(&w, 5, CACHE_WAIT), JET_errPageNotInitialized); /* the zero page in memory is no page */
+    /* Redo changes a page beyond the end: the file grows when it is written. */
+    CHECK_OK(cache_latch(w.db, 40, LATCH_WRITE, CACHE_REDO, &ref));
+    cache_mark_dirty(&ref, LGPOS_MIN);
+    page_format(ref.page, 40, 7, PAGE_LEAF, DBTIME_START + 1);
+    set_count(&w, &ref, 40, LGPOS_MIN);
+    cache_release(&ref);
+    CHECK_OK(dbfile_flush(w.db));
+    CHECK_EQ(w.db->page_count, 40);
+    reopen(&w);
+    CHECK_EQ(w.db->page_count, 40);
+    CHECK_EQ(read_count(&w, 40), 40);
+    CHECK_EQ(latch_error(&w, 39, CACHE_WAIT), JET_errPageNotInitialized);
+    end_world(&w);
+}
+
+CASE(abandoned_format)
+{
+    struct world w = make_world(4096, 64, 10, 0);
+    struct page_ref ref;
+    format(&w, 4, 44);
+    CHECK_OK(dbfile_flush(w.db));
+    reopen(&w);
+    CHECK_OK(cache_latch(w.db, 4, LATCH_WRITE, CACHE_NO_READ, &ref));
+    CHECK(page_is_all_zero(ref.page));
+    cache_release(&ref); /* the split found no room: nothing was changed */
+    CHECK_EQ(read_count(&w, 4), 44);
+    CHECK_OK(cache_latch(w.db, 4, LATCH_WRITE, CACHE_NO_READ, &ref));
+    CHECK_EQ(count_of(ref.page), 44); /* in memory already: not read, not wiped */
+    cache_release(&ref);
+    end_world(&w);
+}
+
+CASE(damaged_pages)
+{
+    struct world w = make_world(4096, 64, 10, 0);
+    format_all(&w, 10);
+    CHECK_OK(dbfile_flush(w.db));
+    event_set_sink(sink, NULL);
+    event_count = 0;
+    overwrite(in("a.edb"), place(3, 4096) + 1024, 0x5a, 2000);
+    flip(in("a.edb"), place(4, 4096) + 1000, 0x10);
+    reopen(&w);
+    CHECK_EQ(latch_error(&w, 3, CACHE_WAIT), JET_errReadVerifyFailure);
+    CHECK(strstr(err_last()->detail, "a.edb") != NULL && strstr(err_last()->detail, "page 3") != NULL);
+    CHECK_EQ(latch_error(&w, 3, CACHE_REDO), JET_errReadVerifyFailure);
+    CHECK_EQ(event_count, 2);
+    CHECK_EQ(event_ids[0], 474);
+    CHECK_EQ(event_severities[0], EVENT_ERROR);
+    CHECK_EQ(stats(&w).used, 0);
+    CHECK_EQ(read_count(&w, 4), 4); /* one bit: corrected, reported, written back */
+    CHECK_EQ(event_severities[2], EVENT_WARNING);
+    CHECK_EQ(stats(&w).dirty, 1);
+    CHECK_OK(dbfile_flush(w.db));
+    event_count = 0;
+    reopen(&w);
+    CHECK_EQ(read_count(&w, 4), 4);
+    CHECK_EQ(event_count, 0);
+    event_set_sink(NULL, NULL);
+    end_world(&w);
+}
+
+CASE(read_only_leaves_file)
+{
+    struct world w = make_world(4096, 64, 10, 0);
+    format_all(&w, 10);
+    CHECK_OK(dbfile_flush(w.db));
+    dbfile_close(w.db);
+    flip(in("a.edb"), place(4, 4096) + 1000, 0x10);
+    flip(in("a.edb"), 4096 + 700, 0x10); /* the shadow header */
+    struct dbfile_config ro = config_of(&w, true), rw = config_of(&w, false);
+    struct dbfile *second;
+    CHECK_OK(dbfile_open(&ro, in("a.edb"), &w.db));
+    CHECK_OK(dbfile_open(&ro, in("a.edb"), &second)); /* readers share */
+    dbfile_close(second);
+    CHECK_EQ(dbfile_open(&rw, in("a.edb"), &second), JET_errFileAccessDenied);
+    CHECK_EQ(read_count(&w, 4), 4);
+    CHECK_EQ(stats(&w).dirty, 0);
+    dbfile_close(w.db);
+    bool shadow;
+    struct os_file *f;
+    struct db_header h;
+    CHECK_OK(os_file_open(in("a.edb"), OS_READ, &f));
+    uint8_t byte;
+    CHECK_OK(os_file_read(f, 4096 + 700, &byte, 1));
+    CHECK_EQ(byte, 0x10); /* not repaired */
+    CHECK_OK(db_header_read(f, &h, &shadow));
+    CHECK(!shadow);
+    os_file_close(f);
+    CHECK_OK(dbfile_open(&rw, in("a.edb"), &w.db));
+    CHECK_EQ(dbfile_open(&ro, in("a.edb"), &second), JET_errFileAccessDenied);
+    end_world(&w);
+}
+
+/* ---- header ---- */
+
+static void set_state(struct db_header *h, void *context)
+{
+    h->state = *(enum db_state *)context;
+}
+
+CASE(header_copies)
+{
+    struct world w = make_world(8192, 64, 4, 0);
+    struct db_header h;
+    enum db_state dirty = DB_DIRTY, clean = DB_CLEAN;
+    CHECK_OK(db_header_read_path(in("a.edb"), &h));
+    CHECK_EQ(h.state, DB_JUST_CREATED);
+    CHECK_EQ(h.page_size, 8192);
+    CHECK_EQ(h.version, 0x620);
+    CHECK_EQ(h.update_major, 20);
+    CHECK_EQ(h.dbid, 1);
+    atomic_store(&w.db->dbtime, 777);
+    atomic_store(&w.db->objid_last, 31);
+    CHECK_OK(dbfile_update_header(w.db, set_state, &dirty));
+    CHECK_OK(db_header_read_path(in("a.edb"), &h));
+    CHECK_EQ(h.state, DB_DIRTY);
+    CHECK_EQ(h.dbtime, 777);
+    CHECK_EQ(h.objid_last, 31);
+    struct signature sign = h.sign_db;
+
+    /* The second copy never gets written: the first wins, and opening mends the second. */
+    os_fault_set(&(struct os_fault){.ops = 1u << OS_OP_WRITE, .path_part = "a.edb", .after = 1, .count = UINT64_MAX, .error = 5});
+    CHECK_EQ(dbfile_update_header(w.db, set_state, &clean), JET_errDiskIO);
+    os_fault_set(NULL);
+    CHECK_EQ(w.db->header.state, DB_DIRTY);
+    reopen(&w);
+    CHECK_EQ(w.db->header.state, DB_CLEAN);
+    overwrite(in("a.edb"), 100, 0xee, 4000); /* torn primary */
+    reopen(&w);
+    CHECK_EQ(w.db->header.state, DB_CLEAN);
+    CHECK(memcmp(&w.db->header.sign_db, &sign, sizeof sign) == 0);
+    overwrite(in("a.edb"), 8192, 0xee, 4000); /* the primary is whole again, so the shadow may go */
+    reopen(&w);
+    CHECK_EQ(w.db->header.state, DB_CLEAN);
+    dbfile_close(w.db);
+    overwrite(in("a.edb"), 100, 0xee, 40);
+    overwrite(in("a.edb"), 8192 + 100, 0xee, 40);
+    struct dbfile_config rw = config_of(&w, false);
+    CHECK_EQ(dbfile_open(&rw, in("a.edb"), &w.db), JET_errReadVerifyFailure);
+    CHECK(w.db == NULL);
+    end_world(&w);
+}
+
+CASE(header_of_strange_files)
+{
+    struct world w = make_world(4096, 64, 4, 0);
+    struct dbfile_config rw = config_of(&w, false);
+    struct dbfile *db;
+    struct db_header h;
+    CHECK_EQ(dbfile_open(&rw, in("none.edb"), &db), JET_errFileNotFound);
+    CHECK_EQ(dbfile_create(&rw, in("a.edb"), 4, false, &db), JET_errDatabaseDuplicate);
+    CHECK(os_exists(in("a.edb")));
+    CHECK_EQ(dbfile_create(&rw, in("a.edb"), 4, true, &db), JET_errFileAccessDenied); /* locked by ourselves */
+    CHECK_OK(dbfile_create(&rw, in("b.edb"), 9, false, &db));
+    dbfile_close(db);
+    CHECK_OK(dbfile_create(&rw, in("b.edb"), 2, true, &db));
+    CHECK_EQ(db->page_count, 2);
+    dbfile_close(db);
+    struct os_file *f;
+    CHECK_OK(os_file_open(in("c.edb"), OS_WRITE | OS_CREATE, &f));
+    CHECK_EQ(db_header_read(f, &h, NULL), JET_errReadVerifyFailure); /* empty */
+    db_header_init(&h, 16384);
+    CHECK_OK(db_header_write(f, &h));
+    CHECK_OK(db_header_read(f, &h, NULL));
+    CHECK_EQ(h.page_size, 16384);
+    CHECK_EQ(dbfile_open(&rw, in("c.edb"), &db), JET_errPageSizeMismatch);
+    h.version = 0x623;
+    CHECK_OK(db_header_write(f, &h));
+    CHECK_EQ(db_header_read(f, &h, NULL), JET_errInvalidDatabaseVersion);
+    /* Any byte may be anything. */
+    unsigned long long seed = ctest_seed();
+    uint8_t noise[16384];
+    for (int round = 0; round < 200; round++) {
+        db_header_init(&h, 2048);
+        CHECK_OK(db_header_write(f, &h));
+        for (size_t i = 0; i < 64; i++)
+            noise[i] = (uint8_t)ctest_random(&seed);
+        CHECK_OK(os_file_write(f, ctest_random(&seed) % 4096, noise, 1 + ctest_random(&seed) % 64));
+        err_t err = db_header_read(f, &h, NULL);
+        CHECK(err == 0 || err == JET_errReadVerifyFailure || err == JET_errInvalidDatabaseVersion);
+    }
+    os_file_close(f);
+    end_world(&w);
+}
+
+CASE(growth)
+{
+    struct world w = make_world(4096, 64, 4, 0);
+    struct stat st;
+    CHECK_OK(dbfile_grow(w.db, 1000));
+    CHECK_EQ(w.db->page_count, 1000);
+    CHECK_OK(dbfile_grow(w.db, 10)); /* never shrinks */
+    CHECK_EQ(w.db->page_count, 1000);
+    CHECK(stat(in("a.edb"), &st) == 0);
+    CHECK_EQ(st.st_size, 1002 * 4096);
+    os_fault_set(&(struct os_fault){.ops = 1u << OS_OP_WRITE, .path_part = "a.edb", .after = 1, .count = UINT64_MAX, .error = 28});
+    CHECK_EQ(dbfile_grow(w.db, 9000), JET_errDiskFull);
+    os_fault_set(NULL);
+    CHECK_EQ(w.db->page_count, 1000);
+    CHECK(stat(in("a.edb"), &st) == 0);
+    CHECK_EQ(st.st_size, 1002 * 4096);
+    end_world(&w);
+}
+
+/* ---- write-back ---- */
+
+static err_t write_all(struct world *w, uint32_t *written)
+{
+    struct write_goal goal = {.older_than = LGPOS_MAX, .pages_max = UINT32_MAX};
+    return cache_write_back(w->cache, &goal, written);
+}
+
+CASE(goals)
+{
+    struct world w = make_world(4096, 600, 500, 0);
+    struct dbfile_config dc = config_of(&w, false);
+    struct dbfile *first = w.db, *second;
+    uint32_t n;
+    CHECK_OK(dbfile_create(&dc, in("b.edb"), 500, false, &second));
+    for (pgno_t p = 1; p <= 100; p++) {
+        struct page_ref ref;
+        format(&w, p, p);
+        CHECK_OK(cache_latch(w.db, p, LATCH_WRITE, CACHE_WAIT, &ref));
+        cache_release(&ref);
+    }
+    CHECK_OK(dbfile_flush(w.db));
+    for (pgno_t p = 1; p <= 100; p++) {
+        struct page_ref ref;
+        CHECK_OK(cache_latch(w.db, p, LATCH_WRITE, CACHE_WAIT, &ref));
+        set_count(&w, &ref, p, LGPOS(5, p, 0));
+        cache_release(&ref);
+    }
+    w.db = second;
+    format_all(&w, 50);
+    w.db = first;
+    CHECK_OK(cache_write_back(w.cache, &(struct write_goal){.older_than = LGPOS_MAX, .pages_max = 7}, &n));
+    CHECK_EQ(n, 7);
+    CHECK_EQ(stats(&w).dirty, 143);
+    CHECK_OK(cache_write_back(w.cache, &(struct write_goal){.only = second, .older_than = LGPOS_MAX, .pages_max = 999}, &n));
+    CHECK(n <= 50 && n >= 43);
+    CHECK_OK(cache_write_back(w.cache, &(struct write_goal){.older_than = LGPOS(5, 61, 0), .pages_max = 999}, &n));
+    CHECK(n <= 60 && n >= 53);
+    CHECK_EQ(stats(&w).dirty, 40);
+    uint32_t total = 0;
+    for (int i = 0; i < 60 && total < 40; i++) {
+        CHECK_OK(cache_write_back(w.cache, &(struct write_goal){.older_than = LGPOS_MAX, .pages_max = 999, .random_steal = true}, &n));
+        total += n;
+    }
+    CHECK_EQ(total, 40);
+    CHECK_EQ(stats(&w).dirty, 0);
+    dbfile_close(second);
+    end_world(&w);
+}
+
+CASE(latched_page_is_skipped)
+{
+    struct world w = make_world(4096, 64, 10, 0);
+    struct page_ref ref;
+    uint32_t n;
+    format_all(&w, 10);
+    CHECK_OK(cache_latch(w.db, 4, LATCH_WRITE, CACHE_WAIT, &ref));
+    CHECK_OK(write_all(&w, &n));
+    CHECK_EQ(n, 9);
+    CHECK_EQ(stats(&w).dirty, 1);
+    cache_release(&ref);
+    CHECK_OK(write_all(&w, &n));
+    CHECK_EQ(n, 1);
+    end_world(&w);
+}
+
+static void dirty_with_bound(struct world *w, pgno_t pgno, uint64_t count, lgpos_t bound)
+{
+    struct page_ref ref;
+    CHECK_OK(cache_latch(w->db, pgno, LATCH_WRITE, CACHE_WAIT, &ref));
+    set_count(w, &ref, count, bound);
+    cache_release(&ref);
+}
+
+static void write_in_thread(void *context)
+{
+    uint32_t n;
+    CHECK_OK(write_all(context, &n));
+    CHECK_EQ(n, 1);
+}
+
+/* A page on its way to disk counts as dirty until it is synced, also when it is changed meanwhile. */
+CASE(oldest_dirty_in_flight)
+{
+    struct world w = make_world(4096, 64, 10, 0);
+    format_all(&w, 10);
+    CHECK_OK(dbfile_flush(w.db));
+    CHECK_EQ(cache_oldest_dirty(w.cache, NULL), LGPOS_MAX);
+    dirty_with_bound(&w, 2, 20, LGPOS(9, 5, 0));
+    dirty_with_bound(&w, 2, 21, LGPOS(9, 7, 0)); /* a later bound changes nothing */
+    CHECK_EQ(cache_oldest_dirty(w.cache, NULL), LGPOS(9, 5, 0));
+    CHECK_EQ(cache_oldest_dirty(w.cache, (struct log *)&w), LGPOS_MAX); /* of another log */
+
+    os_fault_set(&(struct os_fault){.ops = 1u << OS_OP_SYNC, .path_part = "a.edb", .count = 1, .delay_ms = 400});
+    struct os_thread *t;
+    CHECK_OK(os_thread_start("writer", write_in_thread, &w, &t));
+    while (os_fault_hits() == 0)
+        os_sleep_ms(1);
+    CHECK_EQ(cache_oldest_dirty(w.cache, NULL), LGPOS(9, 5, 0)); /* written, not synced */
+    dirty_with_bound(&w, 2, 22, LGPOS(9, 8, 0));
+    CHECK_EQ(cache_oldest_dirty(w.cache, NULL), LGPOS(9, 5, 0));
+    os_thread_join(t);
+    os_fault_set(NULL);
+    CHECK_EQ(cache_oldest_dirty(w.cache, NULL), LGPOS(9, 8, 0)); /* only the change after the copy is left */
+    CHECK_EQ(stats(&w).dirty, 1);
+    CHECK_OK(dbfile_flush(w.db));
+    CHECK_EQ(cache_oldest_dirty(w.cache, NULL), LGPOS_MAX);
+    reopen(&w);
+    CHECK_EQ(read_count(&w, 2), 22);
+    end_world(&w);
+}
+
+static void check_failed_write(unsigned ops, const char *part, unsigned with)
+{
+    struct world w = make_world(4096, 64, 10, with);
+    uint32_t n;
+    format_all(&w, 10);
+    CHECK_OK(dbfile_flush(w.db));
+    dirty_with_bound(&w, 2, 20, LGPOS(9, 5, 0));
+    dirty_with_bound(&w, 3, 30, LGPOS(9, 6, 0));
+    os_fault_set(&(struct os_fault){.ops = ops, .path_part = part, .count = 1, .error = 5});
+    CHECK_EQ(write_all(&w, &n), JET_errDiskIO);
+    CHECK_EQ(os_fault_hits(), 1);
+    CHECK_EQ(stats(&w).dirty, 2);
+    CHECK_EQ(stats(&w).write_errors, 1);
+    CHECK_EQ(cache_oldest_dirty(w.cache, NULL), LGPOS(9, 5, 0));
+    dirty_with_bound(&w, 2, 21, LGPOS(9, 9, 0));
+    CHECK_EQ(cache_oldest_dirty(w.cache, NULL), LGPOS(9, 5, 0)); /* the old bound outlives a failed write */
+    if (with & WITH_DW) { /* copies of pages that may be torn are never overwritten */
+        CHECK_EQ(write_all(&w, &n), JET_errDiskIO);
+        CHECK_EQ(stats(&w).dirty, 2);
+    } else {
+        CHECK_OK(write_all(&w, &n));
+        CHECK_EQ(n, 2);
+        CHECK_EQ(stats(&w).dirty, 0);
+        CHECK_EQ(cache_oldest_dirty(w.cache, NULL), LGPOS_MAX);
+        reopen(&w);
+        CHECK_EQ(read_count(&w, 2), 21);
+    }
+    end_world(&w);
+}
+
+CASE(failed_write)
+{
+    check_failed_write(1u << OS_OP_WRITE, "a.edb", 0);
+}
+CASE(failed_sync)
+{
+    check_failed_write(1u << OS_OP_SYNC, "a.edb", 0);
+}
+CASE(failed_write_behind_double_write)
+{
+    check_failed_write(1u << OS_OP_WRITE, "a.edb", WITH_DW);
+}
+CASE(failed_double_write)
+{
+    check_failed_write(1u << OS_OP_SYNC, "edb.dwr", WITH_DW);
+}
+
+static err_t short_of_frames(struct world *w)
+{
+    for (pgno_t p = 1; p <= 200; p++) {
+        struct page_ref ref;
+        TRY_RETURN(cache_latch(w->db, p, LATCH_WRITE, CACHE_NO_READ, &ref));
+        cache_mark_dirty(&ref, LGPOS_MIN);
+        page_format(ref.page, p, 7, PAGE_LEAF, DBTIME_START + 1);
+        cache_release(&ref);
+    }
+    return JET_errSuccess;
+}
+
+/* A thread that needs a frame and cannot write dirty pages gets the disk's error, and nothing is lost. */
+CASE(eviction_meets_disk_error)
+{
+    struct world w = make_world(4096, 64, 200, 0);
+    os_fault_set(&(struct os_fault){.ops = 1u << OS_OP_WRITE, .path_part = "a.edb", .count = UINT64_MAX, .error = 28});
+    CHECK_EQ(short_of_frames(&w), JET_errDiskFull);
+    CHECK_EQ(stats(&w).dirty, 64);
+    os_fault_set(NULL);
+    CHECK_OK(short_of_frames(&w));
+    end_world(&w);
+}
+
+CASE(bell)
+{
+    struct world w = make_world(4096, 64, 64, 0);
+    uint64_t start = os_now_ns();
+    cache_wait_work(w.cache, 30);
+    CHECK(os_now_ns() - start >= 25000000);
+    cache_ring(w.cache);
+    start = os_now_ns();
+    cache_wait_work(w.cache, 5000);
+    format_all(&w, 40); /* more than half are dirty */
+    cache_wait_work(w.cache, 5000);
+    CHECK(os_now_ns() - start < 4000000000u);
+    end_world(&w);
+}
+
+/* ---- double-write file ---- */
+
+/* Tears the pages [first, first + n) of the closed database in place, the way a power cut does: old tail, new head. */
+static void tear(pgno_t first, uint32_t n, uint32_t page_size)
+{
+    for (uint32_t i = 0; i < n; i++)
+        overwrite(in("a.edb"), place(first + i, page_size) + page_size / 2, 0xc3, page_size / 2);
+}
+
+static void check_restore(uint32_t page_size)
+{
+    struct world w = make_world(page_size, 64, 20, WITH_DW);
+    uint64_t restored = 99;
+    format_all(&w, 20);
+    CHECK_OK(dbfile_flush(w.db)); /* one batch: all 20 are in the file */
+    dbfile_close(w.db);
+    double_write_close(w.dw, false); /* as after a crash: the file is still there */
+    w.dw = NULL;
+    tear(3, 4, page_size);
+    overwrite(in("a.edb"), place(9, page_size), 0, page_size); /* never reached the disk */
+    CHECK_OK(double_write_restore(in("edb.dwr"), &restored));
+    CHECK_EQ(restored, 5);
+    struct dbfile_config dc = config_of(&w, false);
+    CHECK_OK(dbfile_open(&dc, in("a.edb"), &w.db));
+    for (pgno_t p = 1; p <= 20; p++)
+        CHECK_EQ(read_count(&w, p), p);
+    CHECK_OK(double_write_restore(in("nothing.dwr"), &restored));
+    CHECK_EQ(restored, 0);
+    end_world(&w);
+}
+
+CASE(restore_4k)
+{
+    check_restore(4096);
+}
+CASE(restore_16k)
+{
+    check_restore(16384);
+}
+
+static struct world torn_world(void)
+{
+    struct world w = make_world(4096, 64, 20, WITH_DW);
+    format_all(&w, 20);
+    CHECK_OK(dbfile_flush(w.db));
+    dbfile_close(w.db);
+    w.db = NULL;
+    double_write_close(w.dw, false);
+    w.dw = NULL;
+    return w;
+}
+
+CASE(restore_refuses)
+{
+    struct world w = torn_world();
+    struct db_header h;
+    struct os_file *f;
+    uint64_t restored;
+    tear(3, 2, 4096);
+    overwrite(in("edb.dwr"), 4096 + 4096 * 2 + 99, 0x77, 300); /* the copy of page 3 is torn itself */
+    CHECK_OK(double_write_restore(in("edb.dwr"), &restored));
+    CHECK_EQ(restored, 1);
+    tear(3, 2, 4096);
+    flip(in("edb.dwr"), 40, 1); /* header torn: the batch never began in place */
+    CHECK_OK(double_write_restore(in("edb.dwr"), &restored));
+    CHECK_EQ(restored, 0);
+    flip(in("edb.dwr"), 40, 1);
+    /* Another database under the same name is left alone. */
+    CHECK_OK(os_file_open(in("a.edb"), OS_WRITE, &f));
+    CHECK_OK(db_header_read(f, &h, NULL));
+    h.sign_db.b[0] ^= 1;
+    CHECK_OK(db_header_write(f, &h));
+    CHECK_OK(double_write_restore(in("edb.dwr"), &restored));
+    CHECK_EQ(restored, 0);
+    h.sign_db.b[0] ^= 1;
+    CHECK_OK(db_header_write(f, &h));
+    os_file_close(f);
+    /* The folder was moved as a whole. */
+    char old[OS_PATH_MAX], moved[OS_PATH_MAX];
+    snprintf(old, sizeof old, "%s", scratch);
+    snprintf(moved, sizeof moved, "%.4000s-moved", scratch);
+    CHECK_OK(os_rename(old, moved));
+    snprintf(scratch, sizeof scratch, "%s", moved);
+    CHECK_OK(double_write_restore(in("edb.dwr"), &restored));
+    CHECK_EQ(restored, 1);
+    CHECK_OK(os_unlink(in("a.edb")));
+    CHECK_OK(double_write_restore(in("edb.dwr"), &restored));
+    CHECK_EQ(restored, 0);
+    cache_destroy(w.cache);
+}
+
+/* Headers with a good checksum and wild numbers: no crash, no page that its copy does not vouch for. */
+CASE(restore_hostile)
+{
+    struct world w = torn_world();
+    unsigned long long seed = ctest_seed();
+    struct os_file *f;
+    uint64_t restored;
+    uint8_t good[4096], bad[4096];
+    CHECK_OK(os_file_open(in("edb.dwr"), OS_WRITE, &f));
+    CHECK_OK(os_file_read(f, 0, good, sizeof good));
+    CHECK_EQ(load_u32(good + 16), 4096);
+    for (int round = 0; round < 300; round++) {
+        memcpy(bad, good, sizeof bad);
+        for (int i = 0; i < 3; i++)
+            store_u32(bad + 4 * (ctest_random(&seed) % 64),
+                      (uint32_t)(ctest_random(&seed) >> (ctest_random(&seed) % 33)));
+        store_u32(bad, checksum_xor(bad, sizeof bad));
+        CHECK_OK(os_file_write(f, 0, bad, sizeof bad));
+        err_t err = double_write_restore(in("edb.dwr"), &restored);
+        CHECK(err <= 0);
+        if (err == 0)
+            CHECK_EQ(restored, 0); /* all pages in place are good */
+    }
+    os_file_close(f);
+    struct dbfile_config dc = config_of(&w, false);
+    CHECK_OK(dbfile_open(&dc, in("a.edb"), &w.db));
+    for (pgno_t p = 1; p <= 20; p++)
+        CHECK_EQ(read_count(&w, p), p);
+    end_world(&w);
+}
+
+/* ---- backup window ---- */
+
+CASE(window)
+{
+    struct world w = make_world(4096, 64, 30, 0);
+    uint32_t n;
+    uint8_t *raw = malloc(10 * 4096);
+    format_all(&w, 30);
+    CHECK_OK(dbfile_flush(w.db));
+    for (pgno_t p = 1; p <= 30; p++)
+        dirty_with_bound(&w, p, p + 100, LGPOS(9, p, 0));
+    CHECK_OK(dbfile_read_raw(w.db, 11, 10, raw));
+    for (uint32_t i = 0; i < 10; i++) {
+        bool corrected;
+        struct page page = {raw + i * 4096, 4096};
+        CHECK_OK(page_verify(page, 11 + i, &corrected));
+        CHECK_EQ(count_of(page), 11 + i); /* as on disk, not as in memory */
+    }
+    CHECK_OK(write_all(&w, &n));
+    CHECK_EQ(n, 20);
+    CHECK_EQ(cache_oldest_dirty(w.cache, NULL), LGPOS(9, 11, 0));
+    CHECK_OK(dbfile_read_raw(w.db, 16, 10, raw)); /* the window moves */
+    CHECK_OK(write_all(&w, &n));
+    CHECK_EQ(n, 5);
+    dbfile_window_close(w.db);
+    CHECK_OK(write_all(&w, &n));
+    CHECK_EQ(n, 5);
+    CHECK_EQ(dbfile_read_raw(w.db, 25, 10, raw), JET_errFileIOBeyondEOF);
+    dirty_with_bound(&w, 26, 1, LGPOS_MIN);
+    CHECK_OK(write_all(&w, &n));
+    CHECK_EQ(n, 0);
+    CHECK_OK(dbfile_flush(w.db)); /* nobody reads: the open window does not keep the database from closing */
+    CHECK_EQ(stats(&w).dirty, 0);
+    free(raw);
+    end_world(&w);
+}
+
+/* ---- many threads ---- */
+
+#define MANY_PAGES 640u
+#define MANY_THREADS 4
+#define MANY_CHANGES 2500u
+
+struct many {
+    struct world w;
+    _Atomic uint32_t left; /* changing threads */
+    _Atomic uint64_t seed;
+    uint64_t raw_pages;
+    _Atomic uint64_t expected[MANY_PAGES + 1];
+};
+
+/* Two latches at once, in order; some changes, some reads, some tries. */
+static void change_pages(void *context)
+{
+    struct many *m = context;
+    unsigned long long seed = atomic_fetch_add(&m->seed, 7919);
+    for (uint32_t i = 0; i < MANY_CHANGES; i++) {
+        pgno_t a = 1 + (pgno_t)(ctest_random(&seed) % (MANY_PAGES - 1)), b = a + 1;
+        struct page_ref first, second;
+        CHECK_OK(cache_latch(m->w.db, a, i % 3 == 0 ? LATCH_READ : LATCH_WRITE, CACHE_WAIT, &first));
+        if (first.mode == LATCH_READ && !cache_try_upgrade(&first)) {
+            CHECK(count_of(first.page) > 0);
+            cache_release(&first);
+            continue;
+        }
+        lgpos_t bound = now_bound(&m->w);
+        set_count(&m->w, &first, count_of(first.page) + 1, bound);
+        atomic_fetch_add(&m->expected[a], 1);
+        err_t err = cache_latch(m->w.db, b, LATCH_WRITE, i % 2 == 0 ? CACHE_TRY : CACHE_WAIT, &second);
+        CHECK(err == 0 || err == CACHE_WOULD_BLOCK);
+        if (err == 0) {
+            set_count(&m->w, &second, count_of(second.page) + 1, bound);
+            atomic_fetch_add(&m->expected[b], 1);
+        }
+        cache_release(&second);
+        cache_release(&first);
+    }
+    atomic_fetch_sub(&m->left, 1);
+}
+
+static void keep_writing(void *context)
+{
+    struct many *m = context;
+    while (atomic_load(&m->left) > 0) {
+        uint32_t n;
+        struct write_goal goal = {.log = m->w.log, .older_than = LGPOS_MAX, .pages_max = 40, .random_steal = true};
+        CHECK_OK(cache_write_back(m->w.cache, &goal, &n));
+        cache_wait_work(m->w.cache, 2);
+    }
+}
+
+/* What lies on disk is whole pages, each written after its log (write-ahead rule) and covered by the header. */
+static void keep_reading(void *context)
+{
+    struct many *m = context;
+    uint8_t *raw = malloc(16 * 4096);
+    do {
+        for (pgno_t p = 1; p + 15 <= MANY_PAGES; p += 16) {
+            CHECK_OK(dbfile_read_raw(m->w.db, p, 16, raw));
+            for (uint32_t i = 0; i < 16; i++) {
+                struct page page = {raw + i * 4096, 4096};
+                bool corrected;
+                CHECK_OK(page_verify(page, p + i, &corrected));
+                CHECK(!corrected);
+                lgpos_t end = load_u64(page.p + AT_END);
+                CHECK(m->w.log == NULL || log_flushed(m->w.log) >= end);
+                CHECK(m->w.log == NULL || atomic_load(&m->w.db->gen_covered) + 1 >= LGPOS_GEN(end));
+                m->raw_pages++;
+            }
+        }
+        dbfile_window_close(m->w.db);
+    } while (atomic_load(&m->left) > 0);
+    free(raw);
+}
+
+static void check_many(unsigned with)
+{
+    struct many *m = calloc(1, sizeof *m);
+    struct os_thread *threads[MANY_THREADS + 2];
+    m->w = make_world(4096, 64, MANY_PAGES, with);
+    m->seed = ctest_seed();
+    m->left = MANY_THREADS;
+    format_all(&m->w, MANY_PAGES);
+    for (pgno_t p = 1; p <= MANY_PAGES; p++)
+        m->expected[p] = p;
+    CHECK_OK(dbfile_flush(m->w.db));
+    for (int i = 0; i < MANY_THREADS; i++)
+        CHECK_OK(os_thread_start("change", change_pages, m, &threads[i]));
+    CHECK_OK(os_thread_start("write", keep_writing, m, &threads[MANY_THREADS]));
+    CHECK_OK(os_thread_start("read", keep_reading, m, &threads[MANY_THREADS + 1]));
+    for (int i = 0; i < MANY_THREADS + 2; i++)
+        os_thread_join(threads[i]);
+    CHECK(m->raw_pages >= MANY_PAGES);
+    CHECK_OK(dbfile_flush(m->w.db));
+    CHECK_EQ(cache_oldest_dirty(m->w.cache, m->w.log), LGPOS_MAX);
+    CHECK_EQ(stats(&m->w).dirty, 0);
+    reopen(&m->w);
+    for (pgno_t p = 1; p <= MANY_PAGES; p++)
+        CHECK_EQ(read_count(&m->w, p), m->expected[p]);
+    end_world(&m->w);
+    free(m);
+}
+
+CASE(many_threads)
+{
+    check_many(0);
+}
+CASE(many_threads_double_write)
+{
+    check_many(WITH_DW);
+}
+CASE(many_threads_logged)
+{
+    check_many(WITH_LOG | WITH_DW);
+}
+
+CTEST_MAIN
