@@ -138,6 +138,7 @@ void cache__free_batches(struct cache *cache);
 void cache__set_dirty(struct cache *cache, struct frame *f);
 void cache__forget_dirty(struct cache *cache, struct frame *f); /* the frame is write-latched and not being written */
 void cache__wait_written(struct frame *f);
+bool cache__wait_any_written(struct cache *cache); /* false: nothing is on its way to disk */
 /* Some page of the database is dirty or on its way to disk. */
 bool cache__database_dirty(struct cache *cache, struct dbfile *db);
 

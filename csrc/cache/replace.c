@@ -3,7 +3,8 @@
  * needs a frame writes some. */
 #include "cache/cache_private.h"
 
-#define EVICT_TRIES 20
+#define EVICT_TRIES 20    /* with nothing on its way to disk */
+#define EVICT_TURNS 10000 /* in all: others may take what this thread made free */
 #define EVICT_WRITE 64u
 
 /* The frame's page leaves when nobody uses it and its copy on disk is current. The frame comes back write-latched. */
@@ -108,11 +109,12 @@ static err_t all_in_use(const struct cache *cache)
     return err;
 }
 
-/* The caller may hold latches of other pages: nothing below waits for a latch. */
+/* The caller may hold latches of other pages: nothing below waits for a latch. Writes in flight are waited for: they need
+ * none either. */
 err_t cache__take_frame(struct cache *cache, bool may_write, struct frame **out)
 {
     *out = NULL;
-    for (int attempt = 0; attempt < EVICT_TRIES; attempt++) {
+    for (uint32_t tries = 0, turn = 0; tries < EVICT_TRIES && turn < EVICT_TURNS; turn++) {
         if ((*out = take_free(cache)) != NULL || (*out = take_cold(cache)) != NULL ||
             (*out = take_by_clock(cache)) != NULL)
             return JET_errSuccess;
@@ -122,8 +124,10 @@ err_t cache__take_frame(struct cache *cache, bool may_write, struct frame **out)
         uint32_t written = 0;
         cache_ring(cache);
         TRY_RETURN(cache__write_back(cache, &goal, WRITE_STEAL, &written));
-        if (written == 0) /* others write, or hold, all of them */
-            os_sleep_ms(attempt < 4 ? 1 : 5);
+        if (written == 0 && !cache__wait_any_written(cache)) {
+            os_sleep_ms(tries < 4 ? 1 : 5);
+            tries++;
+        }
     }
     return all_in_use(cache);
 }

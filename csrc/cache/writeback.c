@@ -145,6 +145,20 @@ void cache__wait_written(struct frame *f)
             os_park(&f->writing, 2);
 }
 
+bool cache__wait_any_written(struct cache *cache)
+{
+    for (uint32_t w = 0; w < cache->dirty_words; w++) {
+        for (uint64_t bits = atomic_load(&cache->dirty_map[w]); bits != 0; bits &= bits - 1) {
+            struct frame *f = &cache->frames[w * 64 + (uint32_t)__builtin_ctzll(bits)];
+            if (!atomic_load(&f->writing))
+                continue;
+            cache__wait_written(f);
+            return true;
+        }
+    }
+    return false;
+}
+
 static void end_writing(struct frame *f)
 {
     if (atomic_exchange(&f->writing, 0) == 2)
