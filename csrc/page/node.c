@@ -222,7 +222,7 @@ int page_best_prefix(struct page page, int first, int last)
     struct slice prefix = page_prefix(page);
     uint32_t itag = page__reserved_tags(page) + (uint32_t)first;
     struct runs runs = {stack, 0, 0};
-    struct node node, previous;
+    struct node node, previous = {0};
     for (int i = 0; i < count; i++) {
         if (!page__parse_node(page, prefix, itag + (uint32_t)i, &node))
             return -1;
