@@ -1,0 +1,113 @@
+/* What versions leave behind: deleted nodes that nobody can see any more, and pages that got empty. */
+#include "btree/btree_merge.h"
+
+/* ---- one page ---- */
+
+static err_t where_of_line(struct btree *tree, struct page page, int line, uint8_t *key, struct node *node, struct version_key *where)
+{
+    TRY_RETURN(page_node(page, line, node));
+    uint32_t n = node_key_copy(node, key);
+    *where = btree__where(tree, SLICE(key, n), node->data);
+    return JET_errSuccess;
+}
+
+err_t btree__purge(struct btree *tree, struct trx *trx, struct page_ref *leaf, int *removed)
+{
+    uint8_t key[PAGE_SIZE_MAX];
+    bool root = (page_flags(leaf->page) & PAGE_ROOT) != 0;
+    *removed = 0;
+    for (int line = page_line_count(leaf->page) - 1; line >= 0; line--) {
+        struct node node;
+        struct version_key where;
+        TRY_RETURN(where_of_line(tree, leaf->page, line, key, &node, &where));
+        if ((node.flags & (NODE_DELETED | NODE_VERSION)) == 0)
+            continue;
+        bool deleted = (node.flags & NODE_DELETED) != 0;
+        if (deleted && version_is_settled(tree->db->versions, &where)) {
+            struct change change = {.type = LOG_Delete, .line = line};
+            if (!root && page_line_count(leaf->page) == 1)
+                continue;
+            TRY_RETURN(btree__change(tree, trx, leaf, &change));
+            ++*removed;
+        } else if (node.flags & NODE_VERSION && !version_exists(tree->db->versions, &where)) {
+            page_set_node_flags(leaf->page, line, node.flags & ~(unsigned)NODE_VERSION);
+        }
+    }
+    return JET_errSuccess;
+}
+
+/* What rollbacks may take back is known exactly now that the page is here, latched. */
+static err_t derive_free(struct btree *tree, struct page_ref *leaf)
+{
+    uint32_t kept;
+    if (page_uncommitted_free(leaf->page) == 0)
+        return JET_errSuccess;
+    TRY_RETURN(btree__uncommitted_free(tree, leaf->page, 0, page_line_count(leaf->page), &kept));
+    btree__keep_free(leaf->page, kept);
+    return JET_errSuccess;
+}
+
+/* ---- one node ---- */
+
+static bool only_deleted(struct page leaf)
+{
+    for (int i = page_line_count(leaf) - 1; i >= 0; i--) {
+        struct node node;
+        if (page_node(leaf, i, &node) < 0 || (node.flags & NODE_DELETED) == 0)
+            return false;
+    }
+    return true;
+}
+
+static err_t clean_leaf(struct btree *tree, struct trx *trx, const struct bookmark *b, bool *merge)
+{
+    err_t err = JET_errSuccess;
+    struct page_ref leaf = PAGE_REF_NONE;
+    bool equal;
+    int removed;
+    *merge = false;
+    TRY(btree__descend(tree, DESCEND_KEY, b->joined, LATCH_WRITE, &leaf));
+    (void)btree__find_line(tree, leaf.page, b, &equal);
+    if (!equal)
+        goto out; /* an earlier visit of this page took it along */
+    TRY(btree__purge(tree, trx, &leaf, &removed));
+    TRY(derive_free(tree, &leaf));
+    *merge = (page_flags(leaf.page) & PAGE_ROOT) == 0 && (only_deleted(leaf.page) || (removed > 0 && btree__is_sparse(leaf.page)));
+out:
+    cache_release(&leaf);
+    return err;
+}
+
+/* The tree may have been dropped, and its root page may be part of another by now. */
+static err_t tree_is_gone(struct dbfile *db, const struct version_key *where, bool *gone)
+{
+    struct page_ref root = PAGE_REF_NONE;
+    err_t err = cache_latch(db, where->root, LATCH_READ, CACHE_WAIT, &root);
+    *gone = err == JET_errPageNotInitialized || err == JET_errFileIOBeyondEOF;
+    if (err < 0)
+        return *gone ? JET_errSuccess : err;
+    uint32_t flags = page_flags(root.page);
+    *gone = page_objid(root.page) != where->objid || (flags & PAGE_ROOT) == 0 || (flags & (PAGE_EMPTY | PAGE_SPACE_TREE)) != 0;
+    cache_release(&root);
+    return JET_errSuccess;
+}
+
+err_t btree_clean(struct dbfile *db, struct trx *trx, const struct version_key *where)
+{
+    err_t err = JET_errSuccess;
+    struct btree *tree = NULL;
+    struct bookmark b = {0};
+    bool gone, merge;
+    TRY_RETURN(tree_is_gone(db, where, &gone));
+    if (gone)
+        return JET_errSuccess;
+    TRY_RETURN(btree_open(db, where->root, &tree));
+    TRY(bookmark_init(&b, tree, where->key, where->data));
+    TRY(clean_leaf(tree, trx, &b, &merge));
+    if (merge)
+        TRY(btree__merge(tree, trx, b.joined));
+out:
+    bookmark_term(&b);
+    btree_close(tree);
+    return err;
+}
