@@ -18,7 +18,7 @@ static err_t make_zero_file(const char *path, uint64_t size)
     uint64_t present;
     TRY(os_file_open(path, OS_WRITE | OS_CREATE, &f));
     TRY(os_file_size(f, &present));
-    if (present > size)
+    if (present != size)
         TRY(os_file_set_size(f, size));
     TRY(os_file_zero(f, 0, size));
     TRY(os_file_sync(f));
