@@ -60,7 +60,7 @@ static err_t encode(const struct log *log, const struct checkpoint *c, uint8_t *
     store_u64(b + CHK_LAST_FULL, c->last_full_checkpoint);
     store_u64(b + CHK_CHECKPOINT, c->checkpoint);
     memcpy(b + CHK_SIGNATURE, c->signature.b, sizeof c->signature.b);
-    log__store_dbms(log, b + CHK_DBMS);
+    log_store_params(log, b + CHK_DBMS);
     store_u64(b + CHK_FULL_BACKUP, c->full_backup);
     memcpy(b + CHK_FULL_TIME, c->full_time.b, 8);
     store_u64(b + CHK_INC_BACKUP, c->inc_backup);

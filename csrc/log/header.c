@@ -23,8 +23,7 @@ static uint32_t utf8_next(const uint8_t *s, uint32_t *used)
     return c;
 }
 
-/* With its NUL; returns bytes, 0 when `room` is too small. */
-static uint32_t utf16_store(const char *path, uint8_t *to, uint32_t room)
+uint32_t log_path_store(const char *path, uint8_t *to, uint32_t room)
 {
     const uint8_t *s = (const uint8_t *)path;
     uint32_t n = 0, used;
@@ -64,8 +63,7 @@ static uint32_t utf8_put(uint32_t c, uint8_t *to)
     return n;
 }
 
-/* To a NUL or the end; false when it does not fit. */
-static bool path_load(const uint8_t *from, uint32_t n, bool wide, char *to, uint32_t room)
+bool log_path_load(const uint8_t *from, uint32_t n, bool wide, char *to, uint32_t room)
 {
     uint32_t out = 0, step = wide ? 2 : 1;
     for (uint32_t i = 0; i + step <= n; i += step) {
@@ -94,7 +92,7 @@ uint32_t log__pack_attached(const struct log_attach_info *info, uint8_t *to, uin
     if (room < ATT_NAMES + 1)
         return 0;
     /* one byte stays: the zero dbid that ends the list */
-    uint32_t names = utf16_store(info->path, to + ATT_NAMES, room - ATT_NAMES - 1);
+    uint32_t names = log_path_store(info->path, to + ATT_NAMES, room - ATT_NAMES - 1);
     if (names == 0)
         return 0;
     memset(to, 0, ATT_NAMES);
@@ -127,7 +125,7 @@ err_t log__unpack_attached(const uint8_t *area, struct log_attach_info *list, in
         info->lgpos_attach = load_u64(p + ATT_LGPOS_ATTACH);
         info->lgpos_consistent = load_u64(p + ATT_LGPOS_CONSISTENT);
         memcpy(info->sign_db.b, p + ATT_SIGNATURE, sizeof info->sign_db.b);
-        if (!path_load(p + ATT_NAMES, names, (p[ATT_FLAGS] & ATT_UTF16) != 0, info->path, sizeof info->path))
+        if (!log_path_load(p + ATT_NAMES, names, (p[ATT_FLAGS] & ATT_UTF16) != 0, info->path, sizeof info->path))
             return RAISE(JET_errLogFileCorrupt);
         at += ATT_NAMES + names;
     }
@@ -188,7 +186,7 @@ void log_set_attached(struct log *log, const struct log_attached *list, int coun
 
 /* ---- headers ---- */
 
-void log__store_dbms(const struct log *log, uint8_t *to)
+void log_store_params(const struct log *log, uint8_t *to)
 {
     memset(to, 0, DBMS_SIZE_ON_DISK);
     snprintf((char *)to + DBMS_SYSTEM_PATH, DBMS_PATH_ROOM, "%s", log->system_dir);
@@ -217,7 +215,7 @@ void log__header_build_locked(struct log *log, const struct logtime *created_pre
     store_u32(h + HDR_MINOR, LOG_MINOR);
     store_u32(h + HDR_UPDATE_MAJOR, s->update_major);
     memcpy(h + HDR_SIGNATURE, s->signature.b, sizeof s->signature.b);
-    log__store_dbms(log, h + HDR_DBMS);
+    log_store_params(log, h + HDR_DBMS);
     h[HDR_FLAGS] = s->flags;
     store_u64(h + HDR_CHECKPOINT, atomic_load(&log->checkpoint_hint));
     store_u32(h + HDR_UPDATE_MINOR, s->update_minor);

@@ -139,6 +139,15 @@ MUST_CHECK err_t log_name(const char *base_name, uint32_t generation, unsigned l
 MUST_CHECK err_t log_delete_range(struct log *log, uint32_t first, uint32_t end, uint32_t *deleted);
 MUST_CHECK err_t log_lowest_generation(struct log *log, uint32_t *generation); /* lowest archived, or current */
 
+/* ---- pieces of records that hold paths or settings ---- */
+#define LOG_PARAMS_SIZE 567u
+/* The instance's settings as Init2 and headers hold them; LOG_PARAMS_SIZE bytes. */
+void log_store_params(const struct log *log, uint8_t *to);
+/* UTF-8 to UTF-16 with its NUL; returns bytes, 0 when `room` is too small. Bytes that are no UTF-8 survive the round trip. */
+uint32_t log_path_store(const char *path, uint8_t *to, uint32_t room);
+/* Back, to a NUL or the end; wide: UTF-16, else one byte a character. False when it does not fit. */
+bool log_path_load(const uint8_t *from, uint32_t n, bool wide, char *to, uint32_t room);
+
 /* ---- headers ---- */
 struct log_attach_info { /* one entry of an attach list, unpacked */
     dbid_t dbid;

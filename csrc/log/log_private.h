@@ -79,7 +79,6 @@ static inline uint8_t *log__slot(struct log *log, uint64_t seq)
 /* Entry of an attach list; 0 when it does not fit in `room`. */
 uint32_t log__pack_attached(const struct log_attach_info *info, uint8_t *to, uint32_t room);
 MUST_CHECK err_t log__unpack_attached(const uint8_t *area, struct log_attach_info *list, int *count);
-void log__store_dbms(const struct log *log, uint8_t *to);
 MUST_CHECK err_t log__header_decode(const uint8_t *block, struct log_header *out);
 /* Header of generation cur_gen into log->header, but for the two checksums. Caller holds buffer_lock. */
 void log__header_build_locked(struct log *log, const struct logtime *created_previous);

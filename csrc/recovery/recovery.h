@@ -53,6 +53,19 @@ struct recovery_result {
  * log_start_new done, RecoveryUndo2 ... RecoveryQuit2 written when something was to undo). */
 MUST_CHECK err_t recovery_run(const struct recovery_config *config, struct recovery_result *result);
 
+/* ---- records of the life of an instance and its databases (instance_log.c); at = position of the record, may be NULL ---- */
+MUST_CHECK err_t recovery_log_init(struct log *log, lgpos_t *at);          /* Init2, the first record of each run */
+MUST_CHECK err_t recovery_log_shutdown_mark(struct log *log, lgpos_t *at); /* all pages are on disk */
+MUST_CHECK err_t recovery_log_term(struct log *log, lgpos_t init_at, lgpos_t *at); /* Term2, headers are clean */
+MUST_CHECK err_t recovery_log_undo(struct log *log, lgpos_t *at);          /* RecoveryUndo2 */
+MUST_CHECK err_t recovery_log_quit(struct log *log, lgpos_t undo, lgpos_t redo_from, bool hard, lgpos_t *at); /* RecoveryQuit2 */
+MUST_CHECK err_t recovery_log_create_db(struct log *log, uint16_t procid, dbid_t dbid, const char *path, const struct signature *sign_db,
+                                        JET_GRBIT grbit, lgpos_t *at);
+MUST_CHECK err_t recovery_log_create_db_finish(struct log *log, uint16_t procid, dbid_t dbid);
+MUST_CHECK err_t recovery_log_attach_db(struct log *log, uint16_t procid, dbid_t dbid, const char *path, const struct db_header *before,
+                                        lgpos_t *at);
+MUST_CHECK err_t recovery_log_detach_db(struct log *log, uint16_t procid, dbid_t dbid, const char *path, lgpos_t *at);
+
 /* ---- the checkpoint of a running instance ---- */
 struct checkpointer; /* engine owns one an instance */
 struct checkpointer_config {
