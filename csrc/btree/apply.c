@@ -214,6 +214,8 @@ static void undo_replace(struct page page, int line, struct slice before)
     page_replace(page, line, before);
     if (before.n > now)
         btree__keep_free(page, kept > before.n - now ? kept - (before.n - now) : 0);
+    else /* an older version of the node may need what this one gives back */
+        btree__keep_free(page, kept + (now - before.n));
 }
 
 void btree__apply_undo(struct page page, int line, const struct version_undo *u)

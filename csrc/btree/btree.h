@@ -79,7 +79,9 @@ struct btree_cursor {
     uint32_t version;
     int line;
     uint8_t *leaf;        /* private copy of the leaf page, NULL until the second move in one direction */
-    bool leaf_valid;
+    bool leaf_valid;      /* leaf is the page of {frame, pgno, version} */
+    bool plain;           /* the node had no versions: while the page stays, so does the data */
+    int8_t direction;     /* of the last moves, and how many there were in it */
     uint8_t moves;
 };
 void btree_cursor_init(struct btree_cursor *cursor, struct btree *tree, struct trx *trx);

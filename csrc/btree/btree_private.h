@@ -71,7 +71,8 @@ struct change {
 };
 /* Marks dirty, logs, applies, publishes the versions. On failure nothing changed and the versions are cancelled. */
 MUST_CHECK err_t btree__change(struct btree *tree, struct trx *trx, struct page_ref *leaf, struct change *change);
-/* Splits until the change fits, and applies it in the macro of the last split (split.c). No latch is held. The leaf's
+/* Splits the leaf of a change that does not fit and makes the change in the same macro (split.c). LOG_Undo: room for its data
+ * is made, no more. No latch is held. The leaf's
  * state may have moved on: *done = false means that the change was not made and the caller must look again. The versions
  * are published or cancelled in any case. */
 MUST_CHECK err_t btree__split(struct btree *tree, struct trx *trx, const struct bookmark *at, struct change *change, bool *done);

@@ -75,8 +75,14 @@ static err_t latch_path(struct job *j)
 
 static bool has_room(struct page page, const struct change *change)
 {
-    return change->type == LOG_Insert ? page_can_insert(page, change->key, change->data)
-                                      : page_can_replace(page, change->line, change->data.n);
+    switch (change->type) {
+    case LOG_Insert:
+        return page_can_insert(page, change->key, change->data);
+    case LOG_Undo: /* the room kept for rollbacks is its own */
+        return page_can_replace_reserved(page, change->line, change->data.n, UINT32_MAX);
+    default:
+        return page_can_replace(page, change->line, change->data.n);
+    }
 }
 
 /* Nobody had the leaf since the change was checked; or it is an insert and its place is still free. */
@@ -99,6 +105,8 @@ static enum split_oper_kind oper_of(const struct change *change)
         return SPLIT_OPER_INSERT;
     case LOG_FlagInsertAndReplaceData:
         return SPLIT_OPER_FLAG_INSERT_REPLACE;
+    case LOG_Undo:
+        return SPLIT_OPER_NONE;
     default:
         ENFORCE(change->type == LOG_Replace);
         return SPLIT_OPER_REPLACE;
@@ -192,7 +200,7 @@ static err_t plan_leaf(struct job *j)
     struct split_view v = {
         .page = l->ref.page,
         .oper = oper_of(j->change),
-        .line_oper = j->change->line,
+        .line_oper = oper_of(j->change) == SPLIT_OPER_NONE ? 0 : j->change->line,
         .key = j->change->key,
         .data = j->change->data,
         .kept = kept_of,
@@ -201,7 +209,7 @@ static err_t plan_leaf(struct job *j)
     struct split_cut cut;
     TRY_RETURN(split_view_check(&v));
     bool append = plan_append(&v, &cut);
-    j->with_change = true;
+    j->with_change = v.oper != SPLIT_OPER_NONE;
     if (!append && !split_choose(&v, 0, &cut)) {
         v.oper = SPLIT_OPER_NONE;
         v.line_oper = 0;
@@ -516,7 +524,7 @@ static err_t run(struct job *j, bool *done)
         TRY_RETURN(latch_path(j));
         TRY_RETURN(plan(j, &verdict));
     }
-    if (verdict == FITS) {
+    if (verdict == FITS && j->change->type != LOG_Undo) {
         TRY_RETURN(btree__change(j->tree, j->trx, &leaf_of(j)->ref, j->change));
         *done = true;
     } else if (verdict == SPLIT) {
