@@ -28,9 +28,10 @@ $(B)/%.o: csrc/%.c
 	@mkdir -p $(dir $@)
 	$(CC) $(CFLAGS_ALL) -c $< -o $@
 
-# One program a room, linked with that room and the floors below it only: `make test-btree ARGS=split`
+# One program a room (or several: test_btree_redo is of btree), linked with that room and the floors below it only:
+# `make test-btree ARGS=split`
 .SECONDEXPANSION:
-$(B)/test_%: tests/c/test_%.c tests/c/ctest.h $$(call objects,$$(call rooms_upto,$$*))
+$(B)/test_%: tests/c/test_%.c tests/c/ctest.h $$(call objects,$$(call rooms_upto,$$(firstword $$(subst _, ,$$*))))
 	$(CC) $(CFLAGS_ALL) -Itests/c $< $(filter %.o,$^) -o $@ $(LDLIBS_ALL)
 
 test-%: $$(B)/test_$$*  ## C tests of one room: make test-page
