@@ -6,8 +6,9 @@
 static err_t corrupt(struct slice record, lgpos_t at)
 {
     err_t err = RAISE(JET_errLogFileCorrupt);
-    err_detail("%s record at %08X:%04X:%04X makes no sense", record.n == 0 ? "empty" : log_type_name(record.p[0]),
-               LGPOS_GEN(at), LGPOS_SEC(at), LGPOS_BYTE(at));
+    err_detail("%s record at %08X:%04X:%04X makes no sense",
+               record.n == 0 ? "empty" : log_type_name(record.p[0]), LGPOS_GEN(at), LGPOS_SEC(at),
+               LGPOS_BYTE(at));
     return err;
 }
 
@@ -49,9 +50,10 @@ static err_t redo_commit(struct trx *trx, lgpos_t at, struct slice record)
     return JET_errSuccess;
 }
 
-/* Every change of these levels has its Undo record before this one, and each took its version along. Were one left all
- * the same, its page is as the log made it: the version is dropped without a change, since undoing it here would not be
- * in the log and a later redo would come to another page. */
+/* Every change of these levels has its Undo record before this one, and each took its version
+ * along. Were one left all the same, its page is as the log made it: the version is dropped without
+ * a change, since undoing it here would not be in the log and a later redo would come to another
+ * page. */
 static err_t redo_rollback(struct trx *trx, lgpos_t at, struct slice record)
 {
     uint8_t levels = record.p[3];
@@ -63,7 +65,8 @@ static err_t redo_rollback(struct trx *trx, lgpos_t at, struct slice record)
     return JET_errSuccess;
 }
 
-/* trx is the record's session. One whose Begin0 lies before the start of redo is at level 0: its records are skipped. */
+/* trx is the record's session. One whose Begin0 lies before the start of redo is at level 0: its
+ * records are skipped. */
 err_t txn_redo(struct trx *trx, lgpos_t at, struct slice record)
 {
     if (record.n == 0 || record.n < size_of(record.p[0]))

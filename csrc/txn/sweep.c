@@ -1,4 +1,5 @@
-/* The sweep: what no snapshot needs any more goes, deleted nodes from their pages, versions from memory. */
+/* The sweep: what no snapshot needs any more goes, deleted nodes from their pages, versions from
+ * memory. */
 #include "txn/txn.h"
 
 #define CLEANS_A_TRANSACTION 32 /* short: a checkpoint may not pass the Begin0 of an open one */
@@ -7,8 +8,8 @@ struct sweep {
     struct trx *trx;
     const struct txn_databases *dbs;
     struct versions *store;
-    struct buffer key;       /* of the node at work: its version is gone by then */
-    uint32_t cleans;         /* in the transaction that is open */
+    struct buffer key; /* of the node at work: its version is gone by then */
+    uint32_t cleans;   /* in the transaction that is open */
     uint32_t versions_left;
 };
 
@@ -32,9 +33,9 @@ static err_t clean_node(struct sweep *s, const struct version_key *where)
     return ++s->cleans < CLEANS_A_TRANSACTION ? JET_errSuccess : end_batch(s);
 }
 
-/* The version goes first, so that btree finds its node free of versions. The run is settled: whoever looks at the node
- * between the two steps sees it deleted with or without the version. A node that could not be removed now is kept as
- * clean-up work. */
+/* The version goes first, so that btree finds its node free of versions. The run is settled:
+ * whoever looks at the node between the two steps sees it deleted with or without the version. A
+ * node that could not be removed now is kept as clean-up work. */
 static err_t sweep_version(struct sweep *s, const struct version_undo *u)
 {
     if (u->oper != VERSION_DELETE) {
@@ -76,9 +77,11 @@ static err_t sweep_run(struct sweep *s, struct run *run, bool *done)
     return JET_errSuccess;
 }
 
-err_t txn_sweep(struct trx *sweeper, const struct txn_databases *dbs, uint32_t versions_max, bool *worked)
+err_t txn_sweep(struct trx *sweeper, const struct txn_databases *dbs, uint32_t versions_max,
+                bool *worked)
 {
-    struct sweep s = {.trx = sweeper, .dbs = dbs, .store = sweeper->store, .versions_left = versions_max};
+    struct sweep s = {
+        .trx = sweeper, .dbs = dbs, .store = sweeper->store, .versions_left = versions_max};
     struct run *run;
     err_t err = JET_errSuccess;
     *worked = false;
@@ -93,7 +96,8 @@ err_t txn_sweep(struct trx *sweeper, const struct txn_databases *dbs, uint32_t v
         }
         run_free(s.store, run);
     }
-    /* Even after an error: the sweeper has nothing to undo, and an open transaction would hold the checkpoint. */
+    /* Even after an error: the sweeper has nothing to undo, and an open transaction would hold the
+     * checkpoint. */
     err_t ended = end_batch(&s);
     buffer_free(&s.key);
     return err < 0 ? err : ended;

@@ -28,9 +28,10 @@ err_t txn_wait_last_commit(struct trx *trx)
 
 /* ---- undo ---- */
 
-/* The version goes after its node is as before. Without its database there is nothing to undo: recovery may lack one
- * that was removed since. */
-static err_t undo_one(struct trx *trx, const struct txn_databases *dbs, const struct version_undo *u)
+/* The version goes after its node is as before. Without its database there is nothing to undo:
+ * recovery may lack one that was removed since. */
+static err_t undo_one(struct trx *trx, const struct txn_databases *dbs,
+                      const struct version_undo *u)
 {
     if (u->oper != VERSION_LOCK) {
         struct dbfile *db = dbs->find(dbs->context, u->where.dbid);
@@ -42,7 +43,8 @@ static err_t undo_one(struct trx *trx, const struct txn_databases *dbs, const st
 }
 
 /* Newest first, down to the version `rceid` (0: all above `level`). */
-static err_t undo_versions(struct trx *trx, const struct txn_databases *dbs, uint8_t level, uint32_t rceid)
+static err_t undo_versions(struct trx *trx, const struct txn_databases *dbs, uint8_t level,
+                           uint32_t rceid)
 {
     struct version_undo u;
     while (version_newest(trx, level, &u) && (rceid == 0 || u.rceid != rceid))
@@ -87,7 +89,8 @@ err_t txn_statement_begin(struct trx *trx, struct txn_savepoint *sp)
     return JET_errSuccess;
 }
 
-err_t txn_statement_end(struct trx *trx, const struct txn_databases *dbs, struct txn_savepoint *sp, err_t outcome)
+err_t txn_statement_end(struct trx *trx, const struct txn_databases *dbs, struct txn_savepoint *sp,
+                        err_t outcome)
 {
     if (outcome >= 0)
         return outcome;

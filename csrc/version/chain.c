@@ -22,7 +22,8 @@ static bool is_of(const struct version *v, const struct version_key *where, uint
            slice_equal(version__key(v), where->key) && slice_equal(version__data(v), where->data);
 }
 
-struct version *version__head(struct versions *store, const struct version_key *where, uint64_t hash)
+struct version *version__head(struct versions *store, const struct version_key *where,
+                              uint64_t hash)
 {
     struct version *v = store->buckets[hash & store->bucket_mask];
     while (v != NULL && !is_of(v, where, hash))
@@ -36,8 +37,8 @@ static void put(uint8_t *to, struct slice s)
         memcpy(to, s.p, s.n);
 }
 
-err_t version__create(struct versions *store, enum version_oper oper, const struct version_key *where, struct slice before,
-                      struct version **out)
+err_t version__create(struct versions *store, enum version_oper oper,
+                      const struct version_key *where, struct slice before, struct version **out)
 {
     *out = NULL;
     size_t size = sizeof(struct version) + where->key.n + where->data.n + before.n;
@@ -86,7 +87,8 @@ static void head_remove(struct version *v)
         v->bucket_next->bucket_at = v->bucket_at;
 }
 
-/* Becomes the newest of its node. In redo a version whose before-image came late takes its place by rceid. */
+/* Becomes the newest of its node. In redo a version whose before-image came late takes its place by
+ * rceid. */
 void version__chain(struct versions *store, struct version *v)
 {
     struct version_key where = {v->dbid, v->objid, v->root, version__key(v), version__data(v)};
@@ -141,7 +143,8 @@ static err_t out_of_memory(struct versions *store, uint64_t bytes_max)
     versions_oldest_label(store, label, sizeof label);
     err_t err = RAISE(JET_errVersionStoreOutOfMemory);
     err_detail("the version store is full (%llu bytes); the oldest transaction is that of %s",
-               (unsigned long long)bytes_max, label[0] != '\0' ? label : "nobody: clean-up lags behind");
+               (unsigned long long)bytes_max,
+               label[0] != '\0' ? label : "nobody: clean-up lags behind");
     return err;
 }
 
@@ -154,8 +157,9 @@ static uint32_t new_rceid(struct versions *store)
     return rceid;
 }
 
-err_t version_reserve(struct trx *trx, enum version_oper oper, const struct version_key *where, struct slice before,
-                      int64_t delta, uint16_t delta_offset, struct version **out)
+err_t version_reserve(struct trx *trx, enum version_oper oper, const struct version_key *where,
+                      struct slice before, int64_t delta, uint16_t delta_offset,
+                      struct version **out)
 {
     struct versions *store = trx->store;
     *out = NULL;
@@ -163,7 +167,8 @@ err_t version_reserve(struct trx *trx, enum version_oper oper, const struct vers
     if (trx->read_only)
         return RAISE(JET_errTransReadOnly);
     uint64_t bytes_max = atomic_load_explicit(&store->bytes_max, memory_order_relaxed);
-    uint64_t want = sizeof(struct version) + MALLOC_OVERHEAD + where->key.n + where->data.n + before.n;
+    uint64_t want =
+        sizeof(struct version) + MALLOC_OVERHEAD + where->key.n + where->data.n + before.n;
     uint64_t bytes = versions_bytes(store) + want;
     if (bytes > bytes_max)
         return out_of_memory(store, bytes_max);
@@ -211,8 +216,10 @@ void version_remove(struct versions *store, struct version *v)
 {
     struct run *run = v->run;
     bool undone_insert = v->oper == VERSION_INSERT && version__is_open(v);
-    /* Redo makes room first for what may still have to be undone; such a node waits for a merge or a later insert. */
-    if (run->redo && versions_bytes(store) > atomic_load_explicit(&store->bytes_max, memory_order_relaxed) / 2)
+    /* Redo makes room first for what may still have to be undone; such a node waits for a merge or
+     * a later insert. */
+    if (run->redo &&
+        versions_bytes(store) > atomic_load_explicit(&store->bytes_max, memory_order_relaxed) / 2)
         undone_insert = false;
     if (v->chained)
         version__unchain(store, v);

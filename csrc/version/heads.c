@@ -1,8 +1,8 @@
 /* The heads that every page and node record begins with (log-format.md 6.2). */
 #include "version/version_private.h"
 
-void trx_stamp_page_head(const struct trx *trx, uint8_t head[LOG_PAGE_HEAD], unsigned type, dbid_t dbid, pgno_t pgno,
-                         dbtime_t dbtime_before, int line, unsigned flags)
+void trx_stamp_page_head(const struct trx *trx, uint8_t head[LOG_PAGE_HEAD], unsigned type,
+                         dbid_t dbid, pgno_t pgno, dbtime_t dbtime_before, int line, unsigned flags)
 {
     head[0] = (uint8_t)type;
     store_u16(head + 1, trx->procid);

@@ -1,4 +1,5 @@
-/* Redo: the versions of transactions that the log shows, so that what stays unfinished can be undone. */
+/* Redo: the versions of transactions that the log shows, so that what stays unfinished can be
+ * undone. */
 #include "version/version_private.h"
 
 void trx_redo_begin0(struct trx *trx, uint64_t begin_number, uint8_t levels, lgpos_t at)
@@ -94,8 +95,9 @@ void run__redo_forget(struct run *run, struct version *v)
     run->redo_count--;
 }
 
-err_t version_redo_add(struct trx *trx, enum version_oper oper, uint32_t rceid, uint8_t level, const struct version_key *where,
-                       struct slice before, int64_t delta, uint16_t delta_offset)
+err_t version_redo_add(struct trx *trx, enum version_oper oper, uint32_t rceid, uint8_t level,
+                       const struct version_key *where, struct slice before, int64_t delta,
+                       uint16_t delta_offset)
 {
     if (trx->level == 0 || find(trx->run, rceid) != NULL)
         return JET_errSuccess;

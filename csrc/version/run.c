@@ -1,4 +1,5 @@
-/* A run: the versions and actions of one outermost transaction, kept by the level that they belong to. */
+/* A run: the versions and actions of one outermost transaction, kept by the level that they belong
+ * to. */
 #include "version/version_private.h"
 
 /* trx NULL: a run of clean-up work that belongs to nobody. */
@@ -50,7 +51,8 @@ static void splice_back(struct list *to, struct list *from)
     list_init(from);
 }
 
-/* Caller holds run->lock. Nothing was added below `level` while the levels above were open, so order is kept. */
+/* Caller holds run->lock. Nothing was added below `level` while the levels above were open, so
+ * order is kept. */
 void run__lower(struct run *run, uint8_t level)
 {
     for (unsigned l = level + 1u; l < TRX_LEVEL_SLOTS; l++)
@@ -62,12 +64,14 @@ void run__lower(struct run *run, uint8_t level)
 uint8_t run__level_of(const struct run *run, const struct version *v)
 {
     uint8_t level = run->level;
-    while (level > 1 && run->level_rceid[level] != 0 && (int32_t)(v->rceid - run->level_rceid[level]) <= 0)
+    while (level > 1 && run->level_rceid[level] != 0 &&
+           (int32_t)(v->rceid - run->level_rceid[level]) <= 0)
         level--;
     return level;
 }
 
-/* Redo adds versions out of order when their before-image comes by UndoInfo: a merge sort puts that right. */
+/* Redo adds versions out of order when their before-image comes by UndoInfo: a merge sort puts that
+ * right. */
 static struct list *merge_sorted(struct list *a, struct list *b)
 {
     struct list *first = NULL, **at = &first;

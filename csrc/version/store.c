@@ -76,7 +76,7 @@ void versions_destroy(struct versions *store)
         run__destroy(run);
     }
     LIST_FOR_EACH_SAFE(link, after, &store->clean)
-        free(LIST_ENTRY(link, struct version, in_run));
+    free(LIST_ENTRY(link, struct version, in_run));
     for (unsigned i = 0; i < STRIPES; i++)
         os_lock_term(&store->stripes[i].lock);
     os_lock_term(&store->list_lock);
@@ -108,8 +108,9 @@ uint64_t version_undo_info_count(struct versions *store)
     return atomic_load_explicit(&store->undo_infos, memory_order_relaxed);
 }
 
-/* The counter is read first: a transaction that the scan misses re-reads the counter after it published its snapshot
- * (trx_begin), so what it settles on is no older than what we read here. All of it sequentially consistent. */
+/* The counter is read first: a transaction that the scan misses re-reads the counter after it
+ * published its snapshot (trx_begin), so what it settles on is no older than what we read here. All
+ * of it sequentially consistent. */
 uint64_t versions__oldest_locked(struct versions *store)
 {
     uint64_t oldest = atomic_load(&store->commit_counter);
@@ -168,13 +169,15 @@ lgpos_t versions_oldest_begin(struct versions *store)
 
 /* ---- committed runs ---- */
 
-/* Pushes are serialized by the log's append lock, hence in commit order; the taker turns the list over. */
+/* Pushes are serialized by the log's append lock, hence in commit order; the taker turns the list
+ * over. */
 void versions__push_committed(struct versions *store, struct run *run)
 {
     struct run *top = atomic_load_explicit(&store->pushed, memory_order_relaxed);
     do
         run->next = top;
-    while (!atomic_compare_exchange_weak_explicit(&store->pushed, &top, run, memory_order_release, memory_order_relaxed));
+    while (!atomic_compare_exchange_weak_explicit(&store->pushed, &top, run, memory_order_release,
+                                                  memory_order_relaxed));
 }
 
 /* Undone inserts as a run of their own: nobody ever saw them, so it is settled from the start. */
@@ -264,7 +267,8 @@ void versions_wait_work(struct versions *store, uint32_t ms)
     os_lock_take(&store->bell_lock);
     while (!atomic_load_explicit(&store->rung, memory_order_relaxed)) {
         uint64_t now = os_now_ns();
-        if (now >= until || !os_cond_wait_ms(&store->bell, &store->bell_lock, (uint32_t)((until - now) / 1000000 + 1)))
+        if (now >= until || !os_cond_wait_ms(&store->bell, &store->bell_lock,
+                                             (uint32_t)((until - now) / 1000000 + 1)))
             break;
     }
     atomic_store_explicit(&store->rung, false, memory_order_relaxed);

@@ -1,13 +1,16 @@
-/* Transactions: begin, log, end of a level. What is undone is undone by txn; here only numbers, records and lists. */
+/* Transactions: begin, log, end of a level. What is undone is undone by txn; here only numbers,
+ * records and lists. */
 #include <stdio.h>
 
 #include "version/version_private.h"
 
 #define RECORDS_ON_STACK 12
 
-void trx_init(struct trx *trx, struct versions *store, struct log *log, uint16_t procid, bool internal, struct trx *inner)
+void trx_init(struct trx *trx, struct versions *store, struct log *log, uint16_t procid,
+              bool internal, struct trx *inner)
 {
-    *trx = (struct trx){.store = store, .log = log, .procid = procid, .internal = internal, .inner = inner};
+    *trx = (struct trx){
+        .store = store, .log = log, .procid = procid, .internal = internal, .inner = inner};
     atomic_init(&trx->snapshot, TRXID_INFINITE);
     atomic_init(&trx->begin_lgpos, LGPOS_MAX);
     os_lock_take(&store->list_lock);
@@ -50,7 +53,8 @@ void trx_set_label(struct trx *trx, const char *label)
     os_lock_release(&trx->store->list_lock);
 }
 
-/* The counterpart of versions__oldest_locked: publish, then look whether commits went on meanwhile. */
+/* The counterpart of versions__oldest_locked: publish, then look whether commits went on meanwhile.
+ */
 static uint64_t publish_snapshot(struct trx *trx)
 {
     uint64_t now = atomic_load(&trx->store->commit_counter), snapshot;
@@ -67,7 +71,8 @@ err_t trx_begin(struct trx *trx)
     if (trx->level >= TRX_LEVEL_MAX)
         return RAISE(JET_errTransTooDeep);
     if (trx->level == 0) {
-        uint64_t newest = trx->internal ? atomic_load(&trx->store->commit_counter) : publish_snapshot(trx);
+        uint64_t newest =
+            trx->internal ? atomic_load(&trx->store->commit_counter) : publish_snapshot(trx);
         trx->begin_number = newest + 2; /* between commits, as ESE's sessions do */
         trx->started_ns = os_now_ns();
     }
@@ -93,7 +98,8 @@ static uint32_t make_begin(const struct trx *trx, uint8_t bytes[8])
     return trx->level_logged == 0 ? 8 : 4;
 }
 
-static err_t append_with_begin(struct trx *trx, const struct log_record *records, int count, struct log_stamp *stamp)
+static err_t append_with_begin(struct trx *trx, const struct log_record *records, int count,
+                               struct log_stamp *stamp)
 {
     struct log_record on_stack[RECORDS_ON_STACK], *all = on_stack;
     uint8_t begin[8];
@@ -112,8 +118,8 @@ static err_t append_with_begin(struct trx *trx, const struct log_record *records
     return err;
 }
 
-/* Appends as the transaction. begin_lgpos is stored before anything is in the log: a checkpoint that read log_tail
- * before it looked for begins cannot miss this one. */
+/* Appends as the transaction. begin_lgpos is stored before anything is in the log: a checkpoint
+ * that read log_tail before it looked for begins cannot miss this one. */
 static err_t append(struct trx *trx, struct log_record *records, int count, struct log_stamp *stamp)
 {
     bool first = atomic_load_explicit(&trx->begin_lgpos, memory_order_relaxed) == LGPOS_MAX;
@@ -161,7 +167,8 @@ static err_t log_level_end(struct trx *trx, enum log_type type, uint8_t value)
 
 /* ---- commit ---- */
 
-/* run->lock is held over record and change: an UndoInfo that names a level lies where the log has that level open. */
+/* run->lock is held over record and change: an UndoInfo that names a level lies where the log has
+ * that level open. */
 static err_t commit_nested(struct trx *trx)
 {
     struct run *run = trx->run;
@@ -226,7 +233,8 @@ static err_t commit_outermost(struct trx *trx, lgpos_t *end)
         TRY_RETURN(run__create(trx->store, trx, &trx->run));
         run = trx->run;
     }
-    /* Our snapshot is older than our commit: until it is given up the sweep leaves the run alone. */
+    /* Our snapshot is older than our commit: until it is given up the sweep leaves the run alone.
+     */
     if (trx->internal && run != NULL)
         (void)publish_snapshot(trx);
     if (run != NULL)

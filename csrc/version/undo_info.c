@@ -1,4 +1,5 @@
-/* Before-images that a rollback may need. UndoInfo: the before-image of a change goes to the log just before the page that has the change goes to the disk. */
+/* Before-images that a rollback may need. UndoInfo: the before-image of a change goes to the log
+ * just before the page that has the change goes to the disk. */
 #include "version/version_private.h"
 
 #define UNDO_INFO_HEAD 56u
@@ -8,11 +9,14 @@ static bool needs_undo_info(const struct version *v)
     return (v->oper == VERSION_REPLACE || v->oper == VERSION_DELETE) && version__is_open(v);
 }
 
-static void make_head(const struct run *run, const struct version *v, pgno_t pgno, int line, uint8_t head[UNDO_INFO_HEAD])
+static void make_head(const struct run *run, const struct version *v, pgno_t pgno, int line,
+                      uint8_t head[UNDO_INFO_HEAD])
 {
     unsigned unique = v->data_n == 0 ? LOG_FLAG_UNIQUE : 0;
-    struct trx as = {.procid = run->procid, .begin_number = run->begin_number, .level = run__level_of(run, v)};
-    trx_stamp_page_head(&as, head, LOG_UndoInfo, v->dbid, pgno, DBTIME_NIL, line, LOG_FLAG_VERSIONED | unique);
+    struct trx as = {
+        .procid = run->procid, .begin_number = run->begin_number, .level = run__level_of(run, v)};
+    trx_stamp_page_head(&as, head, LOG_UndoInfo, v->dbid, pgno, DBTIME_NIL, line,
+                        LOG_FLAG_VERSIONED | unique);
     store_u64(head + 8, DBTIME_NIL);
     log_node_head(head, v->rceid, v->root, v->objid);
     store_u16(head + 44, (uint16_t)v->key_n);
@@ -23,8 +27,10 @@ static void make_head(const struct run *run, const struct version *v, pgno_t pgn
     store_u16(head + 54, (uint16_t)v->before_n);
 }
 
-/* Under the run's lock, so that neither Commit0 nor the Undo of this version can come between look and log. */
-static err_t log_one(struct versions *store, struct log *log, struct version *v, pgno_t pgno, int line, lgpos_t *end)
+/* Under the run's lock, so that neither Commit0 nor the Undo of this version can come between look
+ * and log. */
+static err_t log_one(struct versions *store, struct log *log, struct version *v, pgno_t pgno,
+                     int line, lgpos_t *end)
 {
     struct run *run = v->run;
     uint8_t head[UNDO_INFO_HEAD];
@@ -51,7 +57,8 @@ out:
     return err;
 }
 
-err_t version_log_undo_info(struct versions *store, const struct version_key *where, pgno_t pgno, int line, lgpos_t *end)
+err_t version_log_undo_info(struct versions *store, const struct version_key *where, pgno_t pgno,
+                            int line, lgpos_t *end)
 {
     uint64_t hash = version__hash(where);
     struct os_lock *lock = version__lock_of(store, hash);
@@ -72,7 +79,8 @@ uint32_t version_before_most(struct versions *store, const struct version_key *w
     uint32_t most = 0;
     os_lock_take(lock);
     for (const struct version *v = version__head(store, where, hash); v != NULL; v = v->older)
-        if (v->oper == VERSION_REPLACE && v->before_n > most && version__is_open(v) && !atomic_load(&v->undone))
+        if (v->oper == VERSION_REPLACE && v->before_n > most && version__is_open(v) &&
+            !atomic_load(&v->undone))
             most = v->before_n;
     os_lock_release(lock);
     return most;

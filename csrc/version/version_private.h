@@ -34,9 +34,9 @@ struct run {
     struct versions *store;
     struct log *log;
     _Atomic uint64_t commit; /* TRXID_INFINITE while open */
-    struct os_lock lock;     /* RANK_TRX: the levels below, undo_logged, and UndoInfo against Commit0 */
-    struct run *next;        /* pushed, or settled queue */
-    struct list levels[TRX_LEVEL_SLOTS]; /* versions by the level they belong to, oldest first */
+    struct os_lock lock; /* RANK_TRX: the levels below, undo_logged, and UndoInfo against Commit0 */
+    struct run *next;    /* pushed, or settled queue */
+    struct list levels[TRX_LEVEL_SLOTS];   /* versions by the level they belong to, oldest first */
     uint32_t level_rceid[TRX_LEVEL_SLOTS]; /* newest rceid when the level began */
     uint32_t rceid_last;
     uint8_t level; /* innermost level of the transaction */
@@ -67,10 +67,10 @@ struct versions {
 
     struct os_lock list_lock; /* RANK_TRX_LIST: trxs, labels, the settled queue */
     struct list trxs;
-    struct run *first, *last;      /* committed runs in commit order */
-    _Atomic(struct run *) pushed;  /* newest commit first; pushed under the log's append lock */
-    struct os_lock clean_lock;     /* RANK_OS: clean */
-    struct list clean;             /* deletes without a chain, from undone inserts */
+    struct run *first, *last;     /* committed runs in commit order */
+    _Atomic(struct run *) pushed; /* newest commit first; pushed under the log's append lock */
+    struct os_lock clean_lock;    /* RANK_OS: clean */
+    struct list clean;            /* deletes without a chain, from undone inserts */
 
     struct os_lock bell_lock; /* RANK_OS */
     struct os_cond bell;
@@ -96,14 +96,17 @@ static inline bool version__is_open(const struct version *v)
 
 /* store.c */
 uint64_t versions__oldest_locked(struct versions *store);
-void versions__push_committed(struct versions *store, struct run *run); /* under the log's append lock */
+void versions__push_committed(struct versions *store,
+                              struct run *run); /* under the log's append lock */
 
 /* chain.c */
 uint64_t version__hash(const struct version_key *where);
 struct os_lock *version__lock_of(struct versions *store, uint64_t hash);
-struct version *version__head(struct versions *store, const struct version_key *where, uint64_t hash);
-MUST_CHECK err_t version__create(struct versions *store, enum version_oper oper, const struct version_key *where,
-                                 struct slice before, struct version **out);
+struct version *version__head(struct versions *store, const struct version_key *where,
+                              uint64_t hash);
+MUST_CHECK err_t version__create(struct versions *store, enum version_oper oper,
+                                 const struct version_key *where, struct slice before,
+                                 struct version **out);
 void version__chain(struct versions *store, struct version *v);
 void version__unchain(struct versions *store, struct version *v);
 void version__free(struct versions *store, struct version *v);
@@ -115,7 +118,8 @@ void run__begin_level(struct run *run, uint8_t level);
 void run__lower(struct run *run, uint8_t level); /* versions above move down to it */
 uint8_t run__level_of(const struct run *run, const struct version *v); /* under run->lock */
 void run__mark_undone(struct run *run, uint32_t rceid);
-void run__drop(struct versions *store, struct run *run, uint8_t level); /* all versions above level, without undo */
+void run__drop(struct versions *store, struct run *run,
+               uint8_t level); /* all versions above level, without undo */
 void run__drop_locks(struct versions *store, struct run *run);
 struct version *run__newest(struct run *run, uint8_t level);
 void run__forget_actions(struct run *run);

@@ -13,7 +13,8 @@ static struct viewer viewer_of(const struct trx *trx)
     return (struct viewer){trx->run, atomic_load_explicit(&trx->snapshot, memory_order_relaxed)};
 }
 
-/* An open run's commit number is infinite as well: it is never seen by others, not even by a viewer without snapshot. */
+/* An open run's commit number is infinite as well: it is never seen by others, not even by a viewer
+ * without snapshot. */
 static bool sees(const struct viewer *viewer, const struct version *v)
 {
     if (v->run == viewer->run)
@@ -87,9 +88,11 @@ static bool is_delta(const struct version *v)
     return v->oper == VERSION_DELTA || v->oper == VERSION_DELTA64;
 }
 
-/* Only escrow additions of several transactions lie upon each other unordered: below any other change that the viewer
- * sees there is none that he does not see, since its maker saw all of them. */
-static err_t take_back_unseen(struct seen *s, const struct viewer *viewer, const struct version *head)
+/* Only escrow additions of several transactions lie upon each other unordered: below any other
+ * change that the viewer sees there is none that he does not see, since its maker saw all of them.
+ */
+static err_t take_back_unseen(struct seen *s, const struct viewer *viewer,
+                              const struct version *head)
 {
     for (const struct version *v = head; v != NULL; v = v->older) {
         if (atomic_load_explicit(&v->undone, memory_order_acquire))
@@ -102,8 +105,9 @@ static err_t take_back_unseen(struct seen *s, const struct viewer *viewer, const
     return JET_errSuccess;
 }
 
-err_t version_see(struct versions *store, const struct trx *trx, const struct version_key *where, bool deleted,
-                  struct slice data, struct buffer *scratch, bool *exists, struct slice *seen)
+err_t version_see(struct versions *store, const struct trx *trx, const struct version_key *where,
+                  bool deleted, struct slice data, struct buffer *scratch, bool *exists,
+                  struct slice *seen)
 {
     struct seen s = {.exists = !deleted, .data = data, .scratch = scratch};
     struct viewer viewer = viewer_of(trx);
@@ -124,8 +128,9 @@ err_t version_see(struct versions *store, const struct trx *trx, const struct ve
 
 /* ---- changing ---- */
 
-/* Own changes, and changes that the viewer sees, were only possible where nothing unseen lay below; escrow additions
- * are the exception. An undone version still conflicts: older ones of its maker may be waiting for their undo. */
+/* Own changes, and changes that the viewer sees, were only possible where nothing unseen lay below;
+ * escrow additions are the exception. An undone version still conflicts: older ones of its maker
+ * may be waiting for their undo. */
 static bool conflicts(const struct viewer *viewer, const struct version *head, bool delta)
 {
     for (const struct version *v = head; v != NULL; v = v->older) {
@@ -187,7 +192,8 @@ bool version_is_settled(struct versions *store, const struct version_key *where)
     struct os_lock *lock = version__lock_of(store, hash);
     bool settled = true, asked = false;
     os_lock_take(lock);
-    for (const struct version *v = version__head(store, where, hash); settled && v != NULL; v = v->older) {
+    for (const struct version *v = version__head(store, where, hash); settled && v != NULL;
+         v = v->older) {
         uint64_t commit = atomic_load_explicit(&v->run->commit, memory_order_acquire);
         if (commit != TRXID_INFINITE && !asked) {
             oldest = versions_oldest_snapshot(store); /* rank 35 below ours of 40 */

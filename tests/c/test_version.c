@@ -25,9 +25,14 @@ static void world_begin(bool logging, uint64_t bytes_max)
     snprintf(folder, sizeof folder, "/tmp/pyjet_test_version_%d", os_process_id());
     CHECK_OK(os_dir_create_path(folder));
     CHECK_OK(os_dir_list(folder, unlink_entry, NULL));
-    struct log_config config = {.log_dir = folder, .system_dir = folder, .base_name = "edb",
-                                .file_size = 1u << 20, .page_size = 4096, .enabled = logging,
-                                .legacy_names = 3, .instance_name = "test"};
+    struct log_config config = {.log_dir = folder,
+                                .system_dir = folder,
+                                .base_name = "edb",
+                                .file_size = 1u << 20,
+                                .page_size = 4096,
+                                .enabled = logging,
+                                .legacy_names = 3,
+                                .instance_name = "test"};
     CHECK_OK(log_create(&config, &the_log));
     CHECK_OK(log_start_new(the_log, 1));
     CHECK_OK(versions_create(bytes_max, &store));
@@ -53,12 +58,14 @@ static void log_change(struct trx *trx)
 static void log_undo(struct trx *trx, const struct version_undo *u)
 {
     uint8_t head[51] = {0};
-    trx_stamp_page_head(trx, head, LOG_Undo, u->where.dbid, 7, 1, 0, LOG_FLAG_VERSIONED | LOG_FLAG_UNIQUE);
+    trx_stamp_page_head(trx, head, LOG_Undo, u->where.dbid, 7, 1, 0,
+                        LOG_FLAG_VERSIONED | LOG_FLAG_UNIQUE);
     log_node_head(head, u->rceid, u->where.root, u->where.objid);
     store_u16(head + 44, (uint16_t)u->where.key.n);
     store_u16(head + 48, (uint16_t)u->oper);
     head[50] = u->level;
-    struct log_record record = {.part_count = 2, .part = {SLICE(head, sizeof head), u->where.key}, .head = head};
+    struct log_record record = {
+        .part_count = 2, .part = {SLICE(head, sizeof head), u->where.key}, .head = head};
     CHECK_OK(trx_log(trx, &record, 1, NULL));
 }
 
@@ -127,7 +134,8 @@ static void check_one(enum version_oper oper, enum fate fate)
     CHECK_OK(trx_begin(&writer));
     if (fate != COMMITTED_BEFORE)
         CHECK_OK(trx_begin(&reader));
-    CHECK_OK(make_change(&writer, oper, &where, oper == VERSION_REPLACE ? SLICE_OF(old) : SLICE_EMPTY, delta));
+    CHECK_OK(make_change(&writer, oper, &where,
+                         oper == VERSION_REPLACE ? SLICE_OF(old) : SLICE_EMPTY, delta));
     if (fate != OPEN)
         commit(&writer);
     if (fate == COMMITTED_BEFORE)
@@ -153,10 +161,12 @@ static void check_one(enum version_oper oper, enum fate fate)
     bool conflict = fate == OPEN || (fate == COMMITTED_AFTER && oper != VERSION_LOCK);
     CHECK_EQ(version_check_write(&reader, &where), conflict ? JET_errWriteConflict : 0);
     bool is_delta = oper == VERSION_DELTA || oper == VERSION_DELTA64;
-    CHECK_EQ(version_check_delta(&reader, &where), conflict && !is_delta ? JET_errWriteConflict : 0);
+    CHECK_EQ(version_check_delta(&reader, &where),
+             conflict && !is_delta ? JET_errWriteConflict : 0);
     CHECK_EQ(version_check_write(&writer, &where), 0);
     CHECK_EQ(version_exists(store, &where), !(oper == VERSION_LOCK && fate != OPEN));
-    CHECK_EQ(version_is_settled(store, &where), fate == COMMITTED_BEFORE || (oper == VERSION_LOCK && fate != OPEN));
+    CHECK_EQ(version_is_settled(store, &where),
+             fate == COMMITTED_BEFORE || (oper == VERSION_LOCK && fate != OPEN));
 
     if (fate == OPEN)
         commit(&writer);
@@ -287,7 +297,7 @@ static void insert_node(int s, int node, uint64_t value, bool replace_first)
         CHECK_OK(make_change(&sessions[s], VERSION_REPLACE, &where, old, 0));
     if (replace_first)
         model_add(s, node, VERSION_REPLACE, value);
-    model_add(s, node, VERSION_INSERT, value);
+    model_add(s, node, VERSION_INSERT, replace_first ? value : pages[node].value);
     if (!replace_first)
         model_add(s, node, VERSION_REPLACE, value);
     pages[node] = (struct node_state){true, value};
@@ -301,7 +311,9 @@ static void change_node(int s, int node, unsigned long long *rng)
     uint64_t value = ctest_random(rng) % 100000;
     bool delta = pick == 1 || pick == 2;
     err_t want = model_conflict(node, &mine[s], delta) ? JET_errWriteConflict : 0;
-    CHECK_EQ(delta ? version_check_delta(&sessions[s], &where) : version_check_write(&sessions[s], &where), want);
+    CHECK_EQ(delta ? version_check_delta(&sessions[s], &where)
+                   : version_check_write(&sessions[s], &where),
+             want);
     if (want < 0)
         return;
     bool exists = model_view(node, &mine[s]).exists;
@@ -322,7 +334,8 @@ static void change_node(int s, int node, unsigned long long *rng)
         CHECK_OK(make_change(&sessions[s], VERSION_LOCK, &where, SLICE_EMPTY, 0));
         model_add(s, node, VERSION_LOCK, 0);
     } else {
-        CHECK_OK(make_change(&sessions[s], VERSION_REPLACE, &where, SLICE_OF(pages[node].value), 0));
+        CHECK_OK(
+            make_change(&sessions[s], VERSION_REPLACE, &where, SLICE_OF(pages[node].value), 0));
         model_add(s, node, VERSION_REPLACE, value);
         pages[node].value = value;
     }
@@ -488,7 +501,8 @@ CASE(read_only_and_depth)
         CHECK_OK(trx_begin(&trx));
     CHECK_EQ(trx_begin(&trx), JET_errTransTooDeep);
     trx.read_only = true;
-    CHECK_EQ(version_reserve(&trx, VERSION_DELETE, &where, SLICE_EMPTY, 0, 0, &v), JET_errTransReadOnly);
+    CHECK_EQ(version_reserve(&trx, VERSION_DELETE, &where, SLICE_EMPTY, 0, 0, &v),
+             JET_errTransReadOnly);
     trx.read_only = false;
     CHECK_OK(version_reserve(&trx, VERSION_DELETE, &where, SLICE_EMPTY, 0, 0, &v));
     CHECK(version_rceid(v) != 0 && version_rceid(v) % 4 == 0);
@@ -540,7 +554,8 @@ static char story[200];
 static void tell(struct trx_action *action, enum trx_event event, struct trx *trx)
 {
     struct test_action *t = (struct test_action *)(void *)action;
-    CHECK((trx == NULL) == (event == TRX_SWEPT || event == TRX_FORGOTTEN)); /* sweep_all has no sweeper */
+    CHECK((trx == NULL) ==
+          (event == TRX_SWEPT || event == TRX_FORGOTTEN)); /* sweep_all has no sweeper */
     snprintf(story + strlen(story), 8, "%c%c ", t->name, "CSRF"[event]);
     if (event != TRX_COMMITTED)
         free(t);
@@ -588,7 +603,8 @@ CASE(actions_and_sweep_order)
     CHECK(strcmp(story, "bC aC bS aS xF yC yF ") == 0);
 }
 
-/* A settled run put back is taken again before younger ones; an undone insert comes back as a delete. */
+/* A settled run put back is taken again before younger ones; an undone insert comes back as a
+ * delete. */
 CASE(put_back_and_clean)
 {
     struct trx trx;
@@ -719,14 +735,16 @@ CASE(records)
     struct log_reader *reader = open_reader();
     expect(reader, "08 01 01 20 06 00 00 00 ");
     expect(reader, TRACE);
-    expect(reader, "24 01 01 01 99 00 00 00 ff ff ff ff ff ff ff ff ff ff ff ff ff ff ff ff 06 00 00 00 "
-                   "02 03 00 05 08 00 00 00 28 00 00 00 1e 00 00 00 01 00 00 00 02 00 03 00 00 00 03 00 "
-                   "aa 6f 6c 64 ");
+    expect(reader,
+           "24 01 01 01 99 00 00 00 ff ff ff ff ff ff ff ff ff ff ff ff ff ff ff ff 06 00 00 00 "
+           "02 03 00 05 08 00 00 00 28 00 00 00 1e 00 00 00 01 00 00 00 02 00 03 00 00 00 03 00 "
+           "aa 6f 6c 64 ");
     expect(reader, "06 01 01 01 ");
     expect(reader, "05 01 01 11 ");
     expect(reader, TRACE);
-    expect(reader, "27 01 01 01 07 00 00 00 00 00 00 00 00 00 00 00 01 00 00 00 00 00 00 00 06 00 00 00 "
-                   "02 00 00 05 0c 00 00 00 28 00 00 00 1e 00 00 00 01 00 00 00 03 00 02 aa ");
+    expect(reader,
+           "27 01 01 01 07 00 00 00 00 00 00 00 00 00 00 00 01 00 00 00 00 00 00 00 06 00 00 00 "
+           "02 00 00 05 0c 00 00 00 28 00 00 00 1e 00 00 00 01 00 00 00 03 00 02 aa ");
     expect(reader, "07 01 01 01 ");
     expect(reader, TRACE);
     expect(reader, "08 02 01 10 06 00 00 00 ");
@@ -742,7 +760,8 @@ CASE(records)
 
 /* ---- redo ---- */
 
-static void redo_add(struct trx *trx, enum version_oper oper, uint32_t rceid, uint8_t level, uint8_t id)
+static void redo_add(struct trx *trx, enum version_oper oper, uint32_t rceid, uint8_t level,
+                     uint8_t id)
 {
     struct version_key where = node_key(&id);
     CHECK_OK(version_redo_add(trx, oper, rceid, level, &where, SLICE("xy", 2), 0, 0));
@@ -838,7 +857,8 @@ static bool pay(struct trx *trx, uint8_t id, int64_t amount, bool delta)
     bool exists, done = false;
     os_rwlock_write(&latches[id]);
     if ((delta ? version_check_delta(trx, &where) : version_check_write(trx, &where)) >= 0) {
-        CHECK_OK(version_see(store, trx, &where, false, SLICE_OF(balances[id]), &scratch, &exists, &seen));
+        CHECK_OK(version_see(store, trx, &where, false, SLICE_OF(balances[id]), &scratch, &exists,
+                             &seen));
         CHECK(exists && (delta || load_u64(seen.p) == balances[id]));
         CHECK_OK(make_change(trx, delta ? VERSION_DELTA64 : VERSION_REPLACE, &where,
                              delta ? SLICE_EMPTY : SLICE_OF(balances[id]), amount));
@@ -857,7 +877,8 @@ static void undo_all(struct trx *trx)
         uint8_t id = u.where.key.p[0];
         os_rwlock_write(&latches[id]);
         log_undo(trx, &u);
-        balances[id] = u.oper == VERSION_REPLACE ? load_u64(u.before.p) : balances[id] - (uint64_t)u.delta;
+        balances[id] =
+            u.oper == VERSION_REPLACE ? load_u64(u.before.p) : balances[id] - (uint64_t)u.delta;
         os_rwlock_release(&latches[id]);
         version_remove(store, u.version);
     }
@@ -871,7 +892,8 @@ static void writer_thread(void *context)
     trx_init(&trx, store, the_log, (uint16_t)(10 + (uintptr_t)context), false, NULL);
     while (!atomic_load(&stopping)) {
         CHECK_OK(trx_begin(&trx));
-        uint8_t from = (uint8_t)(ctest_random(&rng) % ACCOUNTS), to = (uint8_t)(ctest_random(&rng) % ACCOUNTS);
+        uint8_t from = (uint8_t)(ctest_random(&rng) % ACCOUNTS),
+                to = (uint8_t)(ctest_random(&rng) % ACCOUNTS);
         int64_t amount = (int64_t)(ctest_random(&rng) % 50);
         bool delta = ctest_random(&rng) & 1;
         bool done = pay(&trx, from, -amount, delta);
@@ -903,7 +925,8 @@ static void reader_thread(void *context)
             struct slice seen;
             bool exists;
             os_rwlock_read(&latches[id]);
-            CHECK_OK(version_see(store, &trx, &where, false, SLICE_OF(balances[id]), &scratch, &exists, &seen));
+            CHECK_OK(version_see(store, &trx, &where, false, SLICE_OF(balances[id]), &scratch,
+                                 &exists, &seen));
             sum += load_u64(seen.p);
             os_rwlock_release(&latches[id]);
         }
@@ -940,7 +963,8 @@ static void steal_thread(void *context)
     atomic_store(&infos, version_undo_info_count(store));
 }
 
-/* Every UndoInfo lies inside its transaction and before the Undo of its version; commits are in order. */
+/* Every UndoInfo lies inside its transaction and before the Undo of its version; commits are in
+ * order. */
 static void judge_log(void)
 {
     struct log_reader *reader = open_reader();
@@ -978,7 +1002,8 @@ static void judge_log(void)
 
 CASE(threads)
 {
-    os_thread_fn fns[] = {writer_thread, writer_thread, writer_thread, reader_thread, sweep_thread, steal_thread};
+    os_thread_fn fns[] = {writer_thread, writer_thread, writer_thread,
+                          reader_thread, sweep_thread,  steal_thread};
     struct os_thread *threads[sizeof fns / sizeof fns[0]];
     world_begin(true, 64 << 20);
     atomic_store(&stopping, false);
