@@ -13,7 +13,8 @@ static uint32_t room_in(const struct log *log, const struct place *p)
     if (p->isec > log->last_data)
         return 0;
     uint32_t room = LOG_SEGMENT - (p->fill == 0 ? LOG_SEGMENT_HEAD : p->fill);
-    return p->isec == log->last_data ? room - 1 : room; /* one byte of the last data segment stays NOP */
+    return p->isec == log->last_data ? room - 1
+                                     : room; /* one byte of the last data segment stays NOP */
 }
 
 static void take(struct place *p, uint32_t n)
@@ -74,7 +75,8 @@ static uint32_t record_bytes(const struct log_record *r)
     return n;
 }
 
-static bool place_all(const struct log *log, struct place *p, const struct log_record *records, int count)
+static bool place_all(const struct log *log, struct place *p, const struct log_record *records,
+                      int count)
 {
     for (int i = 0; i < count; i++)
         if (!place_record(log, p, record_bytes(&records[i])))
@@ -103,7 +105,8 @@ static void end_segment(struct log *log)
     log->fill = 0;
 }
 
-/* The rest becomes a NOP2 (mark: somebody waits) or NOPs. After NOPs the next record's position is the first NOP. */
+/* The rest becomes a NOP2 (mark: somebody waits) or NOPs. After NOPs the next record's position is
+ * the first NOP. */
 void log__close_segment_locked(struct log *log, bool mark)
 {
     uint32_t rest = LOG_SEGMENT - log->fill;
@@ -141,7 +144,8 @@ static void copy_out(struct source *s, uint8_t *to, uint32_t n)
 }
 
 /* head bytes, then n bytes of the record, at the tail of the current segment. */
-static void put(struct log *log, const uint8_t *head, uint32_t head_size, struct source *s, uint32_t n)
+static void put(struct log *log, const uint8_t *head, uint32_t head_size, struct source *s,
+                uint32_t n)
 {
     if (log->fill == 0)
         begin_segment(log);
@@ -196,7 +200,8 @@ static void stamp_records(struct log_record *records, int count, struct log_stam
     if (stamp->dbtime_counter != NULL)
         stamp->dbtime = atomic_fetch_add(stamp->dbtime_counter, 1) + 1;
     if (stamp->commit_counter != NULL)
-        stamp->commit_number = atomic_load_explicit(stamp->commit_counter, memory_order_relaxed) + 4;
+        stamp->commit_number =
+            atomic_load_explicit(stamp->commit_counter, memory_order_relaxed) + 4;
     for (int i = 0; i < count; i++) {
         struct log_record *r = &records[i];
         ASSERT(r->dbtime_at == 0 || stamp->dbtime_counter != NULL);
@@ -222,9 +227,11 @@ static void publish_commit(struct log_stamp *stamp)
 
 enum want { WANT_NOTHING, WANT_RING, WANT_ROLL, WANT_NEXT };
 
-/* What is missing before the call can go in; with WANT_NOTHING the tail stands where placing may begin. The call
- * stays within one generation: when the rest of this one is too small, the next begins here. */
-static err_t make_ready_locked(struct log *log, const struct log_record *records, int count, enum want *want)
+/* What is missing before the call can go in; with WANT_NOTHING the tail stands where placing may
+ * begin. The call stays within one generation: when the rest of this one is too small, the next
+ * begins here. */
+static err_t make_ready_locked(struct log *log, const struct log_record *records, int count,
+                               enum want *want)
 {
     struct place p = {log->cur_isec, log->fill, log->fill > 0 ? 1 : 0};
     bool roll = !place_all(log, &p, records, count);
@@ -235,7 +242,8 @@ static err_t make_ready_locked(struct log *log, const struct log_record *records
         needed = p.begun + (log->fill > 0 ? 1 : 0);
         if (!fits) {
             err_t err = RAISE(JET_errLogBufferTooSmall);
-            err_detail("records of one change do not fit in a log of %u bytes", log->config.file_size);
+            err_detail("records of one change do not fit in a log of %u bytes",
+                       log->config.file_size);
             return err;
         }
     }
@@ -252,7 +260,8 @@ static err_t make_ready_locked(struct log *log, const struct log_record *records
     return JET_errSuccess;
 }
 
-static void append_locked(struct log *log, struct log_record *records, int count, struct log_stamp *stamp)
+static void append_locked(struct log *log, struct log_record *records, int count,
+                          struct log_stamp *stamp)
 {
     stamp_records(records, count, stamp);
     uint64_t bytes = 0;
@@ -269,7 +278,8 @@ static void append_locked(struct log *log, struct log_record *records, int count
     publish_commit(stamp);
 }
 
-static err_t append_disabled(struct log *log, struct log_record *records, int count, struct log_stamp *stamp)
+static err_t append_disabled(struct log *log, struct log_record *records, int count,
+                             struct log_stamp *stamp)
 {
     os_lock_take(&log->buffer_lock);
     stamp_records(records, count, stamp);
@@ -302,10 +312,12 @@ err_t log_append(struct log *log, struct log_record *records, int count, struct 
         enum want want = WANT_NOTHING;
         TRY_RETURN(log__check(log));
         os_lock_take(&log->buffer_lock);
-        err_t err = log->stopped ? RAISE(JET_errTermInProgress) : make_ready_locked(log, records, count, &want);
+        err_t err = log->stopped ? RAISE(JET_errTermInProgress)
+                                 : make_ready_locked(log, records, count, &want);
         if (err >= 0 && want == WANT_NOTHING)
             append_locked(log, records, count, stamp);
-        lgpos_t full_segments = LGPOS(log->cur_gen, log->cur_isec, 0), begun = LGPOS(log->cur_gen, 1, 0);
+        lgpos_t full_segments = LGPOS(log->cur_gen, log->cur_isec, 0),
+                begun = LGPOS(log->cur_gen, 1, 0);
         os_lock_release(&log->buffer_lock);
         if (err < 0 || want == WANT_NOTHING)
             return err;

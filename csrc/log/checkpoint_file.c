@@ -16,7 +16,8 @@ static err_t decode(const uint8_t *b, struct checkpoint *out)
 {
     *out = (struct checkpoint){0};
     uint32_t type = load_u32(b + CHK_FILE_TYPE);
-    if (load_u32(b + CHK_CHECKSUM) != checksum_xor(b, LOG_SEGMENT) || (type != LOG_CHECKPOINT_TYPE && type != 0))
+    if (load_u32(b + CHK_CHECKSUM) != checksum_xor(b, LOG_SEGMENT) ||
+        (type != LOG_CHECKPOINT_TYPE && type != 0))
         return RAISE(JET_errCheckpointCorrupt);
     out->last_full_checkpoint = load_u64(b + CHK_LAST_FULL);
     out->checkpoint = load_u64(b + CHK_CHECKPOINT);
@@ -42,7 +43,9 @@ err_t log_checkpoint_read(const char *path, struct checkpoint *out)
     size_t got;
     err_t err = os_file_open(path, OS_READ, &f);
     if (err < 0)
-        return err == JET_errFileNotFound || err == JET_errInvalidPath ? RAISE(JET_errCheckpointFileNotFound) : err;
+        return err == JET_errFileNotFound || err == JET_errInvalidPath
+                   ? RAISE(JET_errCheckpointFileNotFound)
+                   : err;
     err = os_file_read_some(f, 0, bytes, sizeof bytes, &got);
     os_file_close(f);
     TRY_RETURN(err);

@@ -1,4 +1,5 @@
-/* Group commit: the first who waits writes for all. flush_lock's owner is the leader; the others sleep on `epoch`. */
+/* Group commit: the first who waits writes for all. flush_lock's owner is the leader; the others
+ * sleep on `epoch`. */
 #include "log/log_private.h"
 
 err_t log_poisoned(struct log *log)
@@ -17,8 +18,9 @@ err_t log__poison(struct log *log, err_t cause)
     err_t none = 0;
     struct err_origin origin = *err_last();
     if (atomic_compare_exchange_strong(&log->poison, &none, JET_errLogWriteFail))
-        event_report(455, EVENT_ERROR, log->instance_name, "writing the log failed; the instance must be restarted",
-                     origin.detail, err_name(cause), NULL);
+        event_report(455, EVENT_ERROR, log->instance_name,
+                     "writing the log failed; the instance must be restarted", origin.detail,
+                     err_name(cause), NULL);
     err_t err = RAISE(atomic_load(&log->poison));
     err_detail("%s: %.200s", err_name(cause), origin.detail);
     return err;
@@ -52,8 +54,9 @@ struct batch {
     bool roll;       /* the pending generation itself is wanted */
 };
 
-/* Fixes what this flush writes. A segment that somebody waits for is filled up with NOP2, so that it is never
- * written twice; all later records go to later batches (lost_batch in segment.c relies on that). */
+/* Fixes what this flush writes. A segment that somebody waits for is filled up with NOP2, so that
+ * it is never written twice; all later records go to later batches (lost_batch in segment.c relies
+ * on that). */
 static void choose_batch(struct log *log, struct batch *b)
 {
     os_lock_take(&log->buffer_lock);
@@ -85,7 +88,8 @@ static err_t write_batch(struct log *log, uint64_t first, uint32_t n)
         uint32_t to_wrap = log->ring_segments - (uint32_t)((first + i) % log->ring_segments);
         uint32_t some = n - i < to_wrap ? n - i : to_wrap;
         uint64_t offset = (uint64_t)(log->disk_isec + i) * LOG_SEGMENT;
-        TRY_RETURN(os_file_write(log->file, offset, log__slot(log, first + i), (size_t)some * LOG_SEGMENT));
+        TRY_RETURN(os_file_write(log->file, offset, log__slot(log, first + i),
+                                 (size_t)some * LOG_SEGMENT));
         i += some;
     }
     TRY_RETURN(os_file_sync(log->file));
@@ -134,7 +138,8 @@ err_t log_flush(struct log *log, lgpos_t end)
         TRY_RETURN(log__check(log));
         uint32_t seen = atomic_load(&log->epoch);
         if (os_lock_try(&log->flush_lock)) {
-            err_t err = log__check(log); /* nothing is written after a failure, not even by who was waiting */
+            err_t err = log__check(
+                log); /* nothing is written after a failure, not even by who was waiting */
             if (err >= 0 && atomic_load(&log->flushed) < end)
                 err = lead(log, waited);
             if (err < 0)

@@ -1,5 +1,5 @@
-/* Log files by name: what lies in a folder, names, deletion. Names of a foreign folder are matched without regard
- * to case, and a generation is what the header says, not the name. */
+/* Log files by name: what lies in a folder, names, deletion. Names of a foreign folder are matched
+ * without regard to case, and a generation is what the header says, not the name. */
 #include <stdio.h>
 
 #include "log/log_private.h"
@@ -9,12 +9,15 @@ const char *log__extension(unsigned legacy_names)
     return (legacy_names & JET_bitESE98FileNames) != 0 ? ".log" : ".jtx";
 }
 
-err_t log_name(const char *base_name, uint32_t generation, unsigned legacy_names, char *name, size_t room)
+err_t log_name(const char *base_name, uint32_t generation, unsigned legacy_names, char *name,
+               size_t room)
 {
-    int digits = (legacy_names & JET_bitEightDotThreeSoftCompat) != 0 && generation <= 0xFFFFF ? 5 : 8;
+    int digits =
+        (legacy_names & JET_bitEightDotThreeSoftCompat) != 0 && generation <= 0xFFFFF ? 5 : 8;
     const char *extension = log__extension(legacy_names);
-    int n = generation == 0 ? snprintf(name, room, "%s%s", base_name, extension)
-                            : snprintf(name, room, "%s%0*X%s", base_name, digits, generation, extension);
+    int n = generation == 0
+                ? snprintf(name, room, "%s%s", base_name, extension)
+                : snprintf(name, room, "%s%0*X%s", base_name, digits, generation, extension);
     return n > 0 && (size_t)n < room ? JET_errSuccess : RAISE(JET_errInvalidPath);
 }
 
@@ -57,7 +60,8 @@ static int hex_digit(char c)
     return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* True for <base>.log and <base>XXXXX.log (8 digits, .jtx too). *generation 0 = the current file. */
+/* True for <base>.log and <base>XXXXX.log (8 digits, .jtx too). *generation 0 = the current file.
+ */
 static bool parse_name(const char *name, const char *base_name, uint32_t *generation)
 {
     size_t n = strlen(name), base = strlen(base_name);
@@ -88,7 +92,8 @@ static err_t visit_name(void *context, const char *name, bool is_dir)
     struct listing_context *c = context;
     struct log__listing *l = c->listing;
     uint32_t generation;
-    if (is_dir || strlen(name) >= sizeof l->found->name || !parse_name(name, c->base_name, &generation))
+    if (is_dir || strlen(name) >= sizeof l->found->name ||
+        !parse_name(name, c->base_name, &generation))
         return JET_errSuccess;
     if (l->count == l->room) {
         int room = l->room == 0 ? 16 : l->room * 2;

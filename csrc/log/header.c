@@ -3,7 +3,8 @@
 
 #include "log/log_private.h"
 
-/* ---- paths: UTF-16 on disk, UTF-8 here. Bytes that are no UTF-8 go through lone low surrogates and back. ---- */
+/* ---- paths: UTF-16 on disk, UTF-8 here. Bytes that are no UTF-8 go through lone low surrogates
+ * and back. ---- */
 
 static uint32_t utf8_next(const uint8_t *s, uint32_t *used)
 {
@@ -125,21 +126,25 @@ err_t log__unpack_attached(const uint8_t *area, struct log_attach_info *list, in
         info->lgpos_attach = load_u64(p + ATT_LGPOS_ATTACH);
         info->lgpos_consistent = load_u64(p + ATT_LGPOS_CONSISTENT);
         memcpy(info->sign_db.b, p + ATT_SIGNATURE, sizeof info->sign_db.b);
-        if (!log_path_load(p + ATT_NAMES, names, (p[ATT_FLAGS] & ATT_UTF16) != 0, info->path, sizeof info->path))
+        if (!log_path_load(p + ATT_NAMES, names, (p[ATT_FLAGS] & ATT_UTF16) != 0, info->path,
+                           sizeof info->path))
             return RAISE(JET_errLogFileCorrupt);
         at += ATT_NAMES + names;
     }
     return JET_errSuccess;
 }
 
-static void pack_list(const struct log_attached *list, int count, uint8_t *area, uint32_t *at, int *packed)
+static void pack_list(const struct log_attached *list, int count, uint8_t *area, uint32_t *at,
+                      int *packed)
 {
     uint32_t n = 0;
     memset(area, 0, LOG_ATTACH_ROOM);
     for (*packed = 0; *packed < count; (*packed)++) {
         const struct log_attached *a = &list[*packed];
-        struct log_attach_info info = {.dbid = a->dbid, .lgpos_attach = a->lgpos_attach,
-                                       .lgpos_consistent = a->lgpos_consistent, .sign_db = a->sign_db};
+        struct log_attach_info info = {.dbid = a->dbid,
+                                       .lgpos_attach = a->lgpos_attach,
+                                       .lgpos_consistent = a->lgpos_consistent,
+                                       .sign_db = a->sign_db};
         if (strlen(a->path) >= sizeof info.path)
             return;
         memcpy(info.path, a->path, strlen(a->path) + 1);
@@ -201,8 +206,10 @@ void log__header_build_locked(struct log *log, const struct logtime *created_pre
     uint8_t *h = log->header;
     struct log_sequence *s = &log->sequence;
     memset(h, 0, LOG_SEGMENT);
-    s->flags = (uint8_t)((s->flags & (HDR_CIRCULAR | HDR_CIRCULAR_ONCE)) != 0 ? HDR_CIRCULAR_ONCE : 0);
-    s->flags |= (uint8_t)((log->config.circular ? HDR_CIRCULAR : 0) | (log->next_from_reserve ? HDR_FROM_RESERVE : 0));
+    s->flags =
+        (uint8_t)((s->flags & (HDR_CIRCULAR | HDR_CIRCULAR_ONCE)) != 0 ? HDR_CIRCULAR_ONCE : 0);
+    s->flags |= (uint8_t)((log->config.circular ? HDR_CIRCULAR : 0) |
+                          (log->next_from_reserve ? HDR_FROM_RESERVE : 0));
     os_logtime_now(&s->created);
     store_u32(h + HDR_GENERATION, log->cur_gen);
     store_u16(h + HDR_SEGMENT, LOG_SEGMENT);
@@ -221,7 +228,8 @@ void log__header_build_locked(struct log *log, const struct logtime *created_pre
     store_u32(h + HDR_UPDATE_MINOR, s->update_minor);
     store_u32(h + HDR_FILE_TYPE, LOG_FILE_TYPE);
     memcpy(h + HDR_ATTACH, log->attach_area, LOG_ATTACH_ROOM);
-    /* Under buffer_lock no dbtime can be drawn: these are exact for the first position of the generation. */
+    /* Under buffer_lock no dbtime can be drawn: these are exact for the first position of the
+     * generation. */
     for (int i = 0; i < log->attached_count; i++) {
         uint8_t *entry = h + HDR_ATTACH + log->attached_at[i];
         store_u64(entry + ATT_DBTIME, atomic_load(log->attached[i].dbtime));
@@ -240,8 +248,8 @@ static err_t check_version(const struct log_header *h)
     if (h->major == LOG_MAJOR && h->minor == LOG_MINOR && h->update_major <= LOG_UPDATE_MAJOR_READ)
         return JET_errSuccess;
     err_t err = RAISE(JET_errBadLogVersion);
-    err_detail("log generation %X has format %u.%u.%u.%u", h->generation, h->major, h->minor, h->update_major,
-               h->update_minor);
+    err_detail("log generation %X has format %u.%u.%u.%u", h->generation, h->major, h->minor,
+               h->update_major, h->update_minor);
     return err;
 }
 

@@ -1,4 +1,5 @@
-/* log: what is on disk (log-format.md 1.2, 2, 3.1, 5). Offsets, not structs: the fields are unaligned. */
+/* log: what is on disk (log-format.md 1.2, 2, 3.1, 5). Offsets, not structs: the fields are
+ * unaligned. */
 #ifndef LOG_LOG_FORMAT_H
 #define LOG_LOG_FORMAT_H
 
@@ -6,7 +7,8 @@
 #define LOG_MINOR 4000u
 #define LOG_UPDATE_MAJOR 5u /* what new sequences claim */
 #define LOG_UPDATE_MINOR 16u
-#define LOG_UPDATE_MAJOR_READ 130u /* newest breaking revision whose records the size table knows */
+#define LOG_UPDATE_MAJOR_READ 130u /* newest breaking revision whose records the size table knows  \
+                                    */
 #define LOG_CHAIN_CHECKSUM_SINCE 13u
 #define LOG_FILE_TYPE 3u
 #define LOG_CHECKPOINT_TYPE 4u

@@ -1,24 +1,25 @@
-/* log: what its files share. Locks: flush_lock (20) is taken before buffer_lock (18); see README.rst. */
+/* log: what its files share. Locks: flush_lock (20) is taken before buffer_lock (18); see
+ * README.rst. */
 #ifndef LOG_LOG_PRIVATE_H
 #define LOG_LOG_PRIVATE_H
 
 #include "log/log.h"
 #include "log/log_format.h"
 
-/* Most segments of an unsynced write batch (decision 3): behind the first missing segment of a torn tail, valid
- * ones can lie at most this far. */
+/* Most segments of an unsynced write batch (decision 3): behind the first missing segment of a torn
+ * tail, valid ones can lie at most this far. */
 #define LOG_WINDOW 64u
 #define LOG_RING_MIN (1u << 20)
 
-/* What the next file (<base>tmp) is. Guarded by buffer_lock; TAKEN: a generation was begun in the ring whose file
- * the flusher has not renamed yet. */
+/* What the next file (<base>tmp) is. Guarded by buffer_lock; TAKEN: a generation was begun in the
+ * ring whose file the flusher has not renamed yet. */
 enum log_next { NEXT_NONE, NEXT_MAKING, NEXT_READY, NEXT_TAKEN };
 
 /* The instance-wide part of every header. */
 struct log_sequence {
     struct signature signature;
     uint32_t update_major, update_minor;
-    uint8_t flags; /* of the newest header */
+    uint8_t flags;          /* of the newest header */
     struct logtime created; /* of the newest generation begun */
 };
 
@@ -32,10 +33,10 @@ struct log {
 
     /* ---- under buffer_lock: where the tail is ---- */
     struct os_lock buffer_lock;
-    uint64_t cur_seq;   /* counts segments since start: slot = cur_seq % ring_segments */
+    uint64_t cur_seq; /* counts segments since start: slot = cur_seq % ring_segments */
     uint32_t cur_gen, cur_isec;
-    uint32_t fill;      /* bytes used in the current segment; 0 = not begun */
-    lgpos_t next_at;    /* position of the next record */
+    uint32_t fill;   /* bytes used in the current segment; 0 = not begun */
+    lgpos_t next_at; /* position of the next record */
     bool stopped;
     enum log_next next;
     bool next_from_reserve;
@@ -56,14 +57,15 @@ struct log {
     struct os_file *file; /* current */
     uint32_t disk_isec;   /* next segment to write */
     uint64_t accumulated; /* XOR of the segment checksums of the generation on disk */
-    uint8_t *header;      /* aligned block: header of the pending generation, written by buffer_lock's owner */
-    uint32_t group_last;  /* callers served by the last flush */
+    uint8_t *header; /* aligned block: header of the pending generation, written by buffer_lock's
+                        owner */
+    uint32_t group_last; /* callers served by the last flush */
 
     /* ---- published ---- */
     _Atomic uint64_t written_seq; /* segments before it are durable and their slots free */
     _Atomic lgpos_t flushed, tail, wanted;
-    _Atomic uint32_t generation;  /* = cur_gen */
-    _Atomic uint32_t disk_gen;    /* generation of the current file */
+    _Atomic uint32_t generation; /* = cur_gen */
+    _Atomic uint32_t disk_gen;   /* generation of the current file */
     _Atomic uint32_t epoch, waiters;
     _Atomic err_t poison;
     _Atomic bool use_reserve;
@@ -78,15 +80,18 @@ static inline uint8_t *log__slot(struct log *log, uint64_t seq)
 /* ---- header.c ---- */
 /* Entry of an attach list; 0 when it does not fit in `room`. */
 uint32_t log__pack_attached(const struct log_attach_info *info, uint8_t *to, uint32_t room);
-MUST_CHECK err_t log__unpack_attached(const uint8_t *area, struct log_attach_info *list, int *count);
+MUST_CHECK err_t log__unpack_attached(const uint8_t *area, struct log_attach_info *list,
+                                      int *count);
 MUST_CHECK err_t log__header_decode(const uint8_t *block, struct log_header *out);
-/* Header of generation cur_gen into log->header, but for the two checksums. Caller holds buffer_lock. */
+/* Header of generation cur_gen into log->header, but for the two checksums. Caller holds
+ * buffer_lock. */
 void log__header_build_locked(struct log *log, const struct logtime *created_previous);
 void log__header_seal(struct log *log);
 
 /* ---- generation.c ---- */
 struct log__found {
-    uint32_t generation; /* by header; by name when the header of an archived file is unreadable; 0 = unreadable current */
+    uint32_t generation; /* by header; by name when the header of an archived file is unreadable; 0
+                            = unreadable current */
     bool current;
     char name[32];
 };
@@ -97,16 +102,20 @@ struct log__listing {
 MUST_CHECK err_t log__list(const char *dir, const char *base_name, struct log__listing *out);
 void log__listing_free(struct log__listing *listing);
 const struct log__found *log__listing_find(const struct log__listing *listing, uint32_t generation);
-MUST_CHECK err_t log__file_path(struct log *log, const char *suffix, const char *extension, char *path);
+MUST_CHECK err_t log__file_path(struct log *log, const char *suffix, const char *extension,
+                                char *path);
 const char *log__extension(unsigned legacy_names);
 
 /* ---- next.c: the file that becomes current ---- */
-MUST_CHECK err_t log__next_make(struct log *log); /* no lock held; NEXT_READY (or TAKEN by another) when it returns */
+MUST_CHECK err_t log__next_make(
+    struct log *log); /* no lock held; NEXT_READY (or TAKEN by another) when it returns */
 MUST_CHECK err_t log__reserve_make(struct log *log, bool *worked);
 MUST_CHECK err_t log__begin_generation_locked(struct log *log); /* needs NEXT_READY */
 MUST_CHECK err_t log__roll_files(struct log *log);              /* flush_lock held */
-/* At start: the file of cur_gen becomes current; the current one goes to the archive name of `archive` (0: none). */
-MUST_CHECK err_t log__install_first(struct log *log, uint32_t archive, const struct logtime *created_previous);
+/* At start: the file of cur_gen becomes current; the current one goes to the archive name of
+ * `archive` (0: none). */
+MUST_CHECK err_t log__install_first(struct log *log, uint32_t archive,
+                                    const struct logtime *created_previous);
 
 /* ---- append.c ---- */
 void log__close_segment_locked(struct log *log, bool mark);
@@ -122,26 +131,30 @@ struct log__scan {
     uint64_t accumulated; /* XOR of the checksums of the data segments */
     bool repaired;        /* a flipped bit was corrected or a shadow copied, in the image */
     bool torn;            /* a torn write was met: a shadow used, or bad segments cut off */
-    err_t verdict;        /* to be raised after the records before `end`; 0 = the log ends there in good order */
+    err_t verdict; /* to be raised after the records before `end`; 0 = the log ends there in good
+                      order */
     char detail[96];
 };
 enum log__scan_as { SCAN_LAST, SCAN_CLOSED, SCAN_STRICT };
-void log__scan(uint8_t *image, uint32_t segments, uint32_t generation, enum log__scan_as as, struct log__scan *out);
+void log__scan(uint8_t *image, uint32_t segments, uint32_t generation, enum log__scan_as as,
+               struct log__scan *out);
 MUST_CHECK err_t log__image_read(const char *path, uint8_t **image, struct log_header *header);
 /* The records of data segments, fragments joined. */
 struct log__walk {
     const uint8_t *image;
-    uint32_t generation, end;   /* data segments: 1 .. end - 1 */
+    uint32_t generation, end; /* data segments: 1 .. end - 1 */
     uint32_t isec, ib;
-    lgpos_t skipped;            /* position of the first NOP before the next record, or 0 */
+    lgpos_t skipped; /* position of the first NOP before the next record, or 0 */
     bool joining;
     lgpos_t join_at, join_physical;
     uint32_t join_total;
     struct buffer joined;
 };
-void log__walk_start(struct log__walk *walk, const uint8_t *image, uint32_t generation, uint32_t end);
+void log__walk_start(struct log__walk *walk, const uint8_t *image, uint32_t generation,
+                     uint32_t end);
 /* *physical: where the first byte lies; *done at the end. */
-MUST_CHECK err_t log__walk_next(struct log__walk *walk, struct log_view *out, lgpos_t *physical, bool *done);
+MUST_CHECK err_t log__walk_next(struct log__walk *walk, struct log_view *out, lgpos_t *physical,
+                                bool *done);
 lgpos_t log__walk_end(const struct log__walk *walk); /* position of a next record */
 
 #endif

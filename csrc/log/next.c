@@ -10,7 +10,8 @@ static uint64_t file_bytes(const struct log *log)
     return (uint64_t)log->file_segments * LOG_SEGMENT;
 }
 
-/* Real blocks of zeros under a name. Blocks that are there are overwritten, which needs no new space. */
+/* Real blocks of zeros under a name. Blocks that are there are overwritten, which needs no new
+ * space. */
 static err_t make_zero_file(const char *path, uint64_t size)
 {
     err_t err = JET_errSuccess;
@@ -65,7 +66,8 @@ err_t log__reserve_make(struct log *log, bool *worked)
     return *worked ? os_dir_sync(log->log_dir) : JET_errSuccess;
 }
 
-/* Turns a reserve file into the next file: zeroed again, since what is there after a restart is not known. */
+/* Turns a reserve file into the next file: zeroed again, since what is there after a restart is not
+ * known. */
 static err_t take_reserve(struct log *log, const char *next_path)
 {
     char path[OS_PATH_MAX];
@@ -95,7 +97,8 @@ static err_t make_next_file(struct log *log, bool *from_reserve)
         err_detail("%s: %s", path, err_name(cause));
         return err;
     }
-    (void)!os_unlink(path); /* gives back what it got; a failure only leaves the disk as full as it was */
+    (void)!os_unlink(
+        path); /* gives back what it got; a failure only leaves the disk as full as it was */
     if (!atomic_load(&log->use_reserve)) {
         err = RAISE(JET_errLogDiskFull);
         err_detail("%s", path);
@@ -199,8 +202,9 @@ out:
     return err;
 }
 
-/* Header into the next file; current -> archive name of `archive` (0: there is none); next -> current. The folder
- * is synced after each rename (decision 4), so that a crash leaves the old file under one of its two names. */
+/* Header into the next file; current -> archive name of `archive` (0: there is none); next ->
+ * current. The folder is synced after each rename (decision 4), so that a crash leaves the old file
+ * under one of its two names. */
 static err_t switch_files(struct log *log, uint32_t archive)
 {
     char current[OS_PATH_MAX], next[OS_PATH_MAX], archived[OS_PATH_MAX], name[32];

@@ -1,4 +1,5 @@
-/* Reads records over generations, wherever their files lie, and checks that the files are one chain. */
+/* Reads records over generations, wherever their files lie, and checks that the files are one
+ * chain. */
 #include <stdio.h>
 
 #include "log/log_private.h"
@@ -80,7 +81,7 @@ static err_t load(struct log_reader *r, uint32_t generation)
         return mismatch(r, JET_errLogGenerationMismatch);
     r->generation = generation;
     r->current = f->current;
-    enum log__scan_as as = is_strict(r, generation)    ? SCAN_STRICT
+    enum log__scan_as as = is_strict(r, generation)  ? SCAN_STRICT
                            : generation == r->newest ? SCAN_LAST
                                                      : SCAN_CLOSED;
     log__scan(r->image, r->header.file_size / LOG_SEGMENT, generation, as, &r->scan);
@@ -114,7 +115,8 @@ static err_t list_dirs(struct log_reader *r)
     return JET_errSuccess;
 }
 
-err_t log_reader_open(const struct log_reader_config *config, lgpos_t start, struct log_reader **out)
+err_t log_reader_open(const struct log_reader_config *config, lgpos_t start,
+                      struct log_reader **out)
 {
     err_t err = JET_errSuccess;
     *out = NULL;
@@ -190,7 +192,8 @@ err_t log_reader_next(struct log_reader *r, struct log_view *out, bool *end)
         }
         if (physical < r->start)
             continue;
-        if (out->at < r->start) /* the NOPs before a writer's fresh segment: it counted from the segment */
+        if (out->at <
+            r->start) /* the NOPs before a writer's fresh segment: it counted from the segment */
             out->at = physical;
         return JET_errSuccess;
     }

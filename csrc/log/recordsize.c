@@ -1,4 +1,5 @@
-/* The size of a record follows from its fixed fields alone (log-format.md 6): one table, no record is understood. */
+/* The size of a record follows from its fixed fields alone (log-format.md 6): one table, no record
+ * is understood. */
 #include "log/log.h"
 
 enum { PAGE_HEAD = 32, NODE_HEAD = 44, RESTART_HEAD = 26, DBMS_SIZE = 567 };
@@ -16,7 +17,10 @@ struct shape {
 
 #define U16(at_) {(at_), 2, 0}
 #define U32(at_) {(at_), 4, 0}
-#define COUNTED {5, {U32(1)}} /* types 67-75 and 82-91: the u32 at 1 counts all that follows it */
+/* types 67-75 and 82-91: the u32 at 1 counts all that follows it */
+/* clang-format off */
+#define COUNTED {5, {U32(1)}}
+/* clang-format on */
 
 static const struct shape shapes[] = {
     [LOG_NOP] = {1, {{0}}},

@@ -1,4 +1,5 @@
-/* Which segments of a log file are data, and where the log ends (log-format.md 3.3 with decision 3). */
+/* Which segments of a log file are data, and where the log ends (log-format.md 3.3 with decision
+ * 3). */
 #include <stdio.h>
 
 #include "log/log_private.h"
@@ -24,7 +25,8 @@ static enum segment_state position_state(const uint8_t *segment, uint32_t isec, 
 }
 
 /* *repaired: one flipped bit was set right in the image. */
-static enum segment_state classify(uint8_t *segment, uint32_t isec, uint32_t generation, bool *repaired)
+static enum segment_state classify(uint8_t *segment, uint32_t isec, uint32_t generation,
+                                   bool *repaired)
 {
     uint64_t stored = load_u64(segment + SEG_CHECKSUM), computed = compute(segment, isec);
     *repaired = false;
@@ -55,12 +57,14 @@ static bool shadow_serves(const uint8_t *image, uint32_t isec, uint32_t generati
            position_state(next, isec, generation) == SEG_VALID;
 }
 
-/* A segment that a waited flush filled is the last one of its batch: what follows it was written after a sync. */
+/* A segment that a waited flush filled is the last one of its batch: what follows it was written
+ * after a sync. */
 static bool ends_batch(const uint8_t *segment)
 {
     uint32_t at = LOG_SEGMENT_HEAD, size;
     while (at < LOG_SEGMENT) {
-        if (log_record_size(SLICE(segment + at, LOG_SEGMENT - at), &size) < 0 || size == 0 || size > LOG_SEGMENT - at)
+        if (log_record_size(SLICE(segment + at, LOG_SEGMENT - at), &size) < 0 || size == 0 ||
+            size > LOG_SEGMENT - at)
             return false;
         if (segment[at] == LOG_NOP2 && at + size == LOG_SEGMENT)
             return true;
@@ -69,9 +73,11 @@ static bool ends_batch(const uint8_t *segment)
     return false;
 }
 
-/* Decision 3: the segments from `bad` on can be one unsynced batch that was lost in part when nothing valid lies
- * further than a batch reaches, nor behind the end of a batch. *at: the valid segment that says no. */
-static bool lost_batch(uint8_t *image, uint32_t segments, uint32_t generation, uint32_t bad, uint32_t *at)
+/* Decision 3: the segments from `bad` on can be one unsynced batch that was lost in part when
+ * nothing valid lies further than a batch reaches, nor behind the end of a batch. *at: the valid
+ * segment that says no. */
+static bool lost_batch(uint8_t *image, uint32_t segments, uint32_t generation, uint32_t bad,
+                       uint32_t *at)
 {
     bool batch_ended = false, repaired;
     for (uint32_t s = bad + 1; s < segments - 1; s++) {
@@ -87,7 +93,8 @@ static bool lost_batch(uint8_t *image, uint32_t segments, uint32_t generation, u
     return true;
 }
 
-static bool valid_beyond(uint8_t *image, uint32_t segments, uint32_t generation, uint32_t end, uint32_t *at)
+static bool valid_beyond(uint8_t *image, uint32_t segments, uint32_t generation, uint32_t end,
+                         uint32_t *at)
 {
     bool repaired;
     for (uint32_t s = end + 1; s < segments - 1; s++)
@@ -116,15 +123,18 @@ static void judge_end(uint8_t *image, uint32_t segments, uint32_t generation, en
         if (!lost_batch(image, segments, generation, out->end, &at))
             judge(out, corrupt, "is valid behind a damaged one", at);
         else
-            out->torn |= state == SEG_BAD || valid_beyond(image, segments, generation, out->end, &at);
+            out->torn |=
+                state == SEG_BAD || valid_beyond(image, segments, generation, out->end, &at);
     } else if (valid_beyond(image, segments, generation, out->end, &at)) {
         judge(out, corrupt, "is valid behind a damaged one", at);
     } else if (state == SEG_BAD) {
-        judge(out, as == SCAN_STRICT ? JET_errLogTornWriteDuringHardRestore : corrupt, "is damaged", out->end);
+        judge(out, as == SCAN_STRICT ? JET_errLogTornWriteDuringHardRestore : corrupt, "is damaged",
+              out->end);
     }
 }
 
-void log__scan(uint8_t *image, uint32_t segments, uint32_t generation, enum log__scan_as as, struct log__scan *out)
+void log__scan(uint8_t *image, uint32_t segments, uint32_t generation, enum log__scan_as as,
+               struct log__scan *out)
 {
     *out = (struct log__scan){.end = segments - 1};
     for (uint32_t s = 1; s < segments - 1; s++) {
@@ -173,8 +183,8 @@ out:
     return err;
 }
 
-/* What a backup promises about a log that it copied: every segment good, only unused space behind the last, and
- * the records can be framed. */
+/* What a backup promises about a log that it copied: every segment good, only unused space behind
+ * the last, and the records can be framed. */
 static err_t verify(uint8_t *image, size_t n, uint32_t generation)
 {
     struct log_header header;
@@ -222,7 +232,8 @@ err_t log_verify_file(const char *path, uint32_t generation)
     struct log_header header;
     uint8_t *image;
     err_t err = log__image_read(path, &image, &header);
-    if (err == JET_errLogFileCorrupt || err == JET_errLogFileSizeMismatch || err == JET_errFileIOBeyondEOF)
+    if (err == JET_errLogFileCorrupt || err == JET_errLogFileSizeMismatch ||
+        err == JET_errFileIOBeyondEOF)
         err = RAISE(JET_errLogReadVerifyFailure);
     if (err >= 0)
         err = log_verify_image(image, header.file_size, generation);

@@ -13,7 +13,8 @@ static err_t check_config(const struct log_config *c)
 {
     if (!c->enabled)
         return JET_errSuccess;
-    if (c->log_dir == NULL || c->system_dir == NULL || c->base_name == NULL || strlen(c->base_name) != JET_BASE_NAME_LENGTH)
+    if (c->log_dir == NULL || c->system_dir == NULL || c->base_name == NULL ||
+        strlen(c->base_name) != JET_BASE_NAME_LENGTH)
         return RAISE(JET_errInvalidParameter);
     if (c->file_size % LOG_SEGMENT != 0 || c->file_size / LOG_SEGMENT < LOG_SEGMENTS_MIN ||
         c->file_size / LOG_SEGMENT > LOG_SEGMENTS_MAX || !page_size_valid(c->page_size))
@@ -129,9 +130,11 @@ static bool segment_is_zero(const uint8_t *p)
     return p[0] == 0 && memcmp(p, p + 1, LOG_SEGMENT - 1) == 0;
 }
 
-/* What recovery has read becomes what is on disk: repaired segments are written back; then everything from `fresh`
- * on is zeroed, so that a torn batch cannot shine through behind what will be written now. */
-static err_t clean_tail(const char *path, const uint8_t *image, uint32_t segments, uint32_t fresh, bool repaired)
+/* What recovery has read becomes what is on disk: repaired segments are written back; then
+ * everything from `fresh` on is zeroed, so that a torn batch cannot shine through behind what will
+ * be written now. */
+static err_t clean_tail(const char *path, const uint8_t *image, uint32_t segments, uint32_t fresh,
+                        bool repaired)
 {
     err_t err = JET_errSuccess;
     struct os_file *f = NULL;
@@ -183,7 +186,8 @@ static err_t adopt_name(struct log *log, const struct log__found *last, char *pa
 }
 
 /* The newest file, checked against `end`, cleaned behind it and its checksums summed up. */
-static err_t take_last_file(struct log *log, const struct log__found *last, lgpos_t end, uint32_t fresh)
+static err_t take_last_file(struct log *log, const struct log__found *last, lgpos_t end,
+                            uint32_t fresh)
 {
     err_t err = JET_errSuccess;
     struct log_header header;
@@ -230,7 +234,8 @@ err_t log_start_append(struct log *log, lgpos_t end)
     const struct log__found *last = &l.found[l.count - 1];
     if (last->generation != LGPOS_GEN(end)) {
         err = RAISE(JET_errInvalidLogSequence);
-        err_detail("the newest log is generation %X, recovery ended in %X", last->generation, LGPOS_GEN(end));
+        err_detail("the newest log is generation %X, recovery ended in %X", last->generation,
+                   LGPOS_GEN(end));
         goto out;
     }
     TRY(log__reserve_make(log, &worked));

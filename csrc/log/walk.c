@@ -1,9 +1,11 @@
 /* The records in the data segments of one generation: NOPs skipped, fragments joined. */
 #include "log/log_private.h"
 
-void log__walk_start(struct log__walk *walk, const uint8_t *image, uint32_t generation, uint32_t end)
+void log__walk_start(struct log__walk *walk, const uint8_t *image, uint32_t generation,
+                     uint32_t end)
 {
-    *walk = (struct log__walk){.image = image, .generation = generation, .end = end, .isec = 1, .ib = LOG_SEGMENT_HEAD};
+    *walk = (struct log__walk){
+        .image = image, .generation = generation, .end = end, .isec = 1, .ib = LOG_SEGMENT_HEAD};
 }
 
 static lgpos_t here(const struct log__walk *w)
@@ -13,7 +15,8 @@ static lgpos_t here(const struct log__walk *w)
 
 static lgpos_t after(const struct log__walk *w, uint32_t ib)
 {
-    return ib == LOG_SEGMENT ? LGPOS(w->generation, w->isec + 1, 0) : LGPOS(w->generation, w->isec, ib);
+    return ib == LOG_SEGMENT ? LGPOS(w->generation, w->isec + 1, 0)
+                             : LGPOS(w->generation, w->isec, ib);
 }
 
 static err_t corrupt(const struct log__walk *w, const char *what)
@@ -29,18 +32,20 @@ static void next_segment(struct log__walk *w)
     w->ib = LOG_SEGMENT_HEAD;
 }
 
-/* After a crash the writer goes on in a fresh segment with one of these; a chain that was not finished before is
- * then no record. */
+/* After a crash the writer goes on in a fresh segment with one of these; a chain that was not
+ * finished before is then no record. */
 static bool restarts(const struct log__walk *w, const uint8_t *record, uint32_t size)
 {
     unsigned type = record[0];
     if (type == LOG_FragmentBegin && size > FRAGMENT_BEGIN_HEAD)
         type = record[FRAGMENT_BEGIN_HEAD];
-    return w->ib == LOG_SEGMENT_HEAD && (type == LOG_RecoveryUndo || type == LOG_RecoveryUndo2 || type == LOG_UndoInfo ||
-                                         type == LOG_Init || type == LOG_Init2 || type == LOG_ShutDownMark);
+    return w->ib == LOG_SEGMENT_HEAD &&
+           (type == LOG_RecoveryUndo || type == LOG_RecoveryUndo2 || type == LOG_UndoInfo ||
+            type == LOG_Init || type == LOG_Init2 || type == LOG_ShutDownMark);
 }
 
-static err_t join(struct log__walk *w, const uint8_t *record, uint32_t size, lgpos_t at, bool *whole)
+static err_t join(struct log__walk *w, const uint8_t *record, uint32_t size, lgpos_t at,
+                  bool *whole)
 {
     *whole = false;
     if (record[0] == LOG_FragmentBegin) {
@@ -52,7 +57,8 @@ static err_t join(struct log__walk *w, const uint8_t *record, uint32_t size, lgp
         w->join_physical = here(w);
         w->join_total = total;
         w->joined.n = 0;
-        TRY_RETURN(buffer_append(&w->joined, SLICE(record + FRAGMENT_BEGIN_HEAD, size - FRAGMENT_BEGIN_HEAD)));
+        TRY_RETURN(buffer_append(&w->joined,
+                                 SLICE(record + FRAGMENT_BEGIN_HEAD, size - FRAGMENT_BEGIN_HEAD)));
     } else {
         if (!w->joining || w->ib != LOG_SEGMENT_HEAD)
             return corrupt(w, "fragment without a beginning");
@@ -71,7 +77,8 @@ static err_t check_joined(struct log__walk *w)
     uint32_t size;
     TRY_RETURN(log_record_size(buffer_slice(&w->joined), &size));
     unsigned type = w->joined.p[0];
-    if (size != w->join_total || type == LOG_NOP || type == LOG_FragmentBegin || type == LOG_Fragment)
+    if (size != w->join_total || type == LOG_NOP || type == LOG_FragmentBegin ||
+        type == LOG_Fragment)
         return corrupt(w, "fragments that make no record");
     return JET_errSuccess;
 }

@@ -1,4 +1,5 @@
-/* The log room: what is appended and flushed is read back, and what lies on disk is judged rightly. */
+/* The log room: what is appended and flushed is read back, and what lies on disk is judged rightly.
+ */
 #include <stdatomic.h>
 #include <unistd.h>
 
@@ -23,7 +24,8 @@ static err_t unlink_entry(void *context, const char *name, bool is_dir)
 static void fresh_folder(const char *name)
 {
     const char *root = getenv("LOG_TEST_KEEP");
-    CHECK(snprintf(folder, sizeof folder, "%s/pyjet_test_log_%s", root != NULL ? root : "/tmp", name) > 0);
+    CHECK(snprintf(folder, sizeof folder, "%s/pyjet_test_log_%s", root != NULL ? root : "/tmp",
+                   name) > 0);
     if (root == NULL)
         snprintf(folder + strlen(folder), 32, "_%d", os_process_id());
     CHECK_OK(os_dir_create_path(folder));
@@ -48,8 +50,14 @@ static const char *path_of(const char *name)
 static struct log *make_log(uint32_t file_size)
 {
     struct log *log;
-    struct log_config config = {.log_dir = folder, .system_dir = folder, .base_name = "edb", .file_size = file_size,
-                                .page_size = 4096, .enabled = true, .legacy_names = 3, .instance_name = "test"};
+    struct log_config config = {.log_dir = folder,
+                                .system_dir = folder,
+                                .base_name = "edb",
+                                .file_size = file_size,
+                                .page_size = 4096,
+                                .enabled = true,
+                                .legacy_names = 3,
+                                .instance_name = "test"};
     CHECK_OK(log_create(&config, &log));
     return log;
 }
@@ -67,8 +75,9 @@ static void stop(struct log *log)
     log_destroy(log);
 }
 
-/* ---- records: a Trace whose text begins with a number and goes on in noise that follows from it. Noise, since
- * the ECC checksum does not see whether a sector of one repeated byte is there or is zero. ---- */
+/* ---- records: a Trace whose text begins with a number and goes on in noise that follows from it.
+ * Noise, since the ECC checksum does not see whether a sector of one repeated byte is there or is
+ * zero. ---- */
 
 enum { TRACE_HEAD = 5, TRACE_MIN = 13, BODY_MAX = 65535 };
 static _Thread_local uint8_t trace_bytes[TRACE_HEAD + BODY_MAX];
@@ -87,8 +96,10 @@ static void fill_trace(uint8_t *to, uint64_t number, uint32_t size)
 static struct log_record trace_record(uint64_t number, uint32_t size)
 {
     fill_trace(trace_bytes, number, size);
-    return (struct log_record){.part_count = 2, .head = trace_bytes,
-                               .part = {SLICE(trace_bytes, TRACE_MIN), SLICE(trace_bytes + TRACE_MIN, size - TRACE_MIN)}};
+    return (struct log_record){
+        .part_count = 2,
+        .head = trace_bytes,
+        .part = {SLICE(trace_bytes, TRACE_MIN), SLICE(trace_bytes + TRACE_MIN, size - TRACE_MIN)}};
 }
 
 static lgpos_t append_trace(struct log *log, uint64_t number, uint32_t size, lgpos_t *at)
@@ -107,7 +118,8 @@ static lgpos_t append_trace(struct log *log, uint64_t number, uint32_t size, lgp
 static struct log_reader *open_mode(lgpos_t start, enum log_read_mode mode)
 {
     struct log_reader *r;
-    struct log_reader_config c = {.dirs = {folder}, .dir_count = 1, .base_name = "edb", .mode = mode};
+    struct log_reader_config c = {
+        .dirs = {folder}, .dir_count = 1, .base_name = "edb", .mode = mode};
     CHECK_OK(log_reader_open(&c, start, &r));
     return r;
 }
@@ -204,7 +216,9 @@ CASE(round_trip)
     struct log *log = start_new(64 * KIB);
     for (uint64_t i = 0; i < COUNT; i++) {
         uint64_t dice = ctest_random(&seed) % 100;
-        uint32_t size = TRACE_MIN + (uint32_t)(ctest_random(&seed) % (dice < 80 ? 200 : dice < 97 ? 5000 : 30000));
+        uint32_t size = TRACE_MIN + (uint32_t)(ctest_random(&seed) % (dice < 80   ? 200
+                                                                      : dice < 97 ? 5000
+                                                                                  : 30000));
         lgpos_t end = append_trace(log, i, size, &at[i]);
         if (dice % 3 == 0) {
             CHECK_OK(log_flush(log, end));
@@ -220,7 +234,8 @@ CASE(round_trip)
 
     struct log_survey survey;
     CHECK_OK(log_survey(folder, "EDB", &survey));
-    CHECK(survey.any && survey.current && !survey.gap && survey.gen_first == 1 && survey.gen_last == last);
+    CHECK(survey.any && survey.current && !survey.gap && survey.gen_first == 1 &&
+          survey.gen_last == last);
 
     struct log_reader *r = open_reader(LGPOS_MIN);
     struct log_view v;
@@ -266,13 +281,15 @@ CASE(flipped_bits)
     write_traces(start_new(64 * KIB), 0, 10, 100, true); /* segments 1..10, one record each */
     uint8_t *good = load_file("edb.log", &size);
     for (int round = 0; round < 40; round++) {
-        uint32_t segment = 1 + (uint32_t)(ctest_random(&random) % 10), byte = 8 + (uint32_t)(ctest_random(&random) % 4088);
+        uint32_t segment = 1 + (uint32_t)(ctest_random(&random) % 10),
+                 byte = 8 + (uint32_t)(ctest_random(&random) % 4088);
         /* one bit: corrected, nothing is lost */
         flip_bit("edb.log", segment * LOG_SEGMENT + byte, 1u << (ctest_random(&random) & 7));
         CHECK_EQ(count_all(0, &err), 10);
         CHECK_OK(err);
         store_file("edb.log", good, size);
-        /* two bits: the last two segments may be a torn write; behind an older one lies the end of a later batch */
+        /* two bits: the last two segments may be a torn write; behind an older one lies the end of
+         * a later batch */
         flip_bit("edb.log", segment * LOG_SEGMENT + byte, 3u << (ctest_random(&random) % 7));
         CHECK_EQ(count_all(0, &err), segment - 1);
         CHECK_EQ(err, segment >= 9 ? JET_errSuccess : JET_errLogFileCorrupt);
@@ -348,7 +365,8 @@ static uint64_t commit_seen;
 static void commit_one(struct worker *w, uint64_t i)
 {
     uint8_t deletes[2][44] = {{LOG_Delete}, {LOG_Delete}}, commit[8] = {LOG_Commit0};
-    struct log_record pair[2] = {{1, {SLICE_OF(deletes[0])}, deletes[0], 8, 0}, {1, {SLICE_OF(deletes[1])}, deletes[1], 8, 0}};
+    struct log_record pair[2] = {{1, {SLICE_OF(deletes[0])}, deletes[0], 8, 0},
+                                 {1, {SLICE_OF(deletes[1])}, deletes[1], 8, 0}};
     struct log_record last = {1, {SLICE_OF(commit)}, commit, 0, 4};
     struct log_stamp stamp = {.dbtime_counter = w->dbtime};
     for (int k = 0; k < 2; k++) {
@@ -358,7 +376,8 @@ static void commit_one(struct worker *w, uint64_t i)
     CHECK_OK(log_append(w->log, pair, 2, &stamp));
     CHECK(stamp.dbtime == load_u64(deletes[0] + 8) && stamp.dbtime == load_u64(deletes[1] + 8));
     store_u16(commit + 1, (uint16_t)w->id);
-    stamp = (struct log_stamp){.commit_counter = w->commit, .on_commit = see_commit, .context = &commit_seen};
+    stamp = (struct log_stamp){
+        .commit_counter = w->commit, .on_commit = see_commit, .context = &commit_seen};
     CHECK_OK(log_append(w->log, &last, 1, &stamp));
     CHECK((uint32_t)stamp.commit_number == load_u32(commit + 4));
     CHECK_OK(log_flush(w->log, stamp.end));
@@ -509,7 +528,8 @@ CASE(torn_batches)
     for (unsigned round = 0; round < 64 + 100; round++) {
         memcpy(torn, before, size);
         for (uint32_t k = 0; k < BATCH * LOG_SEGMENT / SECTOR; k++) {
-            bool kept = round < 64 ? (round >> (k * SECTOR / LOG_SEGMENT) & 1) != 0 : ctest_random(&seed) % 8 != 0;
+            bool kept = round < 64 ? (round >> (k * SECTOR / LOG_SEGMENT) & 1) != 0
+                                   : ctest_random(&seed) % 8 != 0;
             size_t at = (1 + DURABLE) * LOG_SEGMENT + k * SECTOR;
             if (kept)
                 memcpy(torn + at, after + at, SECTOR);
@@ -532,7 +552,8 @@ CASE(torn_batches)
 
 CASE(windows_shadow)
 {
-    /* The last segment partial, its copy behind it: the segment itself damaged is read from the copy. */
+    /* The last segment partial, its copy behind it: the segment itself damaged is read from the
+     * copy. */
     err_t err;
     uint64_t size;
     fresh_folder("shadow");
@@ -701,12 +722,15 @@ CASE(hostile_files)
         memcpy(bad, good, size);
         for (int k = 0; k < 4; k++) {
             uint32_t s = (uint32_t)(ctest_random(&seed) % 13);
-            uint64_t at = k % 2 == 0 ? ctest_random(&seed) % 16 : ctest_random(&seed) % 4056; /* heads, anywhere */
-            bad[s * LOG_SEGMENT + (s == 0 ? 671 + at % 200 : LOG_SEGMENT_HEAD + at)] = (uint8_t)ctest_random(&seed);
+            uint64_t at = k % 2 == 0 ? ctest_random(&seed) % 16
+                                     : ctest_random(&seed) % 4056; /* heads, anywhere */
+            bad[s * LOG_SEGMENT + (s == 0 ? 671 + at % 200 : LOG_SEGMENT_HEAD + at)] =
+                (uint8_t)ctest_random(&seed);
         }
         store_u32(bad, checksum_xor(bad, LOG_SEGMENT));
         for (uint32_t s = 1; s < 13; s++)
-            store_u64(bad + s * LOG_SEGMENT, checksum_ecc(bad + s * LOG_SEGMENT, LOG_SEGMENT, s, true));
+            store_u64(bad + s * LOG_SEGMENT,
+                      checksum_ecc(bad + s * LOG_SEGMENT, LOG_SEGMENT, s, true));
         store_file("edb.log", bad, size);
         struct log_reader *r;
         struct log_reader_config c = {.dirs = {folder}, .dir_count = 1, .base_name = "edb"};
@@ -732,7 +756,8 @@ CASE(full_disk_and_reserve)
     uint64_t n = 0;
     fresh_folder("full_disk");
     struct log *log = start_new(64 * KIB);
-    os_fault_set(&(struct os_fault){.ops = 1u << OS_OP_SIZE, .path_part = "edbtmp", .count = UINT64_MAX, .error = 28});
+    os_fault_set(&(struct os_fault){
+        .ops = 1u << OS_OP_SIZE, .path_part = "edbtmp", .count = UINT64_MAX, .error = 28});
     struct log_stamp stamp = {0};
     for (int reserves = 0; reserves <= 2; reserves++) {
         for (; n < 1000; n++) { /* 14 data segments a generation */
@@ -773,7 +798,8 @@ static void poison_by(unsigned op, const char *name)
     for (uint64_t i = 0; i < 5; i++)
         CHECK_OK(log_flush(log, append_trace(log, i, 100, NULL)));
     lgpos_t durable = log_flushed(log), end = append_trace(log, 5, 100, NULL);
-    os_fault_set(&(struct os_fault){.ops = 1u << op, .path_part = "edb.log", .count = 1, .error = 5});
+    os_fault_set(
+        &(struct os_fault){.ops = 1u << op, .path_part = "edb.log", .count = 1, .error = 5});
     CHECK_EQ(log_flush(log, end), JET_errLogWriteFail);
     os_fault_set(NULL);
     CHECK_EQ(log_poisoned(log), JET_errLogWriteFail);
@@ -829,9 +855,13 @@ CASE(logging_off)
     CHECK_OK(log_start_new(log, 1));
     uint8_t delete[44] = {LOG_Delete};
     struct log_record r = {1, {SLICE_OF(delete)}, delete, 8, 0};
-    struct log_stamp stamp = {.dbtime_counter = &dbtime, .commit_counter = &commit, .on_commit = see_commit, .context = &seen};
+    struct log_stamp stamp = {.dbtime_counter = &dbtime,
+                              .commit_counter = &commit,
+                              .on_commit = see_commit,
+                              .context = &seen};
     CHECK_OK(log_append(log, &r, 1, &stamp));
-    CHECK(stamp.dbtime == 101 && load_u64(delete + 8) == 101 && seen == 12 && atomic_load(&commit) == 12);
+    CHECK(stamp.dbtime == 101 && load_u64(delete + 8) == 101 && seen == 12 &&
+          atomic_load(&commit) == 12);
     CHECK(stamp.first == LGPOS_MIN && stamp.end == LGPOS_MIN && log_tail(log) == LGPOS_MIN);
     CHECK_OK(log_flush(log, LGPOS(5, 5, 5)));
     CHECK(!log_is_enabled(log));
@@ -842,15 +872,22 @@ CASE(logging_off)
 
 /* ---- headers and the checkpoint ---- */
 
-static struct log_attached attached_one(const _Atomic dbtime_t *dbtime, const _Atomic objid_t *objid, const char *path)
+static struct log_attached attached_one(const _Atomic dbtime_t *dbtime,
+                                        const _Atomic objid_t *objid, const char *path)
 {
-    return (struct log_attached){.dbid = 1, .dbtime = dbtime, .objid_last = objid, .lgpos_attach = LGPOS(1, 2, 3),
-                                 .lgpos_consistent = LGPOS(1, 1, 9), .sign_db = {{1, 2, 3}}, .path = path};
+    return (struct log_attached){.dbid = 1,
+                                 .dbtime = dbtime,
+                                 .objid_last = objid,
+                                 .lgpos_attach = LGPOS(1, 2, 3),
+                                 .lgpos_consistent = LGPOS(1, 1, 9),
+                                 .sign_db = {{1, 2, 3}},
+                                 .path = path};
 }
 
 CASE(attach_list)
 {
-    static const char *const paths[] = {"/data/shop.edb", "/d\xc3\xa4ta/\xe2\x82\xac/\xf0\x9f\x8d\x8e.edb", "/not\xffutf8\xc3.edb"};
+    static const char *const paths[] = {
+        "/data/shop.edb", "/d\xc3\xa4ta/\xe2\x82\xac/\xf0\x9f\x8d\x8e.edb", "/not\xffutf8\xc3.edb"};
     _Atomic dbtime_t dbtime = 77;
     _Atomic objid_t objid = 9;
     struct log_attached list[3];
@@ -870,12 +907,15 @@ CASE(attach_list)
     stop(log);
     struct log_header h;
     CHECK_OK(log_read_header(path_of("edb.log"), &h));
-    CHECK(h.generation == 2 && h.attached_count == 3 && h.checkpoint == LGPOS(1, 5, 6) && h.page_size == 4096);
-    CHECK(h.major == 8 && h.minor == 4000 && h.update_major == 5 && h.update_minor == 16 && h.checksum_previous != 0);
+    CHECK(h.generation == 2 && h.attached_count == 3 && h.checkpoint == LGPOS(1, 5, 6) &&
+          h.page_size == 4096);
+    CHECK(h.major == 8 && h.minor == 4000 && h.update_major == 5 && h.update_minor == 16 &&
+          h.checksum_previous != 0);
     for (int i = 0; i < 3; i++) {
         CHECK(strcmp(h.attached[i].path, paths[i]) == 0 && h.attached[i].dbid == i + 1);
         CHECK(h.attached[i].dbtime == 78 && h.attached[i].objid_last == 9);
-        CHECK(h.attached[i].lgpos_attach == LGPOS(1, 2, 3) && h.attached[i].lgpos_consistent == LGPOS(1, 1, 9));
+        CHECK(h.attached[i].lgpos_attach == LGPOS(1, 2, 3) &&
+              h.attached[i].lgpos_consistent == LGPOS(1, 1, 9));
         CHECK(memcmp(&h.attached[i].sign_db, &list[i].sign_db, sizeof list[i].sign_db) == 0);
     }
     char longest[1000];
@@ -890,10 +930,18 @@ CASE(checkpoint_copies)
 {
     fresh_folder("checkpoint");
     struct log *log = make_log(64 * KIB);
-    struct checkpoint out, c = {.checkpoint = LGPOS(3, 4, 5), .db_consistency = LGPOS(3, 5, 5), .full_backup = LGPOS(2, 1, 1),
-                                .last_full_checkpoint = LGPOS(1, 1, 1), .inc_backup = LGPOS(2, 2, 2), .attached_valid = true,
-                                .attached_count = 1, .signature = {{5}}, .full_time = {{1}}, .inc_time = {{2}}};
-    c.attached[0] = (struct log_attach_info){.dbid = 2, .dbtime = 1000, .objid_last = 12, .path = "/x/y.edb"};
+    struct checkpoint out, c = {.checkpoint = LGPOS(3, 4, 5),
+                                .db_consistency = LGPOS(3, 5, 5),
+                                .full_backup = LGPOS(2, 1, 1),
+                                .last_full_checkpoint = LGPOS(1, 1, 1),
+                                .inc_backup = LGPOS(2, 2, 2),
+                                .attached_valid = true,
+                                .attached_count = 1,
+                                .signature = {{5}},
+                                .full_time = {{1}},
+                                .inc_time = {{2}}};
+    c.attached[0] =
+        (struct log_attach_info){.dbid = 2, .dbtime = 1000, .objid_last = 12, .path = "/x/y.edb"};
     char path[OS_PATH_MAX];
     CHECK_OK(log_checkpoint_path(log, path));
     CHECK_EQ(log_checkpoint_read(path, &out), JET_errCheckpointFileNotFound);
@@ -901,7 +949,8 @@ CASE(checkpoint_copies)
     for (int damage = 0; damage < 3; damage++) {
         CHECK_OK(log_checkpoint_read(path, &out));
         CHECK(memcmp(&out, &c, offsetof(struct checkpoint, attached)) == 0);
-        CHECK(out.attached[0].dbid == 2 && out.attached[0].dbtime == 1000 && strcmp(out.attached[0].path, "/x/y.edb") == 0);
+        CHECK(out.attached[0].dbid == 2 && out.attached[0].dbtime == 1000 &&
+              strcmp(out.attached[0].path, "/x/y.edb") == 0);
         if (damage < 2)
             flip_bit("edb.chk", damage == 0 ? 100 : 4096 + 100, 0x10);
         if (damage == 0) { /* the second copy serves; then write both anew and damage the second */
@@ -942,6 +991,74 @@ CASE(record_sizes)
     record[0] = LOG_NOP2;
     store_u32(record + 1, UINT32_MAX);
     CHECK_EQ(log_record_size(SLICE(record, 50), &size), JET_errLogFileCorrupt);
+}
+
+CASE(damage_in_a_wide_batch)
+{
+    /* one flush of 150 segments is three unsynced batches: damage that lies further back than one of them cannot
+     * be a torn tail */
+    enum { TRACES = 150 };
+    err_t err;
+    uint64_t size;
+    fresh_folder("wide");
+    struct log *log = start_new(2048 * KIB);
+    for (uint64_t i = 0; i < TRACES; i++)
+        append_trace(log, i, LOG_SEGMENT - LOG_SEGMENT_HEAD, NULL); /* a segment each, no NOP2 */
+    CHECK_OK(log_flush_all(log));
+    CHECK_EQ(log_flush_count(log), 3);
+    stop(log);
+    uint8_t *good = load_file("edb.log", &size);
+    for (uint32_t segment = 1; segment <= TRACES; segment += 13) {
+        flip_bit("edb.log", segment * LOG_SEGMENT + 2000, 3);
+        CHECK_EQ(count_all(0, &err), segment - 1);
+        CHECK_EQ(err, TRACES - segment > 64 ? JET_errLogFileCorrupt : JET_errSuccess);
+        store_file("edb.log", good, size);
+    }
+    free(good);
+    drop_folder();
+}
+
+static uint64_t count_in(const char *first_dir, uint32_t stop_at, uint32_t strict_last, err_t *err)
+{
+    struct log_reader *r;
+    struct log_reader_config c = {.dirs = {first_dir, folder},
+                                  .dir_count = 2,
+                                  .base_name = "EDB",
+                                  .gen_stop = stop_at,
+                                  .gen_strict_last = strict_last};
+    *err = log_reader_open(&c, LGPOS_MIN, &r);
+    if (*err < 0)
+        return 0;
+    uint64_t n = count_traces(r, 0, err);
+    log_reader_close(r);
+    return n;
+}
+
+CASE(a_set_and_the_live_logs)
+{
+    static const char *const moved[] = {"edb00001.log", "edb00002.log"};
+    char set[OS_PATH_MAX], from[OS_PATH_MAX], to[OS_PATH_MAX];
+    err_t err;
+    fresh_folder("set");
+    write_traces(start_new(64 * KIB), 0, 60, 3000, true);
+    snprintf(set, sizeof set, "%s", path_of("set"));
+    CHECK_OK(os_dir_create(set));
+    for (int i = 0; i < 2; i++) {
+        snprintf(from, sizeof from, "%s", path_of(moved[i]));
+        CHECK_OK(os_join(to, sizeof to, set, moved[i]));
+        CHECK_OK(os_rename(from, to));
+    }
+    CHECK_EQ(count_in(set, 0, 2, &err), 60);
+    CHECK_OK(err);
+    uint64_t first_two = count_in(set, 2, 2, &err);
+    CHECK(err == 0 && first_two > 20 && first_two < 40);
+    CHECK_OK(os_unlink(to)); /* generation 2 */
+    CHECK(count_in(set, 0, 2, &err) < first_two);
+    CHECK_EQ(err, JET_errMissingLogFile);
+    CHECK_OK(os_join(to, sizeof to, set, moved[0]));
+    CHECK_OK(os_unlink(to));
+    CHECK_OK(os_dir_remove(set));
+    drop_folder();
 }
 
 CASE(position_of_any_record)
