@@ -48,10 +48,12 @@ enum cache_how {
 #define CACHE_WOULD_BLOCK 999001 /* private code, > 0, never leaves the engine */
 
 /* Errors: JET_errReadVerifyFailure (with file and page in the detail), JET_errPageNotInitialized,
- * JET_errFileIOBeyondEOF, JET_errOutOfMemory (all frames latched), JET_errDiskIO. */
+ * JET_errFileIOBeyondEOF, JET_errOutOfMemory (all frames latched), JET_errDiskIO; for LATCH_WRITE also
+ * JET_errDatabaseCorrupted: the checksum is right, the structure (page_validate) is not. */
 MUST_CHECK err_t cache_latch(struct dbfile *db, pgno_t pgno, enum latch_mode mode, unsigned cache_how, struct page_ref *out);
 void cache_release(struct page_ref *ref); /* releasing NONE is a no-op; sets NONE */
-/* Read -> write without letting go; false when another reader is in: nothing changed. */
+/* Read -> write without letting go; false when another reader is in, or the page's structure is damaged (latching it
+ * for writing tells): nothing changed. */
 bool cache_try_upgrade(struct page_ref *ref);
 void cache_downgrade(struct page_ref *ref);
 /* A cursor's hint: latch this frame for reading if it still is (db, pgno, version). */

@@ -5,33 +5,38 @@
 #include "cache/cache.h"
 
 /* Latch word: one writer bit, two bits about waiters, and the count of readers. */
-#define LATCH_X 0x80000000u      /* held for writing */
+#define LATCH_X 0x80000000u       /* held for writing */
 #define LATCH_WAITING 0x40000000u /* a writer waits: no new readers */
-#define LATCH_PARKED 0x20000000u /* somebody sleeps on the word: wake on release */
+#define LATCH_PARKED 0x20000000u  /* somebody sleeps on the word: wake on release */
 #define LATCH_COUNT 0x1fffffffu
 
 #define TOUCH_MAX 3u
 #define FRAME_NONE 0u /* links hold frame number + 1 */
 
-/* Never freed, never reused for something else; identity (db, pgno) changes only under the write latch and the lock of
- * the bucket. */
+/* Never freed, never reused for something else; identity (db, pgno) changes only under the write
+ * latch and the lock of the bucket. */
 struct frame {
     _Alignas(64) _Atomic uint32_t latch;
     _Atomic uint32_t version;
-    _Atomic(struct dbfile *) db; /* NULL: holds no page. A key only: followed under latch or `writing` */
-    _Atomic(struct log *) log;   /* of db; compared, never followed */
+    _Atomic(struct dbfile *)
+        db; /* NULL: holds no page. A key only: followed under latch or `writing` */
+    _Atomic(struct log *) log; /* of db; compared, never followed */
     _Atomic pgno_t pgno;
     _Atomic uint32_t pins;    /* threads between finding the frame and latching it */
-    _Atomic uint32_t writing; /* a write-back has copied the page: 0 no, 1 yes, 2 yes and somebody sleeps on it */
+    _Atomic uint32_t writing; /* a write-back has copied the page: 0 no, 1 yes, 2 yes and somebody
+                                 sleeps on it */
     uint32_t next;            /* bucket chain; under the bucket's lock */
-    _Atomic lgpos_t bound;         /* lowest begin bound of changes that no copy in flight holds; LGPOS_MAX = none */
-    _Atomic lgpos_t bound_writing; /* lowest bound of changes copied but not yet known to be on disk */
-    _Atomic lgpos_t lgpos_end;     /* flush the log up to it before the page is written */
-    _Atomic uint8_t dirty;         /* changes that no copy in flight holds */
+    _Atomic lgpos_t
+        bound; /* lowest begin bound of changes that no copy in flight holds; LGPOS_MAX = none */
+    _Atomic lgpos_t
+        bound_writing;         /* lowest bound of changes copied but not yet known to be on disk */
+    _Atomic lgpos_t lgpos_end; /* flush the log up to it before the page is written */
+    _Atomic uint8_t dirty;     /* changes that no copy in flight holds */
     _Atomic uint8_t touch;
     _Atomic uint8_t undo;
     _Atomic uint8_t cold;
     uint8_t blank;   /* never came from disk and never changed: not a page yet. Under the latch */
+    uint8_t sound;   /* page_validate said so, or it was made here. Set under the write latch */
     uint8_t changed; /* marked dirty since the version moved. Under the write latch */
 };
 
@@ -65,7 +70,8 @@ struct cache {
     uint32_t cold_first, cold_count;
     _Atomic uint32_t hand;
 
-    _Atomic uint64_t *dirty_map; /* bit a frame: dirty or being written; may be set for a clean frame */
+    _Atomic uint64_t
+        *dirty_map; /* bit a frame: dirty or being written; may be set for a clean frame */
     uint32_t dirty_words;
     _Atomic uint32_t dirty_count;
     _Atomic uint32_t write_hand;
@@ -94,7 +100,8 @@ static inline uint32_t frame_number(const struct cache *cache, const struct fram
 }
 static inline struct page frame_page(const struct cache *cache, const struct frame *f)
 {
-    return (struct page){cache->pool + (size_t)frame_number(cache, f) * cache->page_size, cache->page_size};
+    return (struct page){cache->pool + (size_t)frame_number(cache, f) * cache->page_size,
+                         cache->page_size};
 }
 static inline bool frame_is(const struct frame *f, const struct dbfile *db, pgno_t pgno)
 {
@@ -116,8 +123,10 @@ void latch__downgrade(struct frame *f);
 bool latch__upgrade(struct frame *f);
 
 /* lookup.c: the page table */
-struct shard *cache__shard(struct cache *cache, const struct dbfile *db, pgno_t pgno, uint32_t *bucket);
-struct frame *cache__find_locked(struct cache *cache, uint32_t bucket, const struct dbfile *db, pgno_t pgno);
+struct shard *cache__shard(struct cache *cache, const struct dbfile *db, pgno_t pgno,
+                           uint32_t *bucket);
+struct frame *cache__find_locked(struct cache *cache, uint32_t bucket, const struct dbfile *db,
+                                 pgno_t pgno);
 /* Takes the page away from a frame that the caller holds write-latched; lock of its bucket held. */
 void cache__unlink_locked(struct cache *cache, uint32_t bucket, struct frame *f);
 
@@ -131,12 +140,16 @@ void cache__note_cold(struct cache *cache, struct frame *f);
 void cache__drop_database(struct cache *cache, struct dbfile *db);
 
 /* writeback.c */
-#define WRITE_STEAL 1u  /* an evicting thread asks */
-#define WRITE_WINDOW 2u /* also inside an open backup window, but not while it is read */
-MUST_CHECK err_t cache__write_back(struct cache *cache, const struct write_goal *goal, unsigned how, uint32_t *written);
+#define WRITE_STEAL 1u /* an evicting thread asks */
+#define WRITE_ALL                                                                                  \
+    2u /* also inside an open backup window, but not while it is read; what cannot be written is   \
+          an error */
+MUST_CHECK err_t cache__write_back(struct cache *cache, const struct write_goal *goal, unsigned how,
+                                   uint32_t *written);
 void cache__free_batches(struct cache *cache);
 void cache__set_dirty(struct cache *cache, struct frame *f);
-void cache__forget_dirty(struct cache *cache, struct frame *f); /* the frame is write-latched and not being written */
+void cache__forget_dirty(struct cache *cache,
+                         struct frame *f); /* the frame is write-latched and not being written */
 void cache__wait_written(struct frame *f);
 bool cache__wait_any_written(struct cache *cache); /* false: nothing is on its way to disk */
 /* Some page of the database is dirty or on its way to disk. */
@@ -147,18 +160,23 @@ struct double_write_page {
     struct dbfile *db;
     pgno_t pgno;
 };
-/* Waits until the file is free, writes the batch there and syncs it. On success the file is the caller's until
- * double_write__end. pages: count pages back to back. */
-MUST_CHECK err_t double_write__begin(struct double_write *dw, const struct double_write_page *list, uint32_t count, const void *pages);
-/* err: what became of the writes in place; after an error the file keeps its contents and takes no more. */
+/* Waits until the file is free, writes the batch there and syncs it. On success the file is the
+ * caller's until double_write__end. pages: count pages back to back. */
+MUST_CHECK err_t double_write__begin(struct double_write *dw, const struct double_write_page *list,
+                                     uint32_t count, const void *pages);
+/* err: what became of the writes in place; after an error the file keeps its contents and takes no
+ * more. */
 void double_write__end(struct double_write *dw, err_t err);
 
 /* db_header.c */
 struct db_header_copies {
     bool primary_good, shadow_good, differ;
 };
-MUST_CHECK err_t db_header__read(struct os_file *file, struct db_header *out, struct db_header_copies *copies);
-/* Only the copy that is not the one `h` came from: a crash between the two writes must not leave an old one. */
-MUST_CHECK err_t db_header__repair(struct os_file *file, const struct db_header *h, const struct db_header_copies *copies);
+MUST_CHECK err_t db_header__read(struct os_file *file, struct db_header *out,
+                                 struct db_header_copies *copies);
+/* Only the copy that is not the one `h` came from: a crash between the two writes must not leave an
+ * old one. */
+MUST_CHECK err_t db_header__repair(struct os_file *file, const struct db_header *h,
+                                   const struct db_header_copies *copies);
 
 #endif

@@ -97,7 +97,8 @@ static const struct field {
 
 static size_t field_size(enum kind kind)
 {
-    static const uint8_t size[] = {[U8] = 1, [U32] = 4, [U64] = 8, [BYTES8] = 8, [BYTES24] = 24, [BYTES28] = 28};
+    static const uint8_t size[] = {[U8] = 1,     [U32] = 4,      [U64] = 8,
+                                   [BYTES8] = 8, [BYTES24] = 24, [BYTES28] = 28};
     return size[kind];
 }
 
@@ -135,7 +136,8 @@ static bool copy_good(const uint8_t *block, size_t got, uint32_t size)
     if (got < size || load_u32(block + AT_MAGIC) != DB_MAGIC)
         return false;
     uint32_t stored = load_u32(block + AT_PAGE_SIZE), type = load_u32(block + AT_FILETYPE);
-    return (stored == 0 ? 4096 : stored) == size && (type == 0 || type == FILETYPE_DATABASE || type == FILETYPE_TEMPORARY) &&
+    return (stored == 0 ? 4096 : stored) == size &&
+           (type == 0 || type == FILETYPE_DATABASE || type == FILETYPE_TEMPORARY) &&
            checksum_xor(block, size) == load_u32(block + AT_CHECKSUM);
 }
 
@@ -164,14 +166,17 @@ err_t db_header__read(struct os_file *file, struct db_header *out, struct db_hea
     }
     if (!copies->primary_good && !copies->shadow_good) {
         err = RAISE(JET_errReadVerifyFailure);
-        err_detail("%s: both copies of the database header are damaged, or it is no database", os_file_path(file));
+        err_detail("%s: both copies of the database header are damaged, or it is no database",
+                   os_file_path(file));
         goto out;
     }
-    copies->differ = !copies->primary_good || !copies->shadow_good || memcmp(bytes, bytes + size, size) != 0;
+    copies->differ =
+        !copies->primary_good || !copies->shadow_good || memcmp(bytes, bytes + size, size) != 0;
     unpack(copies->primary_good ? bytes : bytes + size, size, out);
     if (out->version != DB_VERSION || (size > 8192 && out->update_major < DB_UPDATE_LARGE_PAGES)) {
         err = RAISE(JET_errInvalidDatabaseVersion);
-        err_detail("%s: format 0x%x update %u", os_file_path(file), out->version, out->update_major);
+        err_detail("%s: format 0x%x update %u", os_file_path(file), out->version,
+                   out->update_major);
     }
 out:
     os_free_aligned(bytes);
@@ -244,7 +249,8 @@ err_t db_header_write(struct os_file *file, struct db_header *h)
     return write_copies(file, h, true, true);
 }
 
-err_t db_header__repair(struct os_file *file, const struct db_header *h, const struct db_header_copies *copies)
+err_t db_header__repair(struct os_file *file, const struct db_header *h,
+                        const struct db_header_copies *copies)
 {
     struct db_header copy = *h;
     return write_copies(file, &copy, !copies->primary_good, copies->primary_good);

@@ -58,7 +58,8 @@ err_t dbfile_open(const struct dbfile_config *config, const char *path, struct d
         err_detail("%s: pages of %u bytes, not %u", path, db->header.page_size, db->page_size);
         goto out;
     }
-    /* A crash fell between the two copies. The next write may tear the newer one: the older must not be what is left. */
+    /* A crash fell between the two copies. The next write may tear the newer one: the older must
+     * not be what is left. */
     if (copies.differ && !config->read_only)
         TRY(db_header__repair(db->file, &db->header, &copies));
     TRY(count_pages(db));
@@ -96,7 +97,8 @@ static err_t create_file(struct dbfile *db, bool overwrite)
     return overwrite ? os_file_set_size(db->file, 0) : JET_errSuccess;
 }
 
-err_t dbfile_create(const struct dbfile_config *config, const char *path, pgno_t pages, bool overwrite, struct dbfile **out)
+err_t dbfile_create(const struct dbfile_config *config, const char *path, pgno_t pages,
+                    bool overwrite, struct dbfile **out)
 {
     err_t err = JET_errSuccess;
     struct dbfile *db;
@@ -147,7 +149,7 @@ err_t dbfile_flush(struct dbfile *db)
     struct write_goal goal = {.only = db, .older_than = LGPOS_MAX, .pages_max = UINT32_MAX};
     for (;;) {
         uint32_t written = 0;
-        TRY_RETURN(cache__write_back(db->cache, &goal, WRITE_WINDOW, &written));
+        TRY_RETURN(cache__write_back(db->cache, &goal, WRITE_ALL, &written));
         if (!cache__database_dirty(db->cache, db))
             return dbfile_sync(db);
         if (written == 0) /* another thread writes, reads raw or latches the rest */
@@ -160,7 +162,8 @@ err_t dbfile_sync(struct dbfile *db)
     return os_file_sync(db->file);
 }
 
-/* The new size is made durable by the sync of the first page written there; after a crash before it redo grows again. */
+/* The new size is made durable by the sync of the first page written there; after a crash before it
+ * redo grows again. */
 err_t dbfile_grow(struct dbfile *db, pgno_t pages)
 {
     err_t err = JET_errSuccess;
@@ -191,7 +194,8 @@ err_t dbfile_grow(struct dbfile *db, pgno_t pages)
     return err;
 }
 
-err_t dbfile_update_header(struct dbfile *db, void (*fn)(struct db_header *h, void *context), void *context)
+err_t dbfile_update_header(struct dbfile *db, void (*fn)(struct db_header *h, void *context),
+                           void *context)
 {
     ASSERT(!db->read_only);
     struct db_header *h = malloc(sizeof *h);
@@ -235,6 +239,10 @@ err_t dbfile_cover_generation(struct dbfile *db, uint32_t generation)
     if (atomic_load(&db->gen_covered) >= generation)
         return JET_errSuccess;
     struct cover c = {.generation = generation};
-    TRY_RETURN(log_generation_time(db->log, generation, &c.created));
+    os_lock_take(&db->header_lock);
+    bool committed = db->header.gen_max_committed >= generation; /* its time is there already */
+    os_lock_release(&db->header_lock);
+    if (!committed)
+        TRY_RETURN(log_generation_time(db->log, generation, &c.created));
     return dbfile_update_header(db, cover, &c);
 }

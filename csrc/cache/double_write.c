@@ -1,5 +1,6 @@
-/* The double-write file: a batch of sealed pages, complete on disk before any of them is written in place, so that a page
- * torn by a power cut can be put back. One batch at a time; the file's layout stands in README.rst. */
+/* The double-write file: a batch of sealed pages, complete on disk before any of them is written in
+ * place, so that a page torn by a power cut can be put back. One batch at a time; the file's layout
+ * stands in README.rst. */
 #include <stdio.h>
 
 #include "cache/cache_private.h"
@@ -10,7 +11,15 @@
 #define DW_HEADER_MAX (1u << 20)
 #define DW_DATABASES_MAX BATCH_PAGES_MAX
 #define DW_BLOCK 4096u
-enum { AT_CHECKSUM = 0, AT_MAGIC = 4, AT_FORMAT = 8, AT_PAGE_SIZE = 12, AT_HEADER = 16, AT_PAGES = 20, AT_DATABASES = 24 };
+enum {
+    AT_CHECKSUM = 0,
+    AT_MAGIC = 4,
+    AT_FORMAT = 8,
+    AT_PAGE_SIZE = 12,
+    AT_HEADER = 16,
+    AT_PAGES = 20,
+    AT_DATABASES = 24
+};
 
 struct double_write {
     struct os_file *file;
@@ -57,7 +66,8 @@ err_t double_write_open(const char *path, uint32_t page_size, struct double_writ
     dw->path = strdup(path);
     if (dw->path == NULL)
         FAIL(JET_errOutOfMemory);
-    /* Old contents have served (double_write_restore ran). Real blocks now: later a batch only overwrites. */
+    /* Old contents have served (double_write_restore ran). Real blocks now: later a batch only
+     * overwrites. */
     TRY(os_file_open(path, OS_WRITE | OS_CREATE, &dw->file));
     TRY(os_file_set_size(dw->file, 0));
     TRY(os_file_zero(dw->file, 0, BATCH_BYTES + 16 * DW_BLOCK));
@@ -93,7 +103,8 @@ static err_t add_u32(struct buffer *b, uint32_t v)
     return buffer_append(b, SLICE_OF(v));
 }
 
-/* A database below our own folder is named relative to it, so that the whole folder may be moved. */
+/* A database below our own folder is named relative to it, so that the whole folder may be moved.
+ */
 static err_t add_database(struct double_write *dw, struct dbfile *db)
 {
     const char *path = db->path;
@@ -107,7 +118,8 @@ static err_t add_database(struct double_write *dw, struct dbfile *db)
     return buffer_append(&dw->header, SLICE(path, strlen(path)));
 }
 
-static err_t build_header(struct double_write *dw, const struct double_write_page *list, uint32_t count)
+static err_t build_header(struct double_write *dw, const struct double_write_page *list,
+                          uint32_t count)
 {
     static const uint8_t zero[DW_BLOCK];
     struct buffer *h = &dw->header;
@@ -145,7 +157,8 @@ static err_t take(struct double_write *dw)
     return failed == 0 ? JET_errSuccess : RAISE(failed);
 }
 
-err_t double_write__begin(struct double_write *dw, const struct double_write_page *list, uint32_t count, const void *pages)
+err_t double_write__begin(struct double_write *dw, const struct double_write_page *list,
+                          uint32_t count, const void *pages)
 {
     err_t err = JET_errSuccess;
     TRY_RETURN(take(dw));
@@ -193,23 +206,25 @@ static err_t read_image(const char *path, struct dw_image *image, bool *valid)
     image->page_size = load_u32(fixed + AT_PAGE_SIZE);
     image->pages = load_u32(fixed + AT_PAGES);
     image->databases = load_u32(fixed + AT_DATABASES);
-    if (got < sizeof fixed || load_u32(fixed + AT_MAGIC) != DW_MAGIC || load_u32(fixed + AT_FORMAT) != DW_FORMAT)
+    if (got < sizeof fixed || load_u32(fixed + AT_MAGIC) != DW_MAGIC ||
+        load_u32(fixed + AT_FORMAT) != DW_FORMAT)
         return JET_errSuccess;
-    if (image->header_size < DW_BLOCK || image->header_size > DW_HEADER_MAX || image->header_size % DW_BLOCK != 0 ||
-        !page_size_valid(image->page_size) || image->pages > (image->header_size - DW_FIXED) / 8 ||
-        image->databases > DW_DATABASES_MAX)
+    if (image->header_size < DW_BLOCK || image->header_size > DW_HEADER_MAX ||
+        image->header_size % DW_BLOCK != 0 || !page_size_valid(image->page_size) ||
+        image->pages > (image->header_size - DW_FIXED) / 8 || image->databases > DW_DATABASES_MAX)
         return JET_errSuccess;
     image->header = malloc(image->header_size);
     if (image->header == NULL)
         return RAISE(JET_errOutOfMemory);
     TRY_RETURN(os_file_read_some(image->file, 0, image->header, image->header_size, &got));
-    *valid = got == image->header_size &&
-             checksum_xor(image->header, image->header_size) == load_u32(image->header + AT_CHECKSUM);
+    *valid = got == image->header_size && checksum_xor(image->header, image->header_size) ==
+                                              load_u32(image->header + AT_CHECKSUM);
     return JET_errSuccess;
 }
 
 /* *at: where the entry begins, moved behind it. false: the bytes make no entry. */
-static bool next_database(const struct dw_image *image, const char *dw_path, uint32_t *at, struct dw_database *out)
+static bool next_database(const struct dw_image *image, const char *dw_path, uint32_t *at,
+                          struct dw_database *out)
 {
     uint32_t room = image->header_size - *at, base = 0;
     if (room < sizeof out->sign + 4)
@@ -231,8 +246,10 @@ static bool next_database(const struct dw_image *image, const char *dw_path, uin
     return true;
 }
 
-/* The page in place is bad and its copy is good: the copy is what was to be written, and the log covers it. */
-static err_t restore_page(struct os_file *db, const struct dw_image *image, uint32_t entry, uint8_t *memory, uint64_t *restored)
+/* The page in place is bad and its copy is good: the copy is what was to be written, and the log
+ * covers it. */
+static err_t restore_page(struct os_file *db, const struct dw_image *image, uint32_t entry,
+                          uint8_t *memory, uint64_t *restored)
 {
     struct page page = {memory, image->page_size};
     pgno_t pgno = load_u32(image->header + DW_FIXED + 8 * entry + 4);
@@ -242,7 +259,8 @@ static err_t restore_page(struct os_file *db, const struct dw_image *image, uint
     TRY_RETURN(os_file_read_some(db, at, page.p, page.size, &got));
     if (pgno == PGNO_NIL || (got == page.size && page_verify(page, pgno, &corrected) >= 0))
         return JET_errSuccess;
-    TRY_RETURN(os_file_read_some(image->file, image->header_size + (uint64_t)entry * page.size, page.p, page.size, &got));
+    TRY_RETURN(os_file_read_some(image->file, image->header_size + (uint64_t)entry * page.size,
+                                 page.p, page.size, &got));
     if (got < page.size || page_verify(page, pgno, &corrected) < 0)
         return JET_errSuccess;
     TRY_RETURN(os_file_write(db, at, page.p, page.size));
@@ -250,8 +268,8 @@ static err_t restore_page(struct os_file *db, const struct dw_image *image, uint
     return JET_errSuccess;
 }
 
-static err_t restore_database(const struct dw_image *image, uint32_t index, const struct dw_database *where, uint8_t *memory,
-                              uint64_t *restored)
+static err_t restore_database(const struct dw_image *image, uint32_t index,
+                              const struct dw_database *where, uint8_t *memory, uint64_t *restored)
 {
     err_t err = JET_errSuccess;
     uint64_t before = *restored;
@@ -266,7 +284,8 @@ static err_t restore_database(const struct dw_image *image, uint32_t index, cons
     }
     TRY(err);
     TRY(os_file_lock(file, true));
-    /* Without a readable header it cannot be told whether it is the same database; attaching it will say so. */
+    /* Without a readable header it cannot be told whether it is the same database; attaching it
+     * will say so. */
     if (db_header_read(file, h, NULL) < 0 || h->page_size != image->page_size ||
         memcmp(&h->sign_db, &where->sign, sizeof h->sign_db) != 0)
         goto out;

@@ -1,4 +1,5 @@
-/* The page latch: shared or exclusive, one word, futex when it takes long. A waiting writer keeps new readers out. */
+/* The page latch: shared or exclusive, one word, futex when it takes long. A waiting writer keeps
+ * new readers out. */
 #include "cache/cache_private.h"
 
 #include <limits.h>
@@ -12,7 +13,8 @@ static void wait_change(struct frame *f, uint32_t seen, int *spins)
         os_cpu_relax();
         return;
     }
-    if (seen & LATCH_PARKED || atomic_compare_exchange_strong(&f->latch, &seen, seen | LATCH_PARKED))
+    if (seen & LATCH_PARKED ||
+        atomic_compare_exchange_strong(&f->latch, &seen, seen | LATCH_PARKED))
         os_park(&f->latch, seen | LATCH_PARKED);
 }
 
@@ -44,7 +46,8 @@ bool latch__try_write(struct frame *f)
     return false;
 }
 
-/* Whoever gets the latch takes the waiting bit away; other waiting writers put it back when they wake. */
+/* Whoever gets the latch takes the waiting bit away; other waiting writers put it back when they
+ * wake. */
 void latch__write(struct frame *f)
 {
     int spins = 0;
@@ -52,7 +55,8 @@ void latch__write(struct frame *f)
         uint32_t w = atomic_load(&f->latch);
         if (!(w & (LATCH_X | LATCH_COUNT)))
             continue;
-        if (!(w & LATCH_WAITING) && !atomic_compare_exchange_strong(&f->latch, &w, w | LATCH_WAITING))
+        if (!(w & LATCH_WAITING) &&
+            !atomic_compare_exchange_strong(&f->latch, &w, w | LATCH_WAITING))
             continue;
         wait_change(f, w | LATCH_WAITING, &spins);
     }

@@ -1,10 +1,13 @@
-/* The page table and the way to a latched page: find or read in, latch, let go. No lock wider than a bucket's. */
+/* The page table and the way to a latched page: find or read in, latch, let go. No lock wider than
+ * a bucket's. */
 #include <inttypes.h>
 #include <stdio.h>
 
 #include "cache/cache_private.h"
 
-#define FRAMES_MIN 32u /* a split of a deep tree holds about a dozen pages; a few threads at once */
+#define FRAMES_MIN                                                                                 \
+    32u /* a split of a deep tree holds about a dozen pages; a few threads at once                 \
+         */
 #define SHARDS_MAX 1024u
 
 static uint32_t power_of_two(uint32_t n)
@@ -42,8 +45,8 @@ err_t cache_create(const struct cache_config *config, struct cache **out)
     os_cond_init(&cache->work);
     for (uint32_t i = 0; cache->shards != NULL && i <= cache->shard_mask; i++)
         os_lock_init(&cache->shards[i].lock, RANK_CACHE_BUCKET);
-    if (cache->frames == NULL || cache->pool == NULL || cache->buckets == NULL || cache->free == NULL ||
-        cache->dirty_map == NULL || cache->shards == NULL)
+    if (cache->frames == NULL || cache->pool == NULL || cache->buckets == NULL ||
+        cache->free == NULL || cache->dirty_map == NULL || cache->shards == NULL)
         FAIL(JET_errOutOfMemory);
     *out = cache;
     return JET_errSuccess;
@@ -78,14 +81,16 @@ void cache_destroy(struct cache *cache)
 
 /* ---- the table ---- */
 
-struct shard *cache__shard(struct cache *cache, const struct dbfile *db, pgno_t pgno, uint32_t *bucket)
+struct shard *cache__shard(struct cache *cache, const struct dbfile *db, pgno_t pgno,
+                           uint32_t *bucket)
 {
     uint64_t h = hash_u64((uint64_t)(uintptr_t)db * 0x9e3779b97f4a7c15u + pgno);
     *bucket = (uint32_t)h & cache->bucket_mask;
     return &cache->shards[*bucket & cache->shard_mask];
 }
 
-struct frame *cache__find_locked(struct cache *cache, uint32_t bucket, const struct dbfile *db, pgno_t pgno)
+struct frame *cache__find_locked(struct cache *cache, uint32_t bucket, const struct dbfile *db,
+                                 pgno_t pgno)
 {
     for (uint32_t link = cache->buckets[bucket]; link != FRAME_NONE;) {
         struct frame *f = &cache->frames[link - 1];
@@ -96,9 +101,10 @@ struct frame *cache__find_locked(struct cache *cache, uint32_t bucket, const str
     return NULL;
 }
 
-static void link_locked(struct cache *cache, uint32_t bucket, struct frame *f, struct dbfile *db, pgno_t pgno)
+static void link_locked(struct cache *cache, uint32_t bucket, struct frame *f, struct dbfile *db,
+                        pgno_t pgno)
 {
-    f->blank = f->changed = 0;
+    f->blank = f->changed = f->sound = 0;
     atomic_store(&f->bound, LGPOS_MAX);
     atomic_store(&f->bound_writing, LGPOS_MAX);
     atomic_store(&f->lgpos_end, LGPOS_MIN);
@@ -125,7 +131,8 @@ void cache__unlink_locked(struct cache *cache, uint32_t bucket, struct frame *f)
     atomic_fetch_add(&f->version, 1);
 }
 
-/* A write-latched frame whose page turned out to be none. Threads that wait for its latch look again. */
+/* A write-latched frame whose page turned out to be none. Threads that wait for its latch look
+ * again. */
 static void drop_frame(struct cache *cache, struct frame *f)
 {
     uint32_t bucket;
@@ -145,7 +152,8 @@ static err_t no_page(const struct dbfile *db, pgno_t pgno, err_t code)
     return err;
 }
 
-static void report_checksum(const struct dbfile *db, pgno_t pgno, enum event_severity severity, const char *text)
+static void report_checksum(const struct dbfile *db, pgno_t pgno, enum event_severity severity,
+                            const char *text)
 {
     char offset[32], size[16], number[16];
     snprintf(offset, sizeof offset, "%" PRIu64, page_offset(pgno, db->page_size));
@@ -154,7 +162,8 @@ static void report_checksum(const struct dbfile *db, pgno_t pgno, enum event_sev
     event_report(474, severity, "", text, db->path, offset, size, number, NULL);
 }
 
-/* The frame is write-latched and in the table; a zero page is left in it when there is nothing to read. */
+/* The frame is write-latched and in the table; a zero page is left in it when there is nothing to
+ * read. */
 static err_t read_in(struct dbfile *db, pgno_t pgno, unsigned how, struct frame *f)
 {
     struct page page = frame_page(db->cache, f);
@@ -172,11 +181,13 @@ static err_t read_in(struct dbfile *db, pgno_t pgno, unsigned how, struct frame 
         return how & CACHE_REDO ? JET_errSuccess : no_page(db, pgno, err);
     }
     if (err < 0) {
-        report_checksum(db, pgno, EVENT_ERROR, "A page read from the database has a wrong checksum");
+        report_checksum(db, pgno, EVENT_ERROR,
+                        "A page read from the database has a wrong checksum");
         return no_page(db, pgno, err);
     }
     if (corrected) {
-        report_checksum(db, pgno, EVENT_WARNING, "One flipped bit of a database page was corrected");
+        report_checksum(db, pgno, EVENT_WARNING,
+                        "One flipped bit of a database page was corrected");
         /* No bound: when this write never happens, the bit is corrected again. */
         struct page_ref ref = {.frame = f, .page = page, .pgno = pgno, .mode = LATCH_WRITE};
         if (!db->read_only)
@@ -211,7 +222,7 @@ static err_t load(struct dbfile *db, pgno_t pgno, unsigned how, struct frame **o
     }
     if (how & CACHE_NO_READ) {
         memset(frame_page(cache, f).p, 0, cache->page_size);
-        f->blank = 1;
+        f->blank = f->sound = 1;
     } else {
         err = read_in(db, pgno, how, f);
         if (err < 0) {
@@ -227,7 +238,25 @@ static err_t load(struct dbfile *db, pgno_t pgno, unsigned how, struct frame **o
 
 /* ---- latching ---- */
 
-static struct page_ref make_ref(struct dbfile *db, struct frame *f, pgno_t pgno, enum latch_mode mode)
+/* A good checksum does not make a sound page, and writers of page/ rely on one: what came from disk
+ * is checked when it is first latched for writing. */
+static err_t check_sound(struct dbfile *db, struct frame *f, unsigned how)
+{
+    if (!f->sound && !f->blank && !(how & CACHE_NO_READ)) {
+        err_t err = page_validate(frame_page(db->cache, f));
+        if (err < 0) {
+            struct err_origin why = *err_last();
+            err = err_raise(err, why.file, why.line);
+            err_detail("%s: page %u: %.150s", db->path, atomic_load(&f->pgno), why.detail);
+            return err;
+        }
+    }
+    f->sound = 1;
+    return JET_errSuccess;
+}
+
+static struct page_ref make_ref(struct dbfile *db, struct frame *f, pgno_t pgno,
+                                enum latch_mode mode)
 {
     return (struct page_ref){.frame = f,
                              .page = frame_page(db->cache, f),
@@ -245,15 +274,23 @@ static void touch(struct frame *f)
         atomic_store_explicit(&f->cold, 0, memory_order_relaxed);
 }
 
-/* The pin, taken under the bucket's lock, keeps the frame's page from being evicted until the latch does. */
-static struct frame *find_pinned(struct dbfile *db, pgno_t pgno)
+static bool try_latch(struct frame *f, enum latch_mode mode)
+{
+    return mode == LATCH_READ ? latch__try_read(f) : latch__try_write(f);
+}
+
+/* NULL: not in memory. *latched = false: somebody else holds the latch; then the frame comes
+ * pinned, which keeps its page from being evicted until the latch does. */
+static struct frame *find(struct dbfile *db, pgno_t pgno, enum latch_mode mode, bool *latched)
 {
     uint32_t bucket;
     struct shard *shard = cache__shard(db->cache, db, pgno, &bucket);
     os_lock_take(&shard->lock);
     struct frame *f = cache__find_locked(db->cache, bucket, db, pgno);
     if (f != NULL) {
-        atomic_fetch_add(&f->pins, 1);
+        *latched = try_latch(f, mode);
+        if (!*latched)
+            atomic_fetch_add(&f->pins, 1);
         shard->hits++;
     }
     os_lock_release(&shard->lock);
@@ -264,7 +301,7 @@ static bool latch_pinned(struct frame *f, enum latch_mode mode, unsigned how)
 {
     bool got = true;
     if (how & CACHE_TRY)
-        got = mode == LATCH_READ ? latch__try_read(f) : latch__try_write(f);
+        got = try_latch(f, mode);
     else if (mode == LATCH_READ)
         latch__read(f);
     else
@@ -281,14 +318,16 @@ static void unlatch(struct frame *f, enum latch_mode mode)
         latch__write_release(f);
 }
 
-err_t cache_latch(struct dbfile *db, pgno_t pgno, enum latch_mode mode, unsigned how, struct page_ref *out)
+err_t cache_latch(struct dbfile *db, pgno_t pgno, enum latch_mode mode, unsigned how,
+                  struct page_ref *out)
 {
     *out = PAGE_REF_NONE;
     ASSERT(mode == LATCH_WRITE || !(how & CACHE_NO_READ));
     if (pgno == PGNO_NIL) /* a link read from a damaged page */
         return no_page(db, pgno, JET_errDatabaseCorrupted);
     for (;;) {
-        struct frame *f = find_pinned(db, pgno);
+        bool latched = false;
+        struct frame *f = find(db, pgno, mode, &latched);
         if (f == NULL) {
             bool raced = false;
             err_t err = load(db, pgno, how, &f, &raced);
@@ -299,7 +338,7 @@ err_t cache_latch(struct dbfile *db, pgno_t pgno, enum latch_mode mode, unsigned
             if (mode == LATCH_READ)
                 latch__downgrade(f);
         } else {
-            if (!latch_pinned(f, mode, how))
+            if (!latched && !latch_pinned(f, mode, how))
                 return CACHE_WOULD_BLOCK;
             if (!frame_is(f, db, pgno)) { /* its reader failed and dropped it */
                 unlatch(f, mode);
@@ -307,11 +346,17 @@ err_t cache_latch(struct dbfile *db, pgno_t pgno, enum latch_mode mode, unsigned
             }
             if (f->blank && !(how & (CACHE_NO_READ | CACHE_REDO))) {
                 unlatch(f, mode);
-                return no_page(db, pgno, pgno > atomic_load(&db->page_count) ? JET_errFileIOBeyondEOF
-                                                                            : JET_errPageNotInitialized);
+                return no_page(db, pgno,
+                               pgno > atomic_load(&db->page_count) ? JET_errFileIOBeyondEOF
+                                                                   : JET_errPageNotInitialized);
             }
             if (!(how & CACHE_COLD))
                 touch(f);
+        }
+        err_t err = mode == LATCH_WRITE ? check_sound(db, f, how) : JET_errSuccess;
+        if (err < 0) {
+            latch__write_release(f);
+            return err;
         }
         *out = make_ref(db, f, pgno, mode);
         return JET_errSuccess;
@@ -347,8 +392,13 @@ void cache_release(struct page_ref *ref)
 bool cache_try_upgrade(struct page_ref *ref)
 {
     ASSERT(ref->mode == LATCH_READ);
-    if (!latch__upgrade(ref->frame))
+    struct frame *f = ref->frame;
+    if (!latch__upgrade(f))
         return false;
+    if (check_sound(atomic_load(&f->db), f, 0) < 0) { /* latching it for writing will say why */
+        latch__downgrade(f);
+        return false;
+    }
     ref->mode = LATCH_WRITE;
     return true;
 }
@@ -362,7 +412,8 @@ void cache_downgrade(struct page_ref *ref)
     latch__downgrade(ref->frame);
 }
 
-bool cache_latch_hint(struct frame *f, struct dbfile *db, pgno_t pgno, uint32_t version, struct page_ref *out)
+bool cache_latch_hint(struct frame *f, struct dbfile *db, pgno_t pgno, uint32_t version,
+                      struct page_ref *out)
 {
     *out = PAGE_REF_NONE;
     if (!cache_still_valid(f, db, pgno, version) || !latch__try_read(f))

@@ -1,5 +1,5 @@
-/* Backup's way to pages: as they are on disk, with no write in the middle of one. The window makes write-back stay away;
- * nobody waits but the reader. */
+/* Backup's way to pages: as they are on disk, with no write in the middle of one. The window makes
+ * write-back stay away; nobody waits but the reader. */
 #include "cache/cache_private.h"
 
 static struct frame *writing_frame(struct dbfile *db, pgno_t pgno)
@@ -37,8 +37,8 @@ err_t dbfile_read_raw(struct dbfile *db, pgno_t first, uint32_t count, void *to)
     atomic_store(&db->window_high, 0);
     atomic_store(&db->window_low, first);
     atomic_store(&db->window_high, end);
-    /* A flush writes inside the window too, unless `reading` is set. Each side raises its flag before it looks at the
-     * other's; here we step back. */
+    /* A flush writes inside the window too, unless `reading` is set. Each side raises its flag
+     * before it looks at the other's; here we step back. */
     for (;;) {
         (void)any_writing(db, first, end, true);
         atomic_store(&own->reading, 1);
@@ -46,7 +46,8 @@ err_t dbfile_read_raw(struct dbfile *db, pgno_t first, uint32_t count, void *to)
             break;
         atomic_store(&own->reading, 0);
     }
-    err_t err = os_file_read(db->file, page_offset(first, db->page_size), to, (size_t)count * db->page_size);
+    err_t err = os_file_read(db->file, page_offset(first, db->page_size), to,
+                             (size_t)count * db->page_size);
     atomic_store(&own->reading, 0);
     return err;
 }

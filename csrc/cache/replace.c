@@ -1,13 +1,14 @@
-/* Which page leaves: pages of scans first, then a clock. A page starts without credit and earns it by being touched
- * again, so pages used once do not push out those in use. Only clean pages leave; when there is none, the thread that
- * needs a frame writes some. */
+/* Which page leaves: pages of scans first, then a clock. A page starts without credit and earns it
+ * by being touched again, so pages used once do not push out those in use. Only clean pages leave;
+ * when there is none, the thread that needs a frame writes some. */
 #include "cache/cache_private.h"
 
 #define EVICT_TRIES 20    /* with nothing on its way to disk */
 #define EVICT_TURNS 10000 /* in all: others may take what this thread made free */
 #define EVICT_WRITE 64u
 
-/* The frame's page leaves when nobody uses it and its copy on disk is current. The frame comes back write-latched. */
+/* The frame's page leaves when nobody uses it and its copy on disk is current. The frame comes back
+ * write-latched. */
 static bool evict(struct cache *cache, struct frame *f)
 {
     struct dbfile *db = atomic_load(&f->db);
@@ -20,7 +21,7 @@ static bool evict(struct cache *cache, struct frame *f)
     os_lock_take(&shard->lock);
     if (frame_is(f, db, pgno) && atomic_load(&f->pins) == 0 && latch__try_write(f)) {
         /* `writing` is read first: a write-back that failed sets `dirty` before it ends. */
-        gone = !atomic_load(&f->writing) && !atomic_load(&f->dirty) && !atomic_load(&f->undo);
+        gone = !atomic_load(&f->writing) && !atomic_load(&f->dirty);
         if (gone)
             cache__unlink_locked(cache, bucket, f);
         else
@@ -91,7 +92,8 @@ static struct frame *take_cold(struct cache *cache)
 static struct frame *take_by_clock(struct cache *cache)
 {
     for (uint64_t step = 0; step < (uint64_t)cache->frame_count * (TOUCH_MAX + 1); step++) {
-        uint32_t i = atomic_fetch_add_explicit(&cache->hand, 1, memory_order_relaxed) % cache->frame_count;
+        uint32_t i =
+            atomic_fetch_add_explicit(&cache->hand, 1, memory_order_relaxed) % cache->frame_count;
         struct frame *f = &cache->frames[i];
         uint8_t credit = atomic_load_explicit(&f->touch, memory_order_relaxed);
         if (credit > 0)
@@ -109,8 +111,8 @@ static err_t all_in_use(const struct cache *cache)
     return err;
 }
 
-/* The caller may hold latches of other pages: nothing below waits for a latch. Writes in flight are waited for: they need
- * none either. */
+/* The caller may hold latches of other pages: nothing below waits for a latch. Writes in flight are
+ * waited for: they need none either. */
 err_t cache__take_frame(struct cache *cache, bool may_write, struct frame **out)
 {
     *out = NULL;

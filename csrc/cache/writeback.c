@@ -1,5 +1,6 @@
-/* Dirty pages go to disk in batches: copy each under a read latch, let go, then flush the log, cover the generation in
- * the header, seal, double-write file, in place, sync. What "clean" means stands in README.rst. */
+/* Dirty pages go to disk in batches: copy each under a read latch, let go, then flush the log,
+ * cover the generation in the header, seal, double-write file, in place, sync. What "clean" means
+ * stands in README.rst. */
 #include <limits.h>
 
 #include "cache/cache_private.h"
@@ -23,7 +24,8 @@ struct batch {
     struct log *log;
     struct double_write *dw;
     struct item item[BATCH_PAGES_MAX];
-    struct double_write_page page[BATCH_PAGES_MAX]; /* .db stays valid while the frame is `writing` */
+    struct double_write_page
+        page[BATCH_PAGES_MAX]; /* .db stays valid while the frame is `writing` */
     uint32_t candidate_count;
     struct candidate candidate[CANDIDATES_MAX];
 };
@@ -37,14 +39,16 @@ static _Atomic uint64_t *dirty_word(struct cache *cache, const struct frame *f, 
     return &cache->dirty_map[i / 64];
 }
 
-/* Half of the pages may be dirty without anybody being woken: eviction still finds a clean one quickly. */
+/* Half of the pages may be dirty without anybody being woken: eviction still finds a clean one
+ * quickly. */
 static void count_dirty(struct cache *cache)
 {
     if (atomic_fetch_add(&cache->dirty_count, 1) == cache->frame_count / 2)
         cache_ring(cache);
 }
 
-/* Under the write latch. Invariant: dirty => bit set, so a scan of the bits misses no dirty page. */
+/* Under the write latch. Invariant: dirty => bit set, so a scan of the bits misses no dirty page.
+ */
 void cache__set_dirty(struct cache *cache, struct frame *f)
 {
     if (atomic_load(&f->dirty))
@@ -69,8 +73,8 @@ void cache__forget_dirty(struct cache *cache, struct frame *f)
         atomic_fetch_and(word, ~bit);
 }
 
-/* The bit goes only under a latch, when no change can come in between, and by the owner of `writing`: a copy in flight
- * counts for cache_oldest_dirty. */
+/* The bit goes only under a latch, when no change can come in between, and by the owner of
+ * `writing`: a copy in flight counts for cache_oldest_dirty. */
 static void clear_bit_if_clean(struct cache *cache, struct frame *f)
 {
     if (atomic_load(&f->dirty) || !latch__try_read(f))
@@ -177,7 +181,8 @@ static void tidy_bit(struct cache *cache, struct frame *f)
 
 /* ---- UndoInfo ---- */
 
-/* A latch on the page is held. After it, every version that was there has its UndoInfo; new ones set the flag again. */
+/* A latch on the page is held. After it, every version that was there has its UndoInfo; new ones
+ * set the flag again. */
 static err_t log_undo_info(struct dbfile *db, struct frame *f, pgno_t pgno)
 {
     err_t err = JET_errSuccess;
@@ -209,7 +214,8 @@ out:
 err_t cache_log_undo_info(struct page_ref *ref)
 {
     struct dbfile *db = atomic_load(&ref->frame->db);
-    return cache_has_undo(ref) && db->versions != NULL ? log_undo_info(db, ref->frame, ref->pgno) : JET_errSuccess;
+    return cache_has_undo(ref) && db->versions != NULL ? log_undo_info(db, ref->frame, ref->pgno)
+                                                       : JET_errSuccess;
 }
 
 /* ---- choosing ---- */
@@ -247,7 +253,8 @@ static void gather(struct cache *cache, const struct write_goal *goal, struct ba
         uint32_t w = (start + step) % cache->dirty_words;
         for (uint64_t bits = atomic_load(&cache->dirty_map[w]); bits != 0; bits &= bits - 1) {
             struct frame *f = &cache->frames[w * 64 + (uint32_t)__builtin_ctzll(bits)];
-            struct candidate c = {atomic_load(&f->log), atomic_load(&f->db), f, atomic_load(&f->pgno)};
+            struct candidate c = {atomic_load(&f->log), atomic_load(&f->db), f,
+                                  atomic_load(&f->pgno)};
             if (c.db != NULL && wanted(f, goal))
                 b->candidate[b->candidate_count++] = c;
             else if (!atomic_load(&f->dirty))
@@ -265,14 +272,15 @@ static bool window_forbids(struct dbfile *db, pgno_t pgno, unsigned how)
 {
     if (pgno < atomic_load(&db->window_low) || pgno >= atomic_load(&db->window_high))
         return false;
-    return !(how & WRITE_WINDOW) || atomic_load(&db_own(db)->reading);
+    return !(how & WRITE_ALL) || atomic_load(&db_own(db)->reading);
 }
 
 /* The frame is read-latched. */
 static void move_to_copy(struct cache *cache, struct frame *f, uint8_t *to)
 {
     lgpos_t bound = atomic_load(&f->bound);
-    /* bound_writing keeps what a failed write left there. Raised before `bound` goes: see cache_oldest_dirty. */
+    /* bound_writing keeps what a failed write left there. Raised before `bound` goes: see
+     * cache_oldest_dirty. */
     if (bound < atomic_load(&f->bound_writing))
         atomic_store(&f->bound_writing, bound);
     atomic_store(&f->bound, LGPOS_MAX);
@@ -284,7 +292,8 @@ static void move_to_copy(struct cache *cache, struct frame *f, uint8_t *to)
 enum { COPY_DONE, COPY_SKIPPED, COPY_OTHER_BATCH };
 
 /* err_t, or one of the above in *did. Never waits for a latch. */
-static err_t copy_page(struct cache *cache, const struct candidate *c, unsigned how, struct batch *b, int *did)
+static err_t copy_page(struct cache *cache, const struct candidate *c, unsigned how,
+                       struct batch *b, int *did)
 {
     err_t err = JET_errSuccess;
     struct frame *f = c->frame;
@@ -304,7 +313,11 @@ static err_t copy_page(struct cache *cache, const struct candidate *c, unsigned 
     if (!window_forbids(db, c->pgno, how)) {
         if (atomic_load(&f->undo) && db->versions != NULL)
             err = log_undo_info(db, f, c->pgno);
-        if (err >= 0) {
+        /* In redo nothing can be logged: such a page stays until its transaction's end, or its
+         * UndoInfo, is redone. */
+        if (err == JET_errCannotLogDuringRecoveryRedo && !(how & WRITE_ALL)) {
+            err = JET_errSuccess;
+        } else if (err >= 0) {
             b->log = db->log;
             b->dw = db->double_write;
             b->page[b->count] = (struct double_write_page){db, c->pgno};
@@ -364,10 +377,12 @@ static err_t write_in_place(struct cache *cache, struct batch *b)
     for (uint32_t i = 0, stop; i < b->count; i = stop) {
         struct dbfile *db = b->page[i].db;
         stop = i + 1;
-        while (stop < b->count && b->page[stop].db == db && b->page[stop].pgno == b->page[stop - 1].pgno + 1)
+        while (stop < b->count && b->page[stop].db == db &&
+               b->page[stop].pgno == b->page[stop - 1].pgno + 1)
             stop++;
         TRY_RETURN(os_file_write(db->file, page_offset(b->page[i].pgno, cache->page_size),
-                                 b->pages + (size_t)i * cache->page_size, (size_t)(stop - i) * cache->page_size));
+                                 b->pages + (size_t)i * cache->page_size,
+                                 (size_t)(stop - i) * cache->page_size));
     }
     for (uint32_t i = 0; i < b->count; i = end_of_database(b, i))
         TRY_RETURN(os_file_sync(b->page[i].db->file));
@@ -421,7 +436,8 @@ static err_t take_batch(struct cache *cache, struct batch **out)
         cache->idle = b->next;
     os_lock_release(&cache->work_lock);
     if (b == NULL && (b = calloc(1, sizeof *b)) != NULL) {
-        b->room = BATCH_BYTES / cache->page_size < BATCH_PAGES_MAX ? BATCH_BYTES / cache->page_size : BATCH_PAGES_MAX;
+        b->room = BATCH_BYTES / cache->page_size < BATCH_PAGES_MAX ? BATCH_BYTES / cache->page_size
+                                                                   : BATCH_PAGES_MAX;
         b->pages = os_alloc_aligned((size_t)b->room * cache->page_size);
         if (b->pages == NULL) {
             free(b);
@@ -451,7 +467,8 @@ void cache__free_batches(struct cache *cache)
 }
 
 /* Writes the gathered candidates, as many batches as it takes. */
-static err_t write_candidates(struct cache *cache, struct batch *b, unsigned how, uint32_t pages_max, uint32_t *written)
+static err_t write_candidates(struct cache *cache, struct batch *b, unsigned how,
+                              uint32_t pages_max, uint32_t *written)
 {
     err_t err = JET_errSuccess;
     for (uint32_t next = 0; next < b->candidate_count && *written < pages_max;) {
@@ -473,7 +490,8 @@ static err_t write_candidates(struct cache *cache, struct batch *b, unsigned how
     return err;
 }
 
-err_t cache__write_back(struct cache *cache, const struct write_goal *goal, unsigned how, uint32_t *written)
+err_t cache__write_back(struct cache *cache, const struct write_goal *goal, unsigned how,
+                        uint32_t *written)
 {
     struct batch *b;
     *written = 0;
@@ -484,7 +502,8 @@ err_t cache__write_back(struct cache *cache, const struct write_goal *goal, unsi
         uint32_t before = *written;
         gather(cache, goal, b);
         err = write_candidates(cache, b, how, goal->pages_max, written);
-        more = *written > before && b->candidate_count + 64 > CANDIDATES_MAX; /* there may be more than fitted */
+        more = *written > before &&
+               b->candidate_count + 64 > CANDIDATES_MAX; /* there may be more than fitted */
     }
     give_batch(cache, b);
     if (how & WRITE_STEAL || goal->random_steal)

@@ -74,7 +74,8 @@ static struct dbfile_config config_of(const struct world *w, bool read_only)
 
 static void make_cache(struct world *w, uint32_t frames)
 {
-    struct cache_config cc = {.page_size = w->page_size, .bytes_max = (uint64_t)frames * w->page_size};
+    struct cache_config cc = {.page_size = w->page_size,
+                              .bytes_max = (uint64_t)frames * w->page_size};
     CHECK_OK(cache_create(&cc, &w->cache));
 }
 
@@ -126,10 +127,12 @@ static void reopen(struct world *w)
     CHECK_OK(dbfile_open(&dc, in("a.edb"), &w->db));
 }
 
-/* ---- a page of tests: a counter and the end of its last record, in bytes that no node uses ---- */
+/* ---- a page of tests: a counter and the end of its last record, in bytes that no node uses ----
+ */
 
 #define AT_COUNT 512u
 #define AT_END 520u
+#define AT_GENERATION 528u
 
 static uint64_t count_of(struct page page)
 {
@@ -137,24 +140,26 @@ static uint64_t count_of(struct page page)
 }
 
 /* Appends a record that stands for the change; its bytes are of no matter to the cache. */
-static lgpos_t append(struct log *log, pgno_t pgno)
+static struct log_stamp append(struct log *log)
 {
-    uint8_t head[64] = {LOG_NOP};
-    (void)pgno;
-    struct log_record record = {.part_count = 1, .part = {SLICE(head, 1)}, .head = head};
+    uint8_t bytes[6] = {LOG_Trace, 0, 0, 1, 0, 'x'};
+    struct log_record record = {.part_count = 1, .part = {SLICE(bytes, 6)}, .head = bytes};
     struct log_stamp stamp = {0};
     CHECK_OK(log_append(log, &record, 1, &stamp));
-    return stamp.end;
+    return stamp;
 }
 
 /* Puts `count` into the page, the way a room above changes one. */
 static void set_count(struct world *w, struct page_ref *ref, uint64_t count, lgpos_t bound)
 {
     cache_mark_dirty(ref, bound);
-    lgpos_t end = w->log != NULL ? append(w->log, ref->pgno) : LGPOS_MIN;
+    struct log_stamp stamp = {0};
+    if (w->log != NULL)
+        stamp = append(w->log);
     store_u64(ref->page.p + AT_COUNT, count);
-    store_u64(ref->page.p + AT_END, end);
-    cache_set_lgpos(ref, end);
+    store_u64(ref->page.p + AT_END, stamp.end);
+    store_u32(ref->page.p + AT_GENERATION, LGPOS_GEN(stamp.last));
+    cache_set_lgpos(ref, stamp.end);
 }
 
 static lgpos_t now_bound(struct world *w)
@@ -271,7 +276,8 @@ CASE(small_cache_32k)
     check_small_cache(32768);
 }
 
-/* Pages that were touched again stay while a scan goes by; pages of a cold scan go before all others. */
+/* Pages that were touched again stay while a scan goes by; pages of a cold scan go before all
+ * others. */
 CASE(scan_does_not_push_out)
 {
     struct world w = make_world(4096, 64, 400, 0);
@@ -303,7 +309,8 @@ CASE(all_frames_latched)
     CHECK_EQ(latch_error(&w, 40, CACHE_WAIT), JET_errOutOfMemory);
     CHECK_EQ(latch_error(&w, 40, CACHE_TRY), CACHE_WOULD_BLOCK);
     struct page_ref fresh;
-    CHECK_EQ(cache_latch(w.db, 40, LATCH_WRITE, CACHE_NO_READ | CACHE_TRY, &fresh), CACHE_WOULD_BLOCK);
+    CHECK_EQ(cache_latch(w.db, 40, LATCH_WRITE, CACHE_NO_READ | CACHE_TRY, &fresh),
+             CACHE_WOULD_BLOCK);
     for (int i = 0; i < 32; i++)
         cache_release(&refs[i]);
     CHECK_EQ(read_count(&w, 40), 40);
@@ -362,7 +369,8 @@ CASE(versions_and_hints)
     CHECK(a.version != seen);
     seen = a.version;
     cache_release(&a);
-    CHECK(cache_still_valid(f, w.db, 3, seen)); /* the version that the writer saw is the one that stays */
+    CHECK(cache_still_valid(f, w.db, 3,
+                            seen)); /* the version that the writer saw is the one that stays */
     CHECK_OK(cache_latch(w.db, 3, LATCH_WRITE, CACHE_WAIT, &a));
     cache_mark_dirty(&a, LGPOS_MIN); /* an unlogged change: no position */
     cache_downgrade(&a);
@@ -406,7 +414,8 @@ CASE(missing_pages)
     CHECK_OK(cache_latch(w.db, 5, LATCH_READ, CACHE_REDO, &ref));
     CHECK(page_is_all_zero(ref.page));
     cache_release(&ref);
-    CHECK_EQ(latch_error(&w, 5, CACHE_WAIT), JET_errPageNotInitialized); /* the zero page in memory is no page */
+    CHECK_EQ(latch_error(&w, 5, CACHE_WAIT),
+             JET_errPageNotInitialized); /* the zero page in memory is no page */
     /* Redo changes a page beyond the end: the file grows when it is written. */
     CHECK_OK(cache_latch(w.db, 40, LATCH_WRITE, CACHE_REDO, &ref));
     cache_mark_dirty(&ref, LGPOS_MIN);
@@ -450,7 +459,8 @@ CASE(damaged_pages)
     flip(in("a.edb"), place(4, 4096) + 1000, 0x10);
     reopen(&w);
     CHECK_EQ(latch_error(&w, 3, CACHE_WAIT), JET_errReadVerifyFailure);
-    CHECK(strstr(err_last()->detail, "a.edb") != NULL && strstr(err_last()->detail, "page 3") != NULL);
+    CHECK(strstr(err_last()->detail, "a.edb") != NULL &&
+          strstr(err_last()->detail, "page 3") != NULL);
     CHECK_EQ(latch_error(&w, 3, CACHE_REDO), JET_errReadVerifyFailure);
     CHECK_EQ(event_count, 2);
     CHECK_EQ(event_ids[0], 474);
@@ -465,6 +475,35 @@ CASE(damaged_pages)
     CHECK_EQ(read_count(&w, 4), 4);
     CHECK_EQ(event_count, 0);
     event_set_sink(NULL, NULL);
+    end_world(&w);
+}
+
+/* The checksum is right, the tags are not: readers get it (they bear any bytes), writers do not. */
+CASE(unsound_page)
+{
+    struct world w = make_world(4096, 64, 10, 0);
+    struct os_file *f;
+    struct page_ref ref;
+    uint8_t bytes[4096];
+    struct page page = {bytes, sizeof bytes};
+    format_all(&w, 10);
+    CHECK_OK(dbfile_flush(w.db));
+    CHECK_OK(os_file_open(in("a.edb"), OS_WRITE, &f));
+    CHECK_OK(os_file_read(f, place(3, 4096), bytes, sizeof bytes));
+    store_u32(bytes + 4092, 0xffffffff); /* tag 0 */
+    page_seal(page, 3);
+    CHECK_OK(os_file_write(f, place(3, 4096), bytes, sizeof bytes));
+    os_file_close(f);
+    reopen(&w);
+    CHECK_EQ(read_count(&w, 3), 3);
+    CHECK_EQ(cache_latch(w.db, 3, LATCH_WRITE, CACHE_WAIT, &ref), JET_errDatabaseCorrupted);
+    CHECK(strstr(err_last()->detail, "page 3") != NULL);
+    CHECK_OK(cache_latch(w.db, 3, LATCH_READ, CACHE_WAIT, &ref));
+    CHECK(!cache_try_upgrade(&ref));
+    CHECK_EQ(ref.mode, LATCH_READ);
+    cache_release(&ref);
+    CHECK_OK(cache_latch(w.db, 3, LATCH_WRITE, CACHE_NO_READ, &ref)); /* to be formatted anew */
+    cache_release(&ref);
     end_world(&w);
 }
 
@@ -528,7 +567,11 @@ CASE(header_copies)
     struct signature sign = h.sign_db;
 
     /* The second copy never gets written: the first wins, and opening mends the second. */
-    os_fault_set(&(struct os_fault){.ops = 1u << OS_OP_WRITE, .path_part = "a.edb", .after = 1, .count = UINT64_MAX, .error = 5});
+    os_fault_set(&(struct os_fault){.ops = 1u << OS_OP_WRITE,
+                                    .path_part = "a.edb",
+                                    .after = 1,
+                                    .count = UINT64_MAX,
+                                    .error = 5});
     CHECK_EQ(dbfile_update_header(w.db, set_state, &clean), JET_errDiskIO);
     os_fault_set(NULL);
     CHECK_EQ(w.db->header.state, DB_DIRTY);
@@ -559,7 +602,8 @@ CASE(header_of_strange_files)
     CHECK_EQ(dbfile_open(&rw, in("none.edb"), &db), JET_errFileNotFound);
     CHECK_EQ(dbfile_create(&rw, in("a.edb"), 4, false, &db), JET_errDatabaseDuplicate);
     CHECK(os_exists(in("a.edb")));
-    CHECK_EQ(dbfile_create(&rw, in("a.edb"), 4, true, &db), JET_errFileAccessDenied); /* locked by ourselves */
+    CHECK_EQ(dbfile_create(&rw, in("a.edb"), 4, true, &db),
+             JET_errFileAccessDenied); /* locked by ourselves */
     CHECK_OK(dbfile_create(&rw, in("b.edb"), 9, false, &db));
     dbfile_close(db);
     CHECK_OK(dbfile_create(&rw, in("b.edb"), 2, true, &db));
@@ -602,7 +646,11 @@ CASE(growth)
     CHECK_EQ(w.db->page_count, 1000);
     CHECK(stat(in("a.edb"), &st) == 0);
     CHECK_EQ(st.st_size, 1002 * 4096);
-    os_fault_set(&(struct os_fault){.ops = 1u << OS_OP_WRITE, .path_part = "a.edb", .after = 1, .count = UINT64_MAX, .error = 28});
+    os_fault_set(&(struct os_fault){.ops = 1u << OS_OP_WRITE,
+                                    .path_part = "a.edb",
+                                    .after = 1,
+                                    .count = UINT64_MAX,
+                                    .error = 28});
     CHECK_EQ(dbfile_grow(w.db, 9000), JET_errDiskFull);
     os_fault_set(NULL);
     CHECK_EQ(w.db->page_count, 1000);
@@ -642,17 +690,24 @@ CASE(goals)
     w.db = second;
     format_all(&w, 50);
     w.db = first;
-    CHECK_OK(cache_write_back(w.cache, &(struct write_goal){.older_than = LGPOS_MAX, .pages_max = 7}, &n));
+    CHECK_OK(cache_write_back(w.cache,
+                              &(struct write_goal){.older_than = LGPOS_MAX, .pages_max = 7}, &n));
     CHECK_EQ(n, 7);
     CHECK_EQ(stats(&w).dirty, 143);
-    CHECK_OK(cache_write_back(w.cache, &(struct write_goal){.only = second, .older_than = LGPOS_MAX, .pages_max = 999}, &n));
+    CHECK_OK(cache_write_back(
+        w.cache, &(struct write_goal){.only = second, .older_than = LGPOS_MAX, .pages_max = 999},
+        &n));
     CHECK(n <= 50 && n >= 43);
-    CHECK_OK(cache_write_back(w.cache, &(struct write_goal){.older_than = LGPOS(5, 61, 0), .pages_max = 999}, &n));
+    CHECK_OK(cache_write_back(
+        w.cache, &(struct write_goal){.older_than = LGPOS(5, 61, 0), .pages_max = 999}, &n));
     CHECK(n <= 60 && n >= 53);
     CHECK_EQ(stats(&w).dirty, 40);
     uint32_t total = 0;
     for (int i = 0; i < 60 && total < 40; i++) {
-        CHECK_OK(cache_write_back(w.cache, &(struct write_goal){.older_than = LGPOS_MAX, .pages_max = 999, .random_steal = true}, &n));
+        CHECK_OK(cache_write_back(
+            w.cache,
+            &(struct write_goal){.older_than = LGPOS_MAX, .pages_max = 999, .random_steal = true},
+            &n));
         total += n;
     }
     CHECK_EQ(total, 40);
@@ -692,7 +747,8 @@ static void write_in_thread(void *context)
     CHECK_EQ(n, 1);
 }
 
-/* A page on its way to disk counts as dirty until it is synced, also when it is changed meanwhile. */
+/* A page on its way to disk counts as dirty until it is synced, also when it is changed meanwhile.
+ */
 CASE(oldest_dirty_in_flight)
 {
     struct world w = make_world(4096, 64, 10, 0);
@@ -704,7 +760,8 @@ CASE(oldest_dirty_in_flight)
     CHECK_EQ(cache_oldest_dirty(w.cache, NULL), LGPOS(9, 5, 0));
     CHECK_EQ(cache_oldest_dirty(w.cache, (struct log *)&w), LGPOS_MAX); /* of another log */
 
-    os_fault_set(&(struct os_fault){.ops = 1u << OS_OP_SYNC, .path_part = "a.edb", .count = 1, .delay_ms = 400});
+    os_fault_set(&(struct os_fault){
+        .ops = 1u << OS_OP_SYNC, .path_part = "a.edb", .count = 1, .delay_ms = 400});
     struct os_thread *t;
     CHECK_OK(os_thread_start("writer", write_in_thread, &w, &t));
     while (os_fault_hits() == 0)
@@ -714,7 +771,8 @@ CASE(oldest_dirty_in_flight)
     CHECK_EQ(cache_oldest_dirty(w.cache, NULL), LGPOS(9, 5, 0));
     os_thread_join(t);
     os_fault_set(NULL);
-    CHECK_EQ(cache_oldest_dirty(w.cache, NULL), LGPOS(9, 8, 0)); /* only the change after the copy is left */
+    CHECK_EQ(cache_oldest_dirty(w.cache, NULL),
+             LGPOS(9, 8, 0)); /* only the change after the copy is left */
     CHECK_EQ(stats(&w).dirty, 1);
     CHECK_OK(dbfile_flush(w.db));
     CHECK_EQ(cache_oldest_dirty(w.cache, NULL), LGPOS_MAX);
@@ -738,8 +796,9 @@ static void check_failed_write(unsigned ops, const char *part, unsigned with)
     CHECK_EQ(stats(&w).write_errors, 1);
     CHECK_EQ(cache_oldest_dirty(w.cache, NULL), LGPOS(9, 5, 0));
     dirty_with_bound(&w, 2, 21, LGPOS(9, 9, 0));
-    CHECK_EQ(cache_oldest_dirty(w.cache, NULL), LGPOS(9, 5, 0)); /* the old bound outlives a failed write */
-    if (with & WITH_DW) { /* copies of pages that may be torn are never overwritten */
+    CHECK_EQ(cache_oldest_dirty(w.cache, NULL),
+             LGPOS(9, 5, 0)); /* the old bound outlives a failed write */
+    if (with & WITH_DW) {     /* copies of pages that may be torn are never overwritten */
         CHECK_EQ(write_all(&w, &n), JET_errDiskIO);
         CHECK_EQ(stats(&w).dirty, 2);
     } else {
@@ -782,11 +841,13 @@ static err_t short_of_frames(struct world *w)
     return JET_errSuccess;
 }
 
-/* A thread that needs a frame and cannot write dirty pages gets the disk's error, and nothing is lost. */
+/* A thread that needs a frame and cannot write dirty pages gets the disk's error, and nothing is
+ * lost. */
 CASE(eviction_meets_disk_error)
 {
     struct world w = make_world(4096, 64, 200, 0);
-    os_fault_set(&(struct os_fault){.ops = 1u << OS_OP_WRITE, .path_part = "a.edb", .count = UINT64_MAX, .error = 28});
+    os_fault_set(&(struct os_fault){
+        .ops = 1u << OS_OP_WRITE, .path_part = "a.edb", .count = UINT64_MAX, .error = 28});
     CHECK_EQ(short_of_frames(&w), JET_errDiskFull);
     CHECK_EQ(stats(&w).dirty, 64);
     os_fault_set(NULL);
@@ -809,9 +870,138 @@ CASE(bell)
     end_world(&w);
 }
 
+/* ---- UndoInfo ---- */
+
+static struct version_key key_of(const char *key, const char *data)
+{
+    return (struct version_key){.dbid = 1,
+                                .objid = 7,
+                                .root = 1,
+                                .key = SLICE(key, strlen(key)),
+                                .data = SLICE(data, strlen(data))};
+}
+
+/* What a room above does for an uncommitted replace or delete of a node. */
+static struct version *change_node(struct world *w, struct trx *trx, struct page_ref *ref,
+                                   enum version_oper oper, struct version_key where)
+{
+    struct version *v;
+    struct log_stamp stamp = {0};
+    uint8_t bytes[6] = {LOG_Trace, 0, 0, 1, 0, 'x'};
+    struct log_record record = {.part_count = 1, .part = {SLICE(bytes, 6)}, .head = bytes};
+    struct slice before = oper == VERSION_REPLACE ? SLICE("before", 6) : SLICE_EMPTY;
+    CHECK_OK(version_reserve(trx, oper, &where, before, 0, 0, &v));
+    cache_mark_dirty(ref, trx_begin_bound(trx));
+    CHECK_OK(trx_log(trx, &record, 1, &stamp));
+    version_publish(trx, v);
+    if (oper != VERSION_INSERT)
+        cache_note_undo(ref);
+    cache_set_lgpos(ref, stamp.end);
+    (void)w;
+    return v;
+}
+
+/* Pages 1 (unique) and 2 (not unique), three nodes each; the first two of each carry the flag. */
+static void format_nodes(struct world *w)
+{
+    for (pgno_t p = 1; p <= 2; p++) {
+        struct page_ref ref;
+        CHECK_OK(cache_latch(w->db, p, LATCH_WRITE, CACHE_NO_READ, &ref));
+        cache_mark_dirty(&ref, now_bound(w));
+        page_format(ref.page, p, 7, PAGE_LEAF | (p == 2 ? PAGE_NON_UNIQUE : 0), DBTIME_START + 1);
+        page_insert(ref.page, 0, SLICE("k1", 2), SLICE("d1", 2), NODE_VERSION);
+        page_insert(ref.page, 1, SLICE("k2", 2), SLICE("d2", 2), NODE_VERSION);
+        page_insert(ref.page, 2, SLICE("k3", 2), SLICE("d3", 2), 0);
+        cache_release(&ref);
+    }
+    CHECK_OK(dbfile_flush(w->db));
+}
+
+CASE(undo_info)
+{
+    struct world w = make_world(4096, 64, 10, WITH_LOG);
+    struct trx trx;
+    struct page_ref one, two;
+    uint32_t n;
+    lgpos_t end;
+    format_nodes(&w);
+    trx_init(&trx, w.versions, w.log, 1, false, NULL);
+    CHECK_OK(trx_begin(&trx));
+    CHECK_OK(cache_latch(w.db, 1, LATCH_WRITE, CACHE_WAIT, &one));
+    CHECK_OK(cache_latch(w.db, 2, LATCH_WRITE, CACHE_WAIT, &two));
+    CHECK(!cache_has_undo(&one));
+    change_node(&w, &trx, &one, VERSION_REPLACE, key_of("k1", ""));
+    change_node(&w, &trx, &one, VERSION_DELETE, key_of("k2", ""));
+    change_node(&w, &trx, &two, VERSION_DELETE, key_of("k2", "d2"));
+    cache_release(&one);
+    cache_release(&two);
+    lgpos_t tail = log_tail(w.log);
+    CHECK_OK(write_all(&w, &n));
+    CHECK_EQ(n, 2);
+    CHECK_EQ(version_undo_info_count(w.versions), 3);
+    CHECK(log_flushed(w.log) >
+          tail); /* UndoInfo is on disk before the pages, not only the changes */
+    CHECK_OK(cache_latch(w.db, 1, LATCH_WRITE, CACHE_WAIT, &one));
+    CHECK(!cache_has_undo(&one));
+    change_node(&w, &trx, &one, VERSION_INSERT, key_of("k9", "")); /* an insert needs none */
+    CHECK(!cache_has_undo(&one));
+    change_node(&w, &trx, &one, VERSION_REPLACE, key_of("k1", ""));
+    CHECK(cache_has_undo(&one));
+    CHECK_OK(cache_log_undo_info(&one)); /* a split is about to move the nodes */
+    CHECK(!cache_has_undo(&one));
+    cache_release(&one);
+    CHECK_EQ(version_undo_info_count(w.versions), 4);
+    CHECK_OK(write_all(&w, &n));
+    CHECK_EQ(n, 1);
+    CHECK_EQ(version_undo_info_count(w.versions), 4);
+
+    CHECK_OK(cache_latch(w.db, 1, LATCH_WRITE, CACHE_WAIT, &one));
+    change_node(&w, &trx, &one, VERSION_REPLACE, key_of("k1", ""));
+    cache_release(&one);
+    CHECK_OK(trx_commit(&trx, &end));
+    CHECK_OK(write_all(&w, &n)); /* committed meanwhile: nothing to tell */
+    CHECK_EQ(n, 1);
+    CHECK_EQ(version_undo_info_count(w.versions), 4);
+    trx_term(&trx);
+    end_world(&w);
+}
+
+/* In redo nothing can be logged: the page waits for the end of its transaction, in memory. */
+CASE(undo_info_in_redo)
+{
+    struct world w = make_world(4096, 64, 200, WITH_LOG);
+    struct trx trx;
+    struct page_ref one;
+    struct version_key where = key_of("k1", "");
+    uint32_t n;
+    format_nodes(&w);
+    trx_init(&trx, w.versions, w.log, 1, false, NULL);
+    trx_redo_begin0(&trx, 500, 1, LGPOS(1, 9, 0));
+    CHECK_OK(cache_latch(w.db, 1, LATCH_WRITE, CACHE_WAIT, &one));
+    cache_mark_dirty(&one, LGPOS(1, 9, 0));
+    CHECK_OK(version_redo_add(&trx, VERSION_REPLACE, 44, 1, &where, SLICE("before", 6), 0, 0));
+    cache_note_undo(&one);
+    cache_set_lgpos(&one, LGPOS_MIN);
+    cache_release(&one);
+    CHECK_OK(write_all(&w, &n));
+    CHECK_EQ(n, 0);
+    CHECK_EQ(dbfile_flush(w.db), JET_errCannotLogDuringRecoveryRedo);
+    CHECK_EQ(cache_oldest_dirty(w.cache, w.log), LGPOS(1, 9, 0));
+    for (pgno_t p = 3; p <= 200; p++) /* others come and go meanwhile */
+        format(&w, p, p);
+    CHECK_EQ(stats(&w).writes > 100, 1);
+    trx_redo_end(&trx);
+    CHECK_OK(dbfile_flush(w.db));
+    CHECK_EQ(stats(&w).dirty, 0);
+    versions_redo_done(w.versions, 44, 500);
+    trx_term(&trx);
+    end_world(&w);
+}
+
 /* ---- double-write file ---- */
 
-/* Tears the pages [first, first + n) of the closed database in place, the way a power cut does: old tail, new head. */
+/* Tears the pages [first, first + n) of the closed database in place, the way a power cut does: old
+ * tail, new head. */
 static void tear(pgno_t first, uint32_t n, uint32_t page_size)
 {
     for (uint32_t i = 0; i < n; i++)
@@ -868,7 +1058,8 @@ CASE(restore_refuses)
     struct os_file *f;
     uint64_t restored;
     tear(3, 2, 4096);
-    overwrite(in("edb.dwr"), 4096 + 4096 * 2 + 99, 0x77, 300); /* the copy of page 3 is torn itself */
+    overwrite(in("edb.dwr"), 4096 + 4096 * 2 + 99, 0x77,
+              300); /* the copy of page 3 is torn itself */
     CHECK_OK(double_write_restore(in("edb.dwr"), &restored));
     CHECK_EQ(restored, 1);
     tear(3, 2, 4096);
@@ -900,7 +1091,8 @@ CASE(restore_refuses)
     cache_destroy(w.cache);
 }
 
-/* Headers with a good checksum and wild numbers: no crash, no page that its copy does not vouch for. */
+/* Headers with a good checksum and wild numbers: no crash, no page that its copy does not vouch
+ * for. */
 CASE(restore_hostile)
 {
     struct world w = torn_world();
@@ -962,7 +1154,8 @@ CASE(window)
     dirty_with_bound(&w, 26, 1, LGPOS_MIN);
     CHECK_OK(write_all(&w, &n));
     CHECK_EQ(n, 0);
-    CHECK_OK(dbfile_flush(w.db)); /* nobody reads: the open window does not keep the database from closing */
+    CHECK_OK(dbfile_flush(
+        w.db)); /* nobody reads: the open window does not keep the database from closing */
     CHECK_EQ(stats(&w).dirty, 0);
     free(raw);
     end_world(&w);
@@ -990,7 +1183,8 @@ static void change_pages(void *context)
     for (uint32_t i = 0; i < MANY_CHANGES; i++) {
         pgno_t a = 1 + (pgno_t)(ctest_random(&seed) % (MANY_PAGES - 1)), b = a + 1;
         struct page_ref first, second;
-        CHECK_OK(cache_latch(m->w.db, a, i % 3 == 0 ? LATCH_READ : LATCH_WRITE, CACHE_WAIT, &first));
+        CHECK_OK(
+            cache_latch(m->w.db, a, i % 3 == 0 ? LATCH_READ : LATCH_WRITE, CACHE_WAIT, &first));
         if (first.mode == LATCH_READ && !cache_try_upgrade(&first)) {
             CHECK(count_of(first.page) > 0);
             cache_release(&first);
@@ -999,7 +1193,8 @@ static void change_pages(void *context)
         lgpos_t bound = now_bound(&m->w);
         set_count(&m->w, &first, count_of(first.page) + 1, bound);
         atomic_fetch_add(&m->expected[a], 1);
-        err_t err = cache_latch(m->w.db, b, LATCH_WRITE, i % 2 == 0 ? CACHE_TRY : CACHE_WAIT, &second);
+        err_t err =
+            cache_latch(m->w.db, b, LATCH_WRITE, i % 2 == 0 ? CACHE_TRY : CACHE_WAIT, &second);
         CHECK(err == 0 || err == CACHE_WOULD_BLOCK);
         if (err == 0) {
             set_count(&m->w, &second, count_of(second.page) + 1, bound);
@@ -1016,17 +1211,20 @@ static void keep_writing(void *context)
     struct many *m = context;
     while (atomic_load(&m->left) > 0) {
         uint32_t n;
-        struct write_goal goal = {.log = m->w.log, .older_than = LGPOS_MAX, .pages_max = 40, .random_steal = true};
+        struct write_goal goal = {
+            .log = m->w.log, .older_than = LGPOS_MAX, .pages_max = 40, .random_steal = true};
         CHECK_OK(cache_write_back(m->w.cache, &goal, &n));
         cache_wait_work(m->w.cache, 2);
     }
 }
 
-/* What lies on disk is whole pages, each written after its log (write-ahead rule) and covered by the header. */
+/* What lies on disk is whole pages, each written after its log (write-ahead rule) and covered by
+ * the header. */
 static void keep_reading(void *context)
 {
     struct many *m = context;
     uint8_t *raw = malloc(16 * 4096);
+    uint32_t generation = 0;
     do {
         for (pgno_t p = 1; p + 15 <= MANY_PAGES; p += 16) {
             CHECK_OK(dbfile_read_raw(m->w.db, p, 16, raw));
@@ -1037,12 +1235,18 @@ static void keep_reading(void *context)
                 CHECK(!corrected);
                 lgpos_t end = load_u64(page.p + AT_END);
                 CHECK(m->w.log == NULL || log_flushed(m->w.log) >= end);
-                CHECK(m->w.log == NULL || atomic_load(&m->w.db->gen_covered) + 1 >= LGPOS_GEN(end));
+                generation = load_u32(page.p + AT_GENERATION) > generation
+                                 ? load_u32(page.p + AT_GENERATION)
+                                 : generation;
                 m->raw_pages++;
             }
         }
         dbfile_window_close(m->w.db);
+        struct db_header h; /* one copy is good at any moment */
+        CHECK_OK(db_header_read_path(in("a.edb"), &h));
+        CHECK(h.gen_max_required >= generation && h.gen_max_committed >= generation);
     } while (atomic_load(&m->left) > 0);
+    CHECK(m->w.log == NULL || generation > 1);
     free(raw);
 }
 

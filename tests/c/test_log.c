@@ -828,37 +828,6 @@ CASE(poison_after_failed_write)
     poison_by(OS_OP_WRITE, "poison_write");
 }
 
-CASE(roll_fails_at_each_step)
-{
-    static const struct {
-        enum os_op op;
-        uint64_t after;
-    } step[] = {{OS_OP_WRITE, 0},  {OS_OP_SYNC, 0},    {OS_OP_RENAME, 0}, {OS_OP_DIRSYNC, 0},
-                {OS_OP_RENAME, 1}, {OS_OP_DIRSYNC, 1}, {OS_OP_OPEN, 1}};
-    for (size_t i = 0; i < sizeof step / sizeof step[0]; i++) {
-        bool worked;
-        uint32_t closed;
-        fresh_folder("roll_fails");
-        struct log *log = start_new(64 * KIB);
-        for (uint64_t n = 0; n < 5; n++)
-            CHECK_OK(log_flush(log, append_trace(log, n, 900, NULL)));
-        CHECK_OK(log_prepare_next(log, &worked));
-        os_fault_set(&(struct os_fault){.ops = 1u << step[i].op,
-                                        .path_part = folder,
-                                        .after = step[i].after,
-                                        .count = UINT64_MAX,
-                                        .error = 5});
-        CHECK_EQ(log_roll(log, &closed), JET_errLogWriteFail);
-        CHECK_EQ(log_poisoned(log), JET_errLogWriteFail);
-        CHECK(os_fault_hits() > 0);
-        os_fault_set(NULL);
-        log_destroy(log);
-        restart_and_write(5, 20);
-        CHECK_EQ(count_restarted(LOG_READ_STRICT), 25);
-        drop_folder();
-    }
-}
-
 CASE(too_large_for_a_log)
 {
     fresh_folder("too_large");
@@ -1026,8 +995,8 @@ CASE(record_sizes)
 
 CASE(damage_in_a_wide_batch)
 {
-    /* one flush of 150 segments is three unsynced batches: damage that lies further back than one
-     * of them cannot be a torn tail */
+    /* one flush of 150 segments is three unsynced batches: damage that lies further back than one of them cannot
+     * be a torn tail */
     enum { TRACES = 150 };
     err_t err;
     uint64_t size;
