@@ -51,6 +51,9 @@ void btree_registry_destroy(struct dbfile *db);
  * JET_errDatabaseCorrupted when the page is no root. */
 MUST_CHECK err_t btree_open(struct dbfile *db, pgno_t root, struct btree **out);
 void btree_close(struct btree *tree);
+/* The tree's space is about to be freed: btree_clean leaves it alone from now on. Waits until the caller's is the only
+ * reference (the sweep may be at work in it); JET_errTableInUse when somebody keeps it. */
+MUST_CHECK err_t btree_retire(struct btree *tree);
 /* A private tree outside the registry, for space trees: initialised in place, source = split buffer socket. */
 void btree_init_private(struct btree *tree, struct dbfile *db, pgno_t root, objid_t objid, uint32_t page_flags, bool unique,
                         const struct page_source *source);

@@ -19,6 +19,8 @@ void bookmark_term(struct bookmark *b);
 /* The name of a node in the version store: data only in non-unique trees. */
 struct version_key btree__where(const struct btree *tree, struct slice key, struct slice data);
 
+bool btree__is_retired(struct dbfile *db, objid_t objid); /* registry.c */
+
 /* ---- descent (search.c) ---- */
 
 enum descend_to { DESCEND_KEY, DESCEND_UPPER /* behind all that starts with the key */, DESCEND_FIRST, DESCEND_LAST };

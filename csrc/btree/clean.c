@@ -102,6 +102,8 @@ err_t btree_clean(struct dbfile *db, struct trx *trx, const struct version_key *
     if (gone)
         return JET_errSuccess;
     TRY_RETURN(btree_open(db, where->root, &tree));
+    if (btree__is_retired(db, where->objid)) /* after the open: btree_retire waits for who holds the tree */
+        goto out;
     TRY(bookmark_init(&b, tree, where->key, where->data));
     TRY(clean_leaf(tree, trx, &b, &merge));
     if (merge)

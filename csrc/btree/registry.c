@@ -10,6 +10,8 @@ struct registry {
     struct os_lock lock; /* RANK_DBFILE: the list and refs; never held across I/O */
     struct list trees;
     const struct page_source *source;
+    objid_t *retired; /* dropped since the database was opened; what versions they left is no work any more */
+    uint32_t retired_count, retired_room;
 };
 
 err_t btree_registry_create(struct dbfile *db, const struct page_source *source)
@@ -52,8 +54,57 @@ void btree_registry_destroy(struct dbfile *db)
         free_tree(LIST_ENTRY(link, struct btree, in_registry));
     }
     os_lock_term(&r->lock);
+    free(r->retired);
     free(r);
     db->trees = NULL;
+}
+
+/* ---- dropped trees ---- */
+
+#define RETIRE_WAIT_MS 10000
+
+static err_t add_retired_locked(struct registry *r, objid_t objid)
+{
+    if (r->retired_count == r->retired_room) {
+        uint32_t room = r->retired_room == 0 ? 16 : r->retired_room * 2;
+        objid_t *grown = realloc(r->retired, room * sizeof *grown);
+        if (grown == NULL)
+            return RAISE(JET_errOutOfMemory);
+        r->retired = grown;
+        r->retired_room = room;
+    }
+    r->retired[r->retired_count++] = objid;
+    return JET_errSuccess;
+}
+
+bool btree__is_retired(struct dbfile *db, objid_t objid)
+{
+    struct registry *r = db->trees;
+    bool found = false;
+    os_lock_take(&r->lock);
+    for (uint32_t i = 0; i < r->retired_count && !found; i++)
+        found = r->retired[i] == objid;
+    os_lock_release(&r->lock);
+    return found;
+}
+
+err_t btree_retire(struct btree *tree)
+{
+    struct registry *r = tree->db->trees;
+    os_lock_take(&r->lock);
+    err_t err = add_retired_locked(r, tree->objid);
+    os_lock_release(&r->lock);
+    for (uint32_t ms = 0; err >= 0; ms++) {
+        os_lock_take(&r->lock);
+        bool alone = tree->refs == 1;
+        os_lock_release(&r->lock);
+        if (alone)
+            break;
+        if (ms == RETIRE_WAIT_MS)
+            return RAISE(JET_errTableInUse);
+        os_sleep_ms(1);
+    }
+    return err;
 }
 
 static struct btree *find_locked(struct registry *r, pgno_t root)

@@ -27,7 +27,8 @@ struct table_index {
     uint32_t lcmap_flags;
     bool foreign_sort;    /* claims a Windows sort version: read in order only, updates refused (decision 12) */
     _Atomic bool building; /* being filled: not for seeks yet */
-    uint64_t created_commit; /* snapshots older than it do not see the index; 0 = old */
+    _Atomic uint64_t created_commit; /* snapshots older than it do not see the index; 0 = old; UINT64_MAX = uncommitted: for
+                                      * desc->ddl_owner only */
     char locale[86];      /* UTF-8 */
 };
 struct table_desc {
@@ -53,11 +54,27 @@ struct table_desc {
     uint32_t key_most_page;          /* largest key this page size allows */
     struct os_rwlock lock;           /* RANK_TABLE_DESC */
     uint32_t generation;             /* grows with every published change */
+    /* The transaction with uncommitted schema changes (NULL: none; the catalog's own mark: dropped). Under desc->lock, either
+     * way, a statement that changes rows asks table_may_update first: JET_errWriteConflict. */
+    _Atomic(const void *) ddl_owner;
     uint32_t refs;                   /* catalog's, under the schema lock */
     bool exclusive;                  /* opened DenyRead/DenyWrite or being created/dropped */
     void *owner;                     /* catalog's own */
     struct list in_catalog;
 };
+static inline bool table_may_update(struct table_desc *desc, const struct trx *trx)
+{
+    const void *owner = atomic_load(&desc->ddl_owner);
+    return owner == NULL || owner == trx;
+}
+/* May trx seek and move on this index? Updates maintain it in any case. */
+static inline bool table_index_is_visible(struct table_desc *desc, const struct table_index *index, const struct trx *trx)
+{
+    uint64_t created = atomic_load(&index->created_commit);
+    if (created == 0 || (created == UINT64_MAX && atomic_load(&desc->ddl_owner) == trx))
+        return true;
+    return created != UINT64_MAX && (trx == NULL || created <= atomic_load(&trx->snapshot));
+}
 const struct table_column *table_find_column(const struct table_desc *desc, const char *name); /* case-insensitive, NULL when none */
 const struct table_column *table_column_by_id(const struct table_desc *desc, colid_t id);
 const struct table_index *table_find_index(const struct table_desc *desc, const char *name);

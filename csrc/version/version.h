@@ -149,6 +149,9 @@ MUST_CHECK err_t version_see(struct versions *store, const struct trx *trx, cons
 /* No version of this node is uncommitted or younger than the oldest snapshot: a deleted node may be removed. */
 bool version_is_settled(struct versions *store, const struct version_key *where);
 bool version_exists(struct versions *store, const struct version_key *where);
+/* Has another transaction changed or locked a node of this tree without commit, or with one that trx does not see? Looks at the
+ * whole store: for schema changes. The caller keeps new changes away. */
+bool version_tree_is_busy(struct versions *store, const struct trx *trx, dbid_t dbid, objid_t objid);
 
 /* Logs UndoInfo for every uncommitted replace or delete of this node that has none yet (invariant 5). pgno = the page it
  * lies on. *end is raised to the end of what was logged. Caller holds the page's latch (read is enough).

@@ -204,3 +204,37 @@ bool version_is_settled(struct versions *store, const struct version_key *where)
     os_lock_release(lock);
     return settled;
 }
+
+/* ---- schema changes ---- */
+
+static bool is_foreign(const struct version *v, const struct trx *trx, uint64_t snapshot)
+{
+    if (v->run == trx->run)
+        return false;
+    uint64_t commit = atomic_load_explicit(&v->run->commit, memory_order_acquire);
+    return commit == TRXID_INFINITE || commit > snapshot;
+}
+
+/* Buckets b, b + STRIPES, ... hang on one stripe: its lock is taken once. */
+static bool stripe_is_busy(struct versions *store, const struct trx *trx, uint64_t stripe,
+                           dbid_t dbid, objid_t objid)
+{
+    uint64_t snapshot = atomic_load(&trx->snapshot);
+    bool busy = false;
+    os_lock_take(&store->stripes[stripe].lock);
+    for (uint64_t b = stripe; b <= store->bucket_mask && !busy; b += STRIPES)
+        for (struct version *head = store->buckets[b]; head != NULL && !busy;
+             head = head->bucket_next)
+            for (struct version *v = head; v != NULL && !busy; v = v->older)
+                busy = v->objid == objid && v->dbid == dbid && is_foreign(v, trx, snapshot);
+    os_lock_release(&store->stripes[stripe].lock);
+    return busy;
+}
+
+bool version_tree_is_busy(struct versions *store, const struct trx *trx, dbid_t dbid, objid_t objid)
+{
+    for (uint64_t stripe = 0; stripe < STRIPES && stripe <= store->bucket_mask; stripe++)
+        if (stripe_is_busy(store, trx, stripe, dbid, objid))
+            return true;
+    return false;
+}
