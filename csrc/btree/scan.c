@@ -175,11 +175,11 @@ static void count_move(struct btree_cursor *cursor, int step)
 /* On along the leaf copy. *done = false: the copy is stale, ends here, or the next node has versions. */
 static err_t move_in_copy(struct btree_cursor *cursor, int step, bool *done)
 {
-    struct page page = cursor__leaf(cursor);
-    int count = page_line_count(page);
     *done = false;
     if (!cursor->leaf_valid || !cursor__is_current(cursor))
         return JET_errSuccess;
+    struct page page = cursor__leaf(cursor);
+    int count = page_line_count(page);
     for (int line = cursor->line + step; line >= 0 && line < count; line += step) {
         struct node node;
         TRY_RETURN(page_node(page, line, &node));
