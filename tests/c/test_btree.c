@@ -364,4 +364,556 @@ CASE(random_large_pages)
     random_work(16384, 200, true, 200);
 }
 
+/* ---- single cases ---- */
+
+static struct slice text(const char *s)
+{
+    return SLICE(s, strlen(s));
+}
+
+static struct slice number_key(uint32_t n, uint8_t to[8])
+{
+    memcpy(to, "key:", 4);
+    store_be32(to + 4, n);
+    return SLICE(to, 8);
+}
+
+CASE(append_fills_the_left_page)
+{
+    struct world *w = world_make(4096, 500, 0);
+    struct session s;
+    uint8_t key[8], data[100] = {1};
+    session_open(&s, w, 10);
+    CHECK_OK(trx_begin(&s.trx));
+    for (uint32_t i = 0; i < 20000; i++)
+        CHECK_OK(btree_insert(&s.cursor, number_key(i, key), SLICE(data, sizeof data), BTREE_APPEND));
+    session_commit(&s);
+    struct check c = check_tree(w);
+    CHECK_EQ(c.nodes, 20000);
+    /* 104 bytes a node at the least; a full page holds 36 of them */
+    CHECK(c.leaves <= 20000 / 35 + 1);
+    printf("%d leaves, depth %d\n", c.leaves, c.leaf_depth);
+    /* the hint is no promise: an append that does not go to the end */
+    CHECK_OK(trx_begin(&s.trx));
+    CHECK_OK(btree_insert(&s.cursor, text("aaa"), text("x"), BTREE_APPEND));
+    CHECK_EQ(btree_insert(&s.cursor, number_key(19999, key), text("x"), BTREE_APPEND), JET_errKeyDuplicate);
+    session_commit(&s);
+    CHECK_EQ(check_tree(w).nodes, 20001);
+    session_close(&s);
+    world_end(w);
+}
+
+/* Nodes of up to almost a page: cuts without the operation, cuts at every edge. */
+CASE(large_nodes)
+{
+    unsigned long long state = ctest_seed();
+    struct world *w = world_make(4096, 500, 0);
+    struct session s;
+    uint8_t *data = malloc(4096);
+    uint32_t size[120] = {0};
+    session_open(&s, w, 10);
+    memset(data, 7, 4096);
+    for (int round = 0; round < 1500; round++) {
+        uint8_t key[80];
+        uint32_t i = (uint32_t)(ctest_random(&state) % 120);
+        uint32_t n = 1 + (uint32_t)(ctest_random(&state) % 3900);
+        int key_n = snprintf((char *)key, sizeof key, "some long and shared beginning of all keys/%u/%u", i % 7, i);
+        struct slice k = SLICE(key, key_n);
+        if (n + (uint32_t)key_n + 2 > 4040 - 32)
+            n = 1000;
+        CHECK_OK(trx_begin(&s.trx));
+        if (size[i] == 0) {
+            CHECK_OK(btree_insert(&s.cursor, k, SLICE(data, n), BTREE_PLAIN));
+            size[i] = n;
+        } else if (ctest_random(&state) % 3 == 0) {
+            CHECK_OK(btree_delete(&s.cursor, k, SLICE_EMPTY, BTREE_PLAIN));
+            size[i] = 0;
+        } else {
+            CHECK_OK(btree_replace(&s.cursor, k, SLICE(data, n), BTREE_PLAIN));
+            if (ctest_random(&state) % 2 == 0) {
+                session_rollback(&s, 1);
+                CHECK_OK(trx_begin(&s.trx));
+            } else {
+                size[i] = n;
+            }
+        }
+        session_commit(&s);
+        if (round % 50 == 0) {
+            check_tree(w);
+            session_sweep(&s);
+        }
+    }
+    for (uint32_t i = 0; i < 120; i++) {
+        uint8_t key[80];
+        bool exact;
+        int key_n = snprintf((char *)key, sizeof key, "some long and shared beginning of all keys/%u/%u", i % 7, i);
+        err_t err = btree_seek(&s.cursor, SLICE(key, key_n), SLICE_EMPTY, false, SEEK_EQ, &exact);
+        CHECK_EQ(err, size[i] != 0 ? JET_errSuccess : JET_errRecordNotFound);
+        if (size[i] != 0)
+            CHECK_EQ(s.cursor.data.n, size[i]);
+    }
+    check_tree(w);
+    CHECK_OK(trx_begin(&s.trx));
+    CHECK_EQ(btree_insert(&s.cursor, text("k"), SLICE(data, 4096), BTREE_PLAIN), JET_errRecordTooBig);
+    CHECK_EQ(btree_insert(&s.cursor, SLICE(data, 2100), text("k"), BTREE_PLAIN), JET_errRecordTooBig);
+    session_commit(&s);
+    free(data);
+    session_close(&s);
+    world_end(w);
+}
+
+/* What shrank and is not committed can always grow back, however full others make the page. */
+CASE(rollback_finds_its_room)
+{
+    struct world *w = world_make(2048, 500, 0);
+    struct session s, other;
+    uint8_t key[8], big[300], got[300];
+    session_open(&s, w, 10);
+    session_open(&other, w, 20);
+    memset(big, 9, sizeof big);
+    CHECK_OK(trx_begin(&other.trx));
+    for (uint32_t i = 0; i < 4; i++)
+        CHECK_OK(btree_insert(&other.cursor, number_key(i * 1000, key), SLICE(big, sizeof big), BTREE_PLAIN));
+    session_commit(&other);
+    CHECK_OK(trx_begin(&s.trx));
+    for (uint32_t i = 0; i < 4; i++) {
+        CHECK_OK(btree_replace(&s.cursor, number_key(i * 1000, key), SLICE(big, 200), BTREE_PLAIN));
+        CHECK_OK(btree_replace(&s.cursor, number_key(i * 1000, key), SLICE(big, 260), BTREE_PLAIN));
+        CHECK_OK(btree_replace(&s.cursor, number_key(i * 1000, key), SLICE(big, 1), BTREE_PLAIN));
+    }
+    CHECK_OK(trx_begin(&other.trx));
+    for (uint32_t i = 1; i < 400; i++)
+        CHECK_OK(btree_insert(&other.cursor, number_key(i, key), SLICE(big, 20), BTREE_PLAIN));
+    session_commit(&other);
+    session_rollback(&s, 1);
+    check_tree(w);
+    for (uint32_t i = 0; i < 4; i++) {
+        bool exact;
+        CHECK_OK(btree_seek(&s.cursor, number_key(i * 1000, key), SLICE_EMPTY, false, SEEK_EQ, &exact));
+        CHECK_EQ(s.cursor.data.n, sizeof big);
+        memcpy(got, s.cursor.data.p, sizeof got);
+        CHECK(memcmp(got, big, sizeof big) == 0);
+    }
+    session_close(&s);
+    session_close(&other);
+    world_end(w);
+}
+
+CASE(conflicts)
+{
+    struct world *w = world_make(4096, 500, 0);
+    struct session a, b;
+    bool exact;
+    session_open(&a, w, 10);
+    session_open(&b, w, 20);
+    CHECK_OK(trx_begin(&a.trx));
+    CHECK_OK(btree_insert(&a.cursor, text("one"), text("1"), BTREE_PLAIN));
+    session_commit(&a);
+
+    CHECK_OK(trx_begin(&a.trx));
+    CHECK_OK(trx_begin(&b.trx));
+    CHECK_OK(btree_insert(&a.cursor, text("two"), text("2"), BTREE_PLAIN));
+    CHECK_EQ(btree_insert(&b.cursor, text("two"), text("2"), BTREE_PLAIN), JET_errWriteConflict);
+    CHECK_EQ(btree_insert(&b.cursor, text("one"), text("2"), BTREE_PLAIN), JET_errKeyDuplicate);
+    CHECK_OK(btree_replace(&a.cursor, text("one"), text("eins"), BTREE_PLAIN));
+    CHECK_EQ(btree_replace(&b.cursor, text("one"), text("uno"), BTREE_PLAIN), JET_errWriteConflict);
+    CHECK_EQ(btree_delete(&b.cursor, text("one"), SLICE_EMPTY, BTREE_PLAIN), JET_errWriteConflict);
+    CHECK_EQ(btree_lock(&b.cursor, text("one"), SLICE_EMPTY), JET_errWriteConflict);
+    CHECK_OK(btree_seek(&b.cursor, text("one"), SLICE_EMPTY, false, SEEK_EQ, &exact));
+    CHECK(slice_equal(b.cursor.data, text("1")));
+    CHECK_EQ(btree_seek(&b.cursor, text("two"), SLICE_EMPTY, false, SEEK_EQ, &exact), JET_errRecordNotFound);
+    session_commit(&a);
+    /* committed after b's snapshot: still a conflict, still unseen */
+    CHECK_EQ(btree_replace(&b.cursor, text("one"), text("uno"), BTREE_PLAIN), JET_errWriteConflict);
+    CHECK_EQ(btree_insert(&b.cursor, text("two"), text("2"), BTREE_PLAIN), JET_errWriteConflict);
+    CHECK_OK(btree_seek(&b.cursor, text("one"), SLICE_EMPTY, false, SEEK_EQ, &exact));
+    CHECK(slice_equal(b.cursor.data, text("1")));
+    session_commit(&b);
+    CHECK_OK(btree_refresh(&b.cursor));
+    CHECK(slice_equal(b.cursor.data, text("eins")));
+
+    /* a lock keeps others out and dies with its transaction; so does an own deleted row that lives again */
+    CHECK_OK(trx_begin(&a.trx));
+    CHECK_OK(trx_begin(&b.trx));
+    CHECK_OK(btree_lock(&a.cursor, text("one"), SLICE_EMPTY));
+    CHECK_EQ(btree_replace(&b.cursor, text("one"), text("uno"), BTREE_PLAIN), JET_errWriteConflict);
+    CHECK_OK(btree_delete(&a.cursor, text("two"), SLICE_EMPTY, BTREE_PLAIN));
+    CHECK_EQ(btree_replace(&a.cursor, text("two"), text("x"), BTREE_PLAIN), JET_errRecordDeleted);
+    CHECK_OK(btree_insert(&a.cursor, text("two"), text("zwei"), BTREE_PLAIN));
+    CHECK_OK(btree_delete(&a.cursor, text("two"), SLICE_EMPTY, BTREE_PLAIN));
+    CHECK_OK(btree_insert(&a.cursor, text("two"), text("zwei"), BTREE_PLAIN));
+    CHECK_OK(btree_seek(&a.cursor, text("two"), SLICE_EMPTY, false, SEEK_EQ, &exact));
+    CHECK(slice_equal(a.cursor.data, text("zwei")));
+    CHECK_OK(btree_seek(&b.cursor, text("two"), SLICE_EMPTY, false, SEEK_EQ, &exact));
+    CHECK(slice_equal(b.cursor.data, text("2")));
+    session_rollback(&a, 1);
+    CHECK_OK(btree_refresh(&b.cursor));
+    CHECK(slice_equal(b.cursor.data, text("2")));
+    CHECK_OK(btree_replace(&b.cursor, text("one"), text("uno"), BTREE_PLAIN));
+    session_commit(&b);
+    session_sweep(&a);
+    session_close(&a);
+    session_close(&b);
+    world_end(w);
+}
+
+static uint32_t number_of(struct session *s, const char *key)
+{
+    bool exact;
+    CHECK_OK(btree_seek(&s->cursor, text(key), SLICE_EMPTY, false, SEEK_EQ, &exact));
+    return load_u32(s->cursor.data.p + 2);
+}
+
+CASE(several_add_at_once)
+{
+    struct world *w = world_make(4096, 500, 0);
+    struct session a, b, c;
+    uint8_t data[8] = {0};
+    int32_t before = 0;
+    session_open(&a, w, 10);
+    session_open(&b, w, 20);
+    session_open(&c, w, 30);
+    store_u32(data + 2, 100);
+    CHECK_OK(trx_begin(&a.trx));
+    CHECK_OK(btree_insert(&a.cursor, text("n"), SLICE(data, 8), BTREE_PLAIN));
+    session_commit(&a);
+    CHECK_OK(trx_begin(&a.trx));
+    CHECK_OK(trx_begin(&b.trx));
+    CHECK_OK(trx_begin(&c.trx));
+    CHECK_OK(btree_delta(&a.cursor, text("n"), 2, 5, &before));
+    CHECK_EQ(before, 100);
+    CHECK_OK(btree_delta(&b.cursor, text("n"), 2, -20, &before));
+    CHECK_EQ(before, 100);
+    CHECK_OK(btree_delta(&a.cursor, text("n"), 2, 1, &before));
+    CHECK_EQ(before, 105);
+    CHECK_EQ(number_of(&a, "n"), 106);
+    CHECK_EQ(number_of(&b, "n"), 80);
+    CHECK_EQ(number_of(&c, "n"), 100);
+    CHECK_EQ(btree_replace(&b.cursor, text("n"), SLICE(data, 8), BTREE_PLAIN), JET_errWriteConflict);
+    session_commit(&b);
+    CHECK_EQ(number_of(&c, "n"), 100);
+    session_rollback(&a, 1);
+    session_commit(&c);
+    CHECK_EQ(number_of(&c, "n"), 80);
+    CHECK_OK(trx_begin(&c.trx));
+    CHECK_EQ(btree_delta(&c.cursor, text("n"), 6, 1, NULL), JET_errInvalidParameter);
+    CHECK_EQ(btree_delta(&c.cursor, text("m"), 0, 1, NULL), JET_errRecordDeleted);
+    session_commit(&c);
+    session_close(&a);
+    session_close(&b);
+    session_close(&c);
+    world_end(w);
+}
+
+CASE(levels_roll_back_one_by_one)
+{
+    struct world *w = world_make(4096, 500, 0);
+    struct session s;
+    bool exact;
+    session_open(&s, w, 10);
+    CHECK_OK(trx_begin(&s.trx));
+    CHECK_OK(btree_insert(&s.cursor, text("a"), text("first"), BTREE_PLAIN));
+    CHECK_OK(trx_begin(&s.trx));
+    CHECK_OK(btree_replace(&s.cursor, text("a"), text("second one"), BTREE_PLAIN));
+    CHECK_OK(btree_insert(&s.cursor, text("b"), text("b"), BTREE_PLAIN));
+    session_rollback(&s, 1);
+    CHECK_OK(btree_seek(&s.cursor, text("a"), SLICE_EMPTY, false, SEEK_EQ, &exact));
+    CHECK(slice_equal(s.cursor.data, text("first")));
+    CHECK_EQ(btree_seek(&s.cursor, text("b"), SLICE_EMPTY, false, SEEK_EQ, &exact), JET_errRecordNotFound);
+    session_commit(&s);
+    CHECK_EQ(btree_first(&s.cursor), JET_errSuccess);
+    CHECK_EQ(btree_next(&s.cursor), JET_errNoCurrentRecord);
+    session_close(&s);
+    world_end(w);
+}
+
+/* No space: the insert fails, nothing changed, and goes on when there is some again. */
+CASE(out_of_space)
+{
+    struct world *w = world_make(2048, 500, 0);
+    struct session s;
+    uint8_t key[8], data[100] = {1};
+    uint32_t i = 0;
+    session_open(&s, w, 10);
+    for (int pages = 0; pages < 40; pages++) {
+        err_t err = JET_errSuccess;
+        allocator.fail_after = pages % 3;
+        CHECK_OK(trx_begin(&s.trx));
+        while (err == JET_errSuccess) {
+            err = btree_insert(&s.cursor, number_key(i * 7919 % 65536, key), SLICE(data, sizeof data), BTREE_PLAIN);
+            i += err == JET_errSuccess;
+        }
+        CHECK_EQ(err, JET_errOutOfDatabaseSpace);
+        session_commit(&s);
+        CHECK_EQ(check_tree(w).nodes, i);
+    }
+    allocator.fail_after = -1;
+    session_close(&s);
+    world_end(w);
+}
+
+/* A private tree, unversioned, as space uses them. */
+CASE(private_and_unversioned)
+{
+    struct world *w = world_make(2048, 500, 0);
+    struct session s;
+    struct btree tree;
+    struct btree_cursor c;
+    uint8_t key[8];
+    session_open(&s, w, 10);
+    btree_init_private(&tree, w->db, ROOT_PAGE, OBJID, 0, true, &test_source);
+    btree_cursor_init(&c, &tree, &s.inner);
+    CHECK_OK(trx_begin(&s.inner));
+    for (uint32_t i = 0; i < 3000; i++)
+        CHECK_OK(btree_insert(&c, number_key(i * 7919 % 65536, key), text("data"), BTREE_UNVERSIONED));
+    for (uint32_t i = 0; i < 3000; i++) {
+        if (i % 3 == 0)
+            CHECK_OK(btree_replace(&c, number_key(i * 7919 % 65536, key), text("more data"), BTREE_UNVERSIONED));
+        else
+            CHECK_OK(btree_delete(&c, number_key(i * 7919 % 65536, key), SLICE_EMPTY, BTREE_UNVERSIONED));
+    }
+    lgpos_t end;
+    CHECK_OK(trx_commit(&s.inner, &end));
+    int rows = 0;
+    for (err_t err = btree_first(&c); err == JET_errSuccess; err = btree_next(&c), rows++)
+        CHECK(slice_equal(c.data, text("more data")));
+    CHECK_EQ(rows, 1000);
+    check_tree(w);
+    btree_cursor_term(&c);
+    btree_term_private(&tree);
+    session_close(&s);
+    world_end(w);
+}
+
+/* ---- threads ---- */
+
+enum { WRITERS = 3, READERS = 2, THREAD_ROWS = 400 };
+
+struct worker {
+    struct world *w;
+    int id, rounds;
+    _Atomic bool *stop;
+    uint64_t conflicts, rows_seen;
+};
+
+/* Each transaction writes a pair of rows, "pair/n/a" and "pair/n/b", with one value: whoever reads them in a snapshot
+ * must find both alike. Writers meet on the same pairs. */
+static struct slice pair_key(uint32_t n, char half, uint8_t to[32])
+{
+    int size = snprintf((char *)to, 32, "pair/%05u/%c", n * 7 % 997, half);
+    return SLICE(to, size);
+}
+
+static err_t write_pair(struct session *s, unsigned long long *state)
+{
+    uint8_t key[32], data[120];
+    uint32_t n = (uint32_t)(ctest_random(state) % THREAD_ROWS);
+    struct slice value = SLICE(data, 1 + ctest_random(state) % 119);
+    bool exact, delete = ctest_random(state) % 4 == 0;
+    memset(data, (int)ctest_random(state), sizeof data);
+    err_t err = btree_seek(&s->cursor, pair_key(n, 'a', key), SLICE_EMPTY, false, SEEK_EQ, &exact);
+    bool there = err == JET_errSuccess;
+    CHECK(there || err == JET_errRecordNotFound);
+    for (char half = 'a'; half <= 'b'; half++) {
+        struct slice k = pair_key(n, half, key);
+        err = !there   ? btree_insert(&s->cursor, k, value, BTREE_PLAIN)
+              : delete ? btree_delete(&s->cursor, k, SLICE_EMPTY, BTREE_PLAIN)
+                       : btree_replace(&s->cursor, k, value, BTREE_PLAIN);
+        if (err < 0)
+            return err;
+    }
+    return JET_errSuccess;
+}
+
+static void writer(void *context)
+{
+    struct worker *me = context;
+    struct session s;
+    unsigned long long state = 1000 + (unsigned)me->id;
+    session_open(&s, me->w, (uint16_t)(100 + 10 * me->id));
+    for (int round = 0; round < me->rounds; round++) {
+        err_t err = JET_errSuccess;
+        CHECK_OK(trx_begin(&s.trx));
+        for (int i = 0; i < 5 && err == JET_errSuccess; i++)
+            err = write_pair(&s, &state);
+        if (err != JET_errSuccess) {
+            CHECK_EQ(err, JET_errWriteConflict);
+            me->conflicts++;
+        }
+        if (err < 0 || ctest_random(&state) % 8 == 0)
+            session_rollback(&s, 1);
+        else
+            session_commit(&s);
+    }
+    session_close(&s);
+}
+
+static void read_all(struct worker *me, struct session *s, bool forward)
+{
+    struct row last = {0};
+    uint64_t n = 0;
+    err_t err = forward ? btree_first(&s->cursor) : btree_last(&s->cursor);
+    for (; err == JET_errSuccess; err = forward ? btree_next(&s->cursor) : btree_prev(&s->cursor), n++) {
+        struct slice key = buffer_slice(&s->cursor.key);
+        if (n > 0)
+            CHECK(forward ? slice_compare(key, key_of(&last)) > 0 : slice_compare(key, key_of(&last)) < 0);
+        if (n % 2 == 1) { /* the other half of the pair */
+            CHECK(key.n == last.key_n && memcmp(key.p, last.key, key.n - 1) == 0);
+            CHECK(slice_equal(s->cursor.data, data_of(&last)));
+        }
+        last.key_n = (uint16_t)key.n;
+        memcpy(last.key, key.p, key.n);
+        last.data_n = (uint16_t)s->cursor.data.n;
+        memcpy(last.data, s->cursor.data.p, s->cursor.data.n);
+    }
+    CHECK_EQ(err, JET_errNoCurrentRecord);
+    CHECK_EQ(n % 2, 0);
+    me->rows_seen += n;
+}
+
+static void reader(void *context)
+{
+    struct worker *me = context;
+    struct session s;
+    session_open(&s, me->w, (uint16_t)(300 + 10 * me->id));
+    for (int round = 0; !*me->stop; round++) {
+        CHECK_OK(trx_begin(&s.trx));
+        read_all(me, &s, (round + me->id) % 2 == 0);
+        session_commit(&s);
+    }
+    session_close(&s);
+}
+
+static void sweeper(void *context)
+{
+    struct worker *me = context;
+    struct session s;
+    session_open(&s, me->w, 400);
+    while (!*me->stop) {
+        session_sweep(&s);
+        os_sleep_ms(1);
+    }
+    session_sweep(&s);
+    session_close(&s);
+}
+
+static void page_writer(void *context)
+{
+    struct worker *me = context;
+    while (!*me->stop) {
+        uint32_t written;
+        struct write_goal goal = {.older_than = LGPOS_MAX, .pages_max = 8, .random_steal = true};
+        CHECK_OK(cache_write_back(me->w->cache, &goal, &written));
+        os_sleep_ms(1);
+    }
+}
+
+static void threads(uint32_t frames, int rounds)
+{
+    struct world *w = world_make(2048, frames, 0);
+    struct os_thread *thread[WRITERS + READERS + 2];
+    struct worker worker[WRITERS + READERS + 2];
+    _Atomic bool stop = false;
+    uint64_t conflicts = 0, rows = 0;
+    int count = WRITERS + READERS + 2;
+    for (int i = 0; i < count; i++) {
+        worker[i] = (struct worker){.w = w, .id = i, .rounds = rounds, .stop = &stop};
+        os_thread_fn fn = i < WRITERS ? writer : i < WRITERS + READERS ? reader : i < count - 1 ? sweeper : page_writer;
+        CHECK_OK(os_thread_start("worker", fn, &worker[i], &thread[i]));
+    }
+    for (int i = 0; i < count; i++) {
+        if (i == WRITERS)
+            stop = true;
+        os_thread_join(thread[i]);
+        conflicts += worker[i].conflicts;
+        rows += worker[i].rows_seen;
+    }
+    struct session s;
+    struct btree_stats stats;
+    session_open(&s, w, 10);
+    session_sweep(&s);
+    read_all(&worker[0], &s, true);
+    check_tree(w);
+    btree_stats(&stats);
+    printf("%llu conflicts, %llu rows read, %llu retries, %llu undo after steal\n", (unsigned long long)conflicts,
+           (unsigned long long)rows, (unsigned long long)stats.retries, (unsigned long long)stats.undo_after_steal);
+    CHECK(conflicts > 0 && rows > 0);
+    session_close(&s);
+    world_end(w);
+}
+
+CASE(threads_with_room)
+{
+    threads(1000, 600);
+}
+
+CASE(threads_64_frames)
+{
+    threads(64, 300);
+}
+
+/* ---- the log ---- */
+
+#include "btree/btree_format.h"
+
+CASE(every_record_can_be_read)
+{
+    struct world *w = world_make(2048, 500, 0);
+    struct session s;
+    uint8_t key[8], data[90] = {1};
+    int count[256] = {0};
+    session_open(&s, w, 10);
+    for (uint32_t i = 0; i < 4000; i++) {
+        CHECK_OK(trx_begin(&s.trx));
+        CHECK_OK(btree_insert(&s.cursor, number_key(i * 7919 % 65536, key), SLICE(data, sizeof data), BTREE_PLAIN));
+        if (i % 5 == 0)
+            CHECK_OK(btree_replace(&s.cursor, number_key(i * 7919 % 65536, key), SLICE(data, 1 + i % 90), BTREE_PLAIN));
+        if (i % 7 == 0)
+            CHECK_OK(btree_delete(&s.cursor, number_key(i * 7919 % 65536, key), SLICE_EMPTY, BTREE_PLAIN));
+        if (i % 11 == 0)
+            session_rollback(&s, 1);
+        else
+            session_commit(&s);
+        if (i % 500 == 0)
+            session_sweep(&s);
+    }
+    CHECK_OK(log_flush_all(w->log));
+    struct log_reader_config config = {.dirs = {w->dir}, .dir_count = 1, .base_name = "edb", .mode = LOG_READ_SOFT};
+    struct log_reader *r;
+    struct log_view view;
+    bool end = false;
+    dbtime_t last = 0;
+    CHECK_OK(log_reader_open(&config, LGPOS(1, 1, 0), &r));
+    for (;;) {
+        CHECK_OK(log_reader_next(r, &view, &end));
+        if (end)
+            break;
+        unsigned type = view.bytes.p[0];
+        struct node_record node = {0};
+        struct split_record split;
+        struct macro_record macro;
+        count[type]++;
+        if (type == LOG_Split2) {
+            CHECK_OK(btree_decode_split(view.bytes, &split));
+            CHECK_EQ(split.root, ROOT_PAGE);
+            CHECK_EQ(split.head.dbtime, last);
+        } else if (type == LOG_MacroBegin || type == LOG_MacroCommit) {
+            CHECK_OK(btree_decode_macro(view.bytes, &macro));
+            CHECK(type == LOG_MacroBegin ? macro.dbtime > last : macro.dbtime == last);
+            last = macro.dbtime;
+        } else if (type == LOG_Insert || type == LOG_Replace || type == LOG_ReplaceD || type == LOG_FlagDelete ||
+                   type == LOG_Delete || type == LOG_Undo || type == LOG_FlagInsert || type == LOG_FlagInsertAndReplaceData) {
+            CHECK_OK(btree_decode_node(view.bytes, &node));
+            CHECK_EQ(node.objid, OBJID);
+            CHECK(node.head.before == DBTIME_NIL ? node.head.dbtime == last : node.head.dbtime > last);
+            last = node.head.dbtime;
+        }
+    }
+    log_reader_close(r);
+    CHECK(count[LOG_Insert] == 4000 && count[LOG_Undo] > 300 && count[LOG_Split2] > 200 && count[LOG_Delete] > 500);
+    CHECK(count[LOG_ReplaceD] + count[LOG_Replace] > 700 && count[LOG_MacroBegin] == count[LOG_MacroCommit]);
+    session_close(&s);
+    world_end(w);
+}
+
 CTEST_MAIN
