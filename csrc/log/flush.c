@@ -194,6 +194,11 @@ bool log_is_enabled(struct log *log)
     return log->config.enabled;
 }
 
+uint32_t log_file_size(struct log *log)
+{
+    return log->config.file_size;
+}
+
 bool log_is_circular(struct log *log)
 {
     return log->config.circular;

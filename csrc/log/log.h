@@ -120,6 +120,7 @@ MUST_CHECK err_t log_roll(struct log *log, uint32_t *closed);
 MUST_CHECK err_t log_generation_time(struct log *log, uint32_t generation, struct logtime *out);
 const struct signature *log_signature(struct log *log);
 bool log_is_enabled(struct log *log);
+uint32_t log_file_size(struct log *log); /* bytes of one generation */
 bool log_is_circular(struct log *log);
 err_t log_poisoned(struct log *log); /* 0, or the error that stopped it */
 /* The reserve files may be used from now on: for rollbacks and an orderly end on a full disk. */

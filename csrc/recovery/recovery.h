@@ -21,7 +21,10 @@ struct recovery_config {
     struct cache *cache;
     struct log *log;
     struct versions *versions;
-    struct double_write *double_write;
+    /* NULL: no double-write file. Else torn pages are put back from system_dir/<base>.dwr, then it is opened for this run and
+     * handed over: *double_write is the caller's to close, after an error too. */
+    struct double_write **double_write;
+    uint32_t page_size;
     const char *log_dir, *system_dir, *base_name;
     const char *instance_name;
     /* hard recovery (restore): the set's folder is read first, range must be redone; NULL otherwise */
@@ -46,11 +49,17 @@ struct recovery_result {
     uint64_t pages_restored;     /* from the double-write file */
     uint64_t pages_reconciled;
     lgpos_t end;                 /* logging goes on here */
+    lgpos_t full_backup, inc_backup; /* marks of the last backups, for checkpointer_set_backup_marks */
     struct logtime full_time, inc_time;
     uint64_t undo_after_steal, macros_half_redone, records_filtered; /* counters of "Not a toy" */
 };
 /* Replays what lies in the folders, leaves every database clean and closed and the log open for appending (log_start_append or
- * log_start_new done, RecoveryUndo2 ... RecoveryQuit2 written when something was to undo). */
+ * log_start_new done, RecoveryUndo2 ... RecoveryQuit2 written when something was to undo). `log` and `versions` are fresh:
+ * created, not started. Warnings: JET_wrnCommittedLogFilesLost (ignore_lost_logs). Without undo, or stopped by
+ * stop_generation: JET_errRecoveredWithoutUndo, or ...DatabasesConsistent when the log ended clean; the log is not open then.
+ * Restore: the databases lie at their new places with the trailer already moved into the header; the set's logs stay where
+ * they are, but for the newest one replayed, which is copied into log_dir when log_dir lacks it, so that the next
+ * generation continues the chain. */
 MUST_CHECK err_t recovery_run(const struct recovery_config *config, struct recovery_result *result);
 
 /* ---- records of the life of an instance and its databases (instance_log.c); at = position of the record, may be NULL ---- */
@@ -81,6 +90,10 @@ void checkpointer_set_depth(struct checkpointer *c, uint64_t depth_max);
 /* Databases that count; engine tells at attach and detach (under RANK_CHECKPOINT). */
 MUST_CHECK err_t checkpointer_attach(struct checkpointer *c, struct dbfile *db);
 void checkpointer_detach(struct checkpointer *c, struct dbfile *db);
+/* Nothing moves between hold and release (pages are still written): around create, attach and detach, from before their
+ * record is logged until the header is on disk and the database is in (or out of) the list. Counts. */
+void checkpointer_hold(struct checkpointer *c);
+void checkpointer_release(struct checkpointer *c);
 /* One round: write pages older than the depth, sync, move headers and the checkpoint file; circular logging deletes old
  * generations. force: flush everything that is needed to bring the checkpoint to the log's end. */
 MUST_CHECK err_t checkpointer_run(struct checkpointer *c, bool force);
