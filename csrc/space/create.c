@@ -165,7 +165,9 @@ err_t space_create_root(struct dbfile *db, struct trx *trx, pgno_t pages)
                               .cpg_primary = pages,
                               .unique = true};
     TRY_RETURN(trx_begin(trx));
-    err_t err = make_tree(db, trx, &r);
+    err_t err = space__log_extend(db, trx, pages);
+    if (err >= 0)
+        err = make_tree(db, trx, &r);
     lgpos_t end;
     err_t ended = trx_commit(trx, &end);
     return err < 0 ? err : ended;

@@ -30,14 +30,14 @@ static err_t last_owned(struct space_hold *hold, pgno_t *last)
     return err;
 }
 
-static err_t log_extend(struct space_hold *hold, pgno_t last)
+err_t space__log_extend(struct dbfile *db, struct trx *trx, pgno_t last)
 {
     uint8_t bytes[EXTEND_SIZE];
-    struct extend_record r = {hold->tree->db->dbid, last};
+    struct extend_record r = {db->dbid, last};
     extend_encode(&r, bytes);
     struct log_record record = {.part_count = 1, .part = {SLICE(bytes, sizeof bytes)}, .head = bytes};
-    struct log_stamp stamp = {.dbtime_counter = &hold->tree->db->dbtime};
-    return trx_log(hold->trx, &record, 1, &stamp);
+    struct log_stamp stamp = {.dbtime_counter = &db->dbtime};
+    return trx_log(trx, &record, 1, &stamp);
 }
 
 /* The file is longer before the log says so: a crash between leaves unowned pages at its end, which is allowed. */
@@ -52,7 +52,7 @@ static err_t grow_file(struct space_hold *hold, uint32_t least, struct extent_pl
     if (last > INT32_MAX - n)
         return RAISE(JET_errOutOfDatabaseSpace);
     TRY_RETURN(dbfile_grow(db, last + n));
-    TRY_RETURN(log_extend(hold, last + n));
+    TRY_RETURN(space__log_extend(db, hold->trx, last + n));
     *out = (struct extent_place){last + n, n};
     return JET_errSuccess;
 }

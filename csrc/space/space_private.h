@@ -58,6 +58,7 @@ MUST_CHECK err_t space__add_available(struct space_hold *hold, struct extent_pla
 
 /* Growth (grow.c): gets the tree a further extent of at least `least` pages into OE and AE. */
 MUST_CHECK err_t space__grow(struct space_hold *hold, uint32_t wanted, uint32_t least);
+MUST_CHECK err_t space__log_extend(struct dbfile *db, struct trx *trx, pgno_t last);
 MUST_CHECK err_t space__convert(struct space_hold *hold);
 
 /* Split buffers (split_buffer.c): the source of space trees. */
