@@ -62,6 +62,8 @@ bool instance_is_running(struct instance *inst);
 struct instance *instance_next(struct instance *after);
 
 MUST_CHECK err_t instance_backup(struct instance *inst, const struct backup_options *options, struct backup_result *result);
+/* Ends a running backup of this instance with `reason`; not sticky. */
+MUST_CHECK err_t instance_stop_backup(struct instance *inst, err_t reason);
 /* Restore into a fresh instance (its params say base name and folders): copies, recovers, leaves it not running. */
 MUST_CHECK err_t instance_restore(struct instance *inst, const char *set, const char *destination, const char *roll_forward_dir,
                                   const struct progress *progress, struct restore_result *result);
@@ -103,6 +105,9 @@ int instance_databases(struct instance *inst, struct dbfile **list); /* room DBI
 
 /* ---- cursors of a session ---- */
 MUST_CHECK err_t session_open_table(struct session *s, JET_DBID dbid, const char *name, JET_GRBIT grbit, struct table_cursor **out);
+/* A cursor on a description that the caller holds a reference of (a table just created); the cursor takes it over. */
+MUST_CHECK err_t session_adopt_table(struct session *s, JET_DBID dbid, struct table_desc *desc, JET_GRBIT grbit, struct table_cursor **out);
+JET_DBID session_cursor_dbid(struct session *s, struct table_cursor *c); /* JET_dbidNil: not a cursor of this session */
 MUST_CHECK err_t session_dup_cursor(struct session *s, struct table_cursor *c, struct table_cursor **out);
 MUST_CHECK err_t session_close_cursor(struct session *s, struct table_cursor *c);
 /* Runs a change as its own transaction when the session is at level 0 (api-notes.md 7): begin, fn, commit or roll back. */
@@ -116,5 +121,6 @@ void reader_close(struct reader *r);
 struct dbfile *reader_db(struct reader *r);
 struct trx *reader_trx(struct reader *r);
 MUST_CHECK err_t reader_open_table(struct reader *r, const char *name, struct table_cursor **out);
+void reader_close_table(struct reader *r, struct table_cursor *c);
 
 #endif

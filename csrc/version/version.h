@@ -64,6 +64,7 @@ struct trx {
 MUST_CHECK err_t versions_create(uint64_t bytes_max, struct versions **out);
 void versions_destroy(struct versions *store);
 uint64_t versions_bytes(struct versions *store);
+uint64_t versions_count(struct versions *store, dbid_t dbid); /* versions and clean-up work of one database */
 void versions_set_max(struct versions *store, uint64_t bytes_max);
 /* The commit counter; starts at 4 after start, +4 a commit. For log_stamp. */
 _Atomic uint64_t *versions_commit_counter(struct versions *store);

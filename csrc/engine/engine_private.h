@@ -1,0 +1,117 @@
+/* engine, inside the room. */
+#ifndef ENGINE_ENGINE_PRIVATE_H
+#define ENGINE_ENGINE_PRIVATE_H
+
+#include "engine/engine.h"
+
+#define NAME_MAX_INSTANCE 256
+#define PROCID_SYSTEM 1u       /* attach, bootstrap, backup; its inner one is 2 */
+#define PROCID_SESSION_FIRST 4u /* sessions own two each: even, and the odd one behind it for inner work */
+#define SESSIONS_MOST 10000u
+
+enum instance_state { INSTANCE_CREATED, INSTANCE_INITIALISING, INSTANCE_RUNNING, INSTANCE_TERMINATING, INSTANCE_RESTORING };
+
+struct attached { /* slot dbid - 1 */
+    struct dbfile *db; /* NULL: free */
+    bool busy;         /* being attached or detached: nobody else may use it */
+    uint32_t opens;    /* by sessions */
+};
+
+struct trx_pair { /* a transaction and its inner one */
+    struct trx trx, inner;
+};
+
+struct instance {
+    struct list in_process;
+    char name[NAME_MAX_INSTANCE], display[NAME_MAX_INSTANCE];
+    struct params *params;
+    struct os_lock lock; /* RANK_INSTANCE: dbs, sessions, state changes */
+    struct os_cond changed;
+    _Atomic int state;
+    _Atomic err_t poison;
+    _Atomic int inside;
+    int process_id;
+    char log_dir[OS_PATH_MAX], system_dir[OS_PATH_MAX], temp_dir[OS_PATH_MAX], base_name[4];
+    struct os_dir_lock *log_lock, *system_lock;
+    struct cache *cache;
+    struct log *log;
+    struct versions *versions;
+    struct double_write *double_write;
+    struct checkpointer *checkpointer;
+    struct backup *backup;
+    struct txn_databases finder;
+    struct attached dbs[DBID_MAX];
+    struct os_lock attach_lock; /* one attach, detach or create at a time; RANK_BACKUP + 1: above all but session and instance */
+    struct list sessions;
+    uint32_t session_count;
+    uint8_t procids[SESSIONS_MOST / 8 + 1];
+    struct trx_pair sweep, system;
+    bool trx_ready;
+    struct os_thread *writer, *preparer, *sweeper;
+    _Atomic bool stop;
+    lgpos_t init_at;
+    struct recovery_result recovery;
+    _Atomic uint64_t commits_durable, sweeps, checkpoints;
+    void (*backup_pause)(void *context, uint32_t percent);
+    void *backup_pause_context;
+};
+
+struct open_cursor {
+    struct table_cursor *cursor;
+    struct table_desc *desc;
+    JET_GRBIT grbit;
+    JET_DBID dbid;
+    uint8_t level; /* of the transaction when it was opened */
+};
+
+struct session {
+    struct list in_instance;
+    struct instance *inst;
+    uint16_t procid;
+    struct trx_pair pair;
+    _Atomic uint64_t busy;   /* thread inside, 0 = none */
+    uint64_t trx_thread;     /* began the outermost level */
+    bool has_context;
+    uint64_t context, context_thread;
+    JET_GRBIT commit_default;
+    uint32_t opens[DBID_MAX + 1];
+    struct open_cursor *cursors;
+    uint32_t cursor_count, cursor_room;
+};
+
+static inline struct trx *session_own_trx(struct session *s)
+{
+    return &s->pair.trx;
+}
+
+void trx_pair_init(struct trx_pair *pair, struct instance *inst, uint16_t procid, uint16_t inner_procid, bool internal, const char *label);
+void trx_pair_term(struct trx_pair *pair);
+
+/* threads.c */
+MUST_CHECK err_t threads__start(struct instance *inst);
+void threads__stop(struct instance *inst);
+/* Sweeps until nothing is left to do. */
+err_t threads__sweep_all(struct instance *inst);
+
+/* rooms.c: everything below an instance, built in floor order and taken down in reverse. */
+MUST_CHECK err_t rooms__open(struct instance *inst);
+void rooms__close(struct instance *inst);
+MUST_CHECK err_t rooms__recovery_config(struct instance *inst, const struct init_options *options, struct recovery_config *out);
+/* The process's cache. */
+MUST_CHECK err_t cache__acquire(uint32_t page_size, struct cache **out);
+void cache__release_shared(void);
+
+/* databases.c */
+void databases__publish_list(struct instance *inst); /* attach list for the log; under attach_lock */
+MUST_CHECK err_t databases__make_clean(struct dbfile *db, lgpos_t at);
+MUST_CHECK err_t databases__close_all(struct instance *inst, lgpos_t at, bool clean);
+struct dbfile *databases__find(void *context, dbid_t dbid);
+void session__close_databases(struct session *s);
+
+/* session.c */
+void session__close_cursors(struct session *s, int above_level); /* opened at a deeper level; -1 = all */
+
+/* An error that leaves the instance unable to go on? Then it is poisoned. Returns err. */
+err_t instance__judge(struct instance *inst, err_t err);
+
+#endif

@@ -1,0 +1,468 @@
+#include <stdio.h>
+
+#include "engine/engine_private.h"
+
+/* An instance's life: created, initialised, running, terminated. */
+
+static _Atomic int list_guard;
+static struct list instances = {&instances, &instances};
+static _Atomic uint64_t instance_count;
+
+static void list_lock(void)
+{
+    int expected = 0;
+    while (!atomic_compare_exchange_weak(&list_guard, &expected, 1)) {
+        expected = 0;
+        os_yield();
+    }
+}
+
+static void list_unlock(void)
+{
+    atomic_store(&list_guard, 0);
+}
+
+struct instance *instance_next(struct instance *after)
+{
+    list_lock();
+    struct list *link = after == NULL ? instances.next : after->in_process.next;
+    struct instance *next = link == &instances ? NULL : LIST_ENTRY(link, struct instance, in_process);
+    list_unlock();
+    return next;
+}
+
+err_t instance_create(const char *name, const char *display_name, struct instance **out)
+{
+    *out = NULL;
+    if (atomic_load(&instance_count) >= params_number(params_global(), JET_paramMaxInstances)) {
+        err_t err = RAISE(JET_errTooManyInstances);
+        err_detail("%u instances are there; JET_paramMaxInstances allows no more", (unsigned)atomic_load(&instance_count));
+        return err;
+    }
+    struct instance *inst = calloc(1, sizeof *inst);
+    if (inst == NULL)
+        return RAISE(JET_errOutOfMemory);
+    err_t err = params_create(&inst->params, params_global());
+    if (err < 0) {
+        free(inst);
+        return err;
+    }
+    snprintf(inst->name, sizeof inst->name, "%s", name == NULL ? "" : name);
+    snprintf(inst->display, sizeof inst->display, "%s", display_name == NULL ? inst->name : display_name);
+    os_lock_init(&inst->lock, RANK_INSTANCE);
+    os_cond_init(&inst->changed);
+    os_lock_init(&inst->attach_lock, RANK_BACKUP + 1);
+    list_init(&inst->sessions);
+    inst->process_id = os_process_id();
+    atomic_fetch_add(&instance_count, 1);
+    list_lock();
+    list_add_back(&instances, &inst->in_process);
+    list_unlock();
+    *out = inst;
+    return JET_errSuccess;
+}
+
+void instance_destroy(struct instance *inst)
+{
+    if (inst == NULL)
+        return;
+    list_lock();
+    list_remove(&inst->in_process);
+    list_unlock();
+    atomic_fetch_sub(&instance_count, 1);
+    os_lock_term(&inst->attach_lock);
+    os_cond_term(&inst->changed);
+    os_lock_term(&inst->lock);
+    params_destroy(inst->params);
+    free(inst);
+}
+
+struct params *instance_params(struct instance *inst)
+{
+    return inst->params;
+}
+
+const char *instance_name(struct instance *inst)
+{
+    return inst->name;
+}
+
+bool instance_is_running(struct instance *inst)
+{
+    return atomic_load(&inst->state) == INSTANCE_RUNNING;
+}
+
+/* ---- the gate (backup-semantics.md section 3) ---- */
+
+static err_t refuse(struct instance *inst, bool for_backup)
+{
+    if (inst->process_id != os_process_id()) {
+        err_t err = RAISE(JET_errInstanceUnavailable);
+        err_detail("the instance belongs to the parent process; open one of your own after fork");
+        return err;
+    }
+    err_t poison = atomic_load(&inst->poison);
+    if (poison == 0 && inst->log != NULL && atomic_load(&inst->state) == INSTANCE_RUNNING)
+        poison = log_poisoned(inst->log);
+    if (poison < 0) {
+        err_t err = RAISE(JET_errInstanceUnavailable);
+        err_detail("a write failed before (%s): nothing more is written; terminate and initialise again", err_name(poison));
+        return err;
+    }
+    switch (atomic_load(&inst->state)) {
+    case INSTANCE_RUNNING:
+        return JET_errSuccess;
+    case INSTANCE_TERMINATING:
+        return RAISE(JET_errTermInProgress);
+    case INSTANCE_RESTORING:
+        return RAISE(JET_errRestoreInProgress);
+    case INSTANCE_INITIALISING:
+        return for_backup ? RAISE(JET_errBackupNotAllowedYet) : RAISE(JET_errNotInitialized);
+    default:
+        return RAISE(JET_errNotInitialized);
+    }
+}
+
+err_t instance_enter(struct instance *inst, bool for_backup)
+{
+    atomic_fetch_add(&inst->inside, 1);
+    err_t err = refuse(inst, for_backup);
+    if (err < 0)
+        instance_leave(inst);
+    return err;
+}
+
+void instance_leave(struct instance *inst)
+{
+    if (atomic_fetch_sub(&inst->inside, 1) != 1 || atomic_load(&inst->state) != INSTANCE_TERMINATING ||
+        inst->process_id != os_process_id())
+        return;
+    os_lock_take(&inst->lock);
+    os_cond_broadcast(&inst->changed);
+    os_lock_release(&inst->lock);
+}
+
+void instance_poison(struct instance *inst, err_t why)
+{
+    err_t none = 0;
+    if (!atomic_compare_exchange_strong(&inst->poison, &none, why))
+        return;
+    char number[16];
+    snprintf(number, sizeof number, "%d", (int)why);
+    event_report(104, EVENT_ERROR, inst->display, "the instance stops: a write failed", number, NULL);
+}
+
+err_t instance__judge(struct instance *inst, err_t err)
+{
+    if (err == JET_errLogWriteFail || err == JET_errDiskIO || (err < 0 && log_poisoned(inst->log) < 0))
+        instance_poison(inst, err);
+    return err;
+}
+
+/* ---- init ---- */
+
+static err_t start_logging(struct instance *inst)
+{
+    if (!log_is_enabled(inst->log))
+        return JET_errSuccess;
+    TRY_RETURN(recovery_log_init(inst->log, &inst->init_at));
+    return log_flush_all(inst->log);
+}
+
+static int pin_databases(void *context, struct dbfile **list)
+{
+    struct instance *inst = context;
+    int n = instance_databases(inst, list);
+    for (int i = 0; i < n; i++)
+        atomic_fetch_add(&list[i]->pins, 1);
+    return n;
+}
+
+static void unpin_databases(void *context)
+{
+    struct dbfile *list[DBID_MAX];
+    int n = instance_databases(context, list);
+    for (int i = 0; i < n; i++)
+        atomic_fetch_sub(&list[i]->pins, 1);
+}
+
+static err_t make_backup(struct instance *inst)
+{
+    struct backup_host host = {
+        .context = inst,
+        .log = inst->log,
+        .checkpointer = inst->checkpointer,
+        .instance_name = inst->display,
+        .base_name = inst->base_name,
+        .log_dir = inst->log_dir,
+        .system_dir = inst->system_dir,
+        .legacy_names = (unsigned)params_number(inst->params, JET_paramLegacyFileNames),
+        .trx = &inst->system.trx,
+        .pin_databases = pin_databases,
+        .unpin_databases = unpin_databases,
+    };
+    return backup_create(&host, &inst->backup);
+}
+
+static err_t make_checkpointer(struct instance *inst)
+{
+    struct checkpointer_config config = {
+        .cache = inst->cache,
+        .log = inst->log,
+        .versions = inst->versions,
+        .depth_max = params_number(inst->params, JET_paramCheckpointDepthMax),
+        .instance_name = inst->display,
+    };
+    return checkpointer_create(&config, &inst->checkpointer);
+}
+
+static err_t init_rooms(struct instance *inst, const struct init_options *options)
+{
+    TRY_RETURN(rooms__open(inst));
+    if (log_is_enabled(inst->log)) {
+        struct recovery_config config;
+        uint64_t restored = inst->recovery.pages_restored;
+        TRY_RETURN(rooms__recovery_config(inst, options, &config));
+        TRY_RETURN(recovery_run(&config, &inst->recovery));
+        inst->recovery.pages_restored += restored;
+    }
+    TRY_RETURN(start_logging(inst));
+    TRY_RETURN(make_checkpointer(inst));
+    TRY_RETURN(make_backup(inst));
+    return threads__start(inst);
+}
+
+err_t instance_init(struct instance *inst, const struct init_options *options, struct recovery_result *result)
+{
+    int created = INSTANCE_CREATED;
+    if (!atomic_compare_exchange_strong(&inst->state, &created, INSTANCE_INITIALISING))
+        return RAISE(JET_errAlreadyInitialized);
+    inst->process_id = os_process_id();
+    atomic_store(&inst->poison, 0);
+    static const struct init_options none;
+    err_t err = init_rooms(inst, options == NULL ? &none : options);
+    if (err < 0) {
+        struct err_origin origin = *err_last();
+        threads__stop(inst);
+        rooms__close(inst);
+        atomic_store(&inst->state, INSTANCE_CREATED);
+        err_raise(origin.err, origin.file, origin.line);
+        err_detail("%s", origin.detail);
+        return err;
+    }
+    if (result != NULL)
+        *result = inst->recovery;
+    atomic_store(&inst->state, INSTANCE_RUNNING);
+    event_report(105, EVENT_INFO, inst->display, "the instance is ready", NULL);
+    return JET_errSuccess;
+}
+
+/* ---- term ---- */
+
+static bool has_open_transaction(struct instance *inst)
+{
+    bool found = false;
+    os_lock_take(&inst->lock);
+    LIST_FOR_EACH (link, &inst->sessions)
+        found |= LIST_ENTRY(link, struct session, in_instance)->pair.trx.level > 0;
+    os_lock_release(&inst->lock);
+    return found;
+}
+
+static void wait_until_empty(struct instance *inst)
+{
+    os_lock_take(&inst->lock);
+    while (atomic_load(&inst->inside) > 0)
+        os_cond_wait_ms(&inst->changed, &inst->lock, 50);
+    os_lock_release(&inst->lock);
+}
+
+static err_t end_sessions(struct instance *inst)
+{
+    while (!list_is_empty(&inst->sessions)) {
+        struct session *s = LIST_ENTRY(inst->sessions.next, struct session, in_instance);
+        TRY_RETURN(session_end(s));
+    }
+    return JET_errSuccess;
+}
+
+/* All pages on disk, ShutDownMark, clean headers, Term2, checkpoint there (log-format.md 6.4, 8.7). */
+static err_t end_clean(struct instance *inst)
+{
+    lgpos_t mark = LGPOS_MIN, term = LGPOS_MIN;
+    if (!log_is_enabled(inst->log))
+        return databases__close_all(inst, LGPOS_MIN, false);
+    TRY_RETURN(threads__sweep_all(inst));
+    TRY_RETURN(checkpointer_run(inst->checkpointer, true));
+    struct dbfile *list[DBID_MAX];
+    int n = instance_databases(inst, list);
+    for (int i = 0; i < n; i++)
+        if (!list[i]->read_only)
+            TRY_RETURN(dbfile_flush(list[i]));
+    TRY_RETURN(recovery_log_shutdown_mark(inst->log, &mark));
+    TRY_RETURN(log_flush_all(inst->log));
+    TRY_RETURN(databases__close_all(inst, mark, true));
+    TRY_RETURN(recovery_log_term(inst->log, inst->init_at, &term));
+    TRY_RETURN(log_flush_all(inst->log));
+    TRY_RETURN(checkpointer_write_file(inst->checkpointer, term, false));
+    return log_stop(inst->log);
+}
+
+static err_t stop_backup_first(struct instance *inst, JET_GRBIT grbit)
+{
+    if (!backup_is_running(inst->backup))
+        return JET_errSuccess;
+    bool abrupt = (grbit & (JET_bitTermAbrupt | JET_bitTermDirty | JET_bitTermStopBackup)) != 0;
+    if (!abrupt) {
+        err_t err = RAISE(JET_errBackupInProgress);
+        err_detail("a backup is running; wait for it, or terminate with JET_bitTermStopBackup");
+        return err;
+    }
+    backup_stop(inst->backup, JET_errTermInProgress, true);
+    return JET_errSuccess;
+}
+
+static err_t term_rooms(struct instance *inst, bool dirty)
+{
+    bool poisoned = atomic_load(&inst->poison) != 0 || log_poisoned(inst->log) != 0;
+    err_t err = JET_errSuccess;
+    if (!poisoned && !dirty)
+        log_use_reserve(inst->log, true);
+    err_t ended = end_sessions(inst);
+    threads__stop(inst);
+    if (poisoned || dirty || ended < 0) {
+        err = dirty ? RAISE(JET_errDirtyShutdown) : poisoned ? JET_errSuccess : ended;
+        err_t closed = databases__close_all(inst, LGPOS_MIN, false);
+        err = err < 0 || poisoned ? err : closed;
+    } else {
+        err = end_clean(inst);
+        if (err < 0) {
+            err_t closed = databases__close_all(inst, LGPOS_MIN, false);
+            (void)closed; /* the first error tells more; recovery mends the rest at the next start */
+        }
+    }
+    rooms__close(inst);
+    return err;
+}
+
+err_t instance_term(struct instance *inst, JET_GRBIT grbit)
+{
+    bool dirty = (grbit & JET_bitTermDirty) != 0;
+    int running = INSTANCE_RUNNING;
+    if (inst->process_id != os_process_id())
+        return RAISE(JET_errInstanceUnavailable);
+    if (!atomic_compare_exchange_strong(&inst->state, &running, INSTANCE_TERMINATING))
+        return running == INSTANCE_TERMINATING ? RAISE(JET_errTermInProgress) : RAISE(JET_errNotInitialized);
+    err_t err = stop_backup_first(inst, grbit);
+    if (err >= 0) {
+        wait_until_empty(inst);
+        if (!dirty && has_open_transaction(inst) && atomic_load(&inst->poison) == 0) {
+            err = RAISE(JET_errTooManyActiveUsers);
+            err_detail("a session has an open transaction; commit it or roll it back first");
+        }
+    }
+    if (err < 0) {
+        atomic_store(&inst->state, INSTANCE_RUNNING);
+        return err;
+    }
+    err = term_rooms(inst, dirty);
+    atomic_store(&inst->state, INSTANCE_CREATED);
+    if (err < 0 && err != JET_errDirtyShutdown) {
+        char number[16];
+        snprintf(number, sizeof number, "%d", (int)err);
+        event_report(104, EVENT_ERROR, inst->display, "the instance stopped with an error", number, NULL);
+    } else {
+        event_report(103, EVENT_INFO, inst->display, "the instance has stopped", NULL);
+    }
+    return err;
+}
+
+/* ---- backup, restore, numbers ---- */
+
+void instance_set_backup_pause(struct instance *inst, void (*fn)(void *context, uint32_t percent), void *context)
+{
+    inst->backup_pause = fn;
+    inst->backup_pause_context = context;
+}
+
+err_t instance_backup(struct instance *inst, const struct backup_options *options, struct backup_result *result)
+{
+    struct backup_options o = *options;
+    o.create_path = params_number(inst->params, JET_paramCreatePathIfNotExist) != 0;
+    o.zero_deleted = params_number(inst->params, JET_paramZeroDatabaseDuringBackup) != 0;
+    o.read_retries = (uint32_t)params_number(inst->params, PYJET_paramBackupReadRetries);
+    o.pause = inst->backup_pause;
+    o.pause_context = inst->backup_pause_context;
+    TRY_RETURN(instance_enter(inst, true));
+    err_t err = instance__judge(inst, backup_run(inst->backup, &o, result));
+    instance_leave(inst);
+    return err;
+}
+
+err_t instance_stop_backup(struct instance *inst, err_t reason)
+{
+    TRY_RETURN(instance_enter(inst, true));
+    backup_stop(inst->backup, reason, false);
+    instance_leave(inst);
+    return JET_errSuccess;
+}
+
+static err_t restore_with(struct instance *inst, const struct restore_set *set, const char *destination, const char *roll_forward_dir,
+                          const struct progress *progress, struct restore_result *result)
+{
+    TRY_RETURN(rooms__open(inst));
+    struct init_options init = {.progress = *progress};
+    struct recovery_config config;
+    TRY_RETURN(rooms__recovery_config(inst, &init, &config));
+    struct restore_options options = {
+        .set = set,
+        .destination = destination,
+        .log_dir = inst->log_dir,
+        .system_dir = inst->system_dir,
+        .roll_forward_dir = roll_forward_dir,
+        .progress = *progress,
+    };
+    return restore_run(&options, &config, result);
+}
+
+err_t instance_restore(struct instance *inst, const char *set_path, const char *destination, const char *roll_forward_dir,
+                       const struct progress *progress, struct restore_result *result)
+{
+    int created = INSTANCE_CREATED;
+    if (!atomic_compare_exchange_strong(&inst->state, &created, INSTANCE_RESTORING))
+        return RAISE(JET_errAlreadyInitialized);
+    static const struct progress silent;
+    struct restore_set *set = calloc(1, sizeof *set);
+    err_t err = set == NULL ? RAISE(JET_errOutOfMemory) : restore_survey(set_path, set);
+    if (err >= 0)
+        err = restore_with(inst, set, destination, roll_forward_dir, progress == NULL ? &silent : progress, result);
+    struct err_origin origin = *err_last();
+    rooms__close(inst);
+    free(set);
+    if (err < 0) {
+        err_raise(origin.err, origin.file, origin.line);
+        err_detail("%s", origin.detail);
+    }
+    atomic_store(&inst->state, INSTANCE_CREATED);
+    return err;
+}
+
+void instance_stats(struct instance *inst, struct instance_stats *out)
+{
+    memset(out, 0, sizeof *out);
+    out->recovery = inst->recovery;
+    btree_stats(&out->btree);
+    if (inst->log == NULL)
+        return;
+    out->log_bytes = log_bytes_appended(inst->log);
+    out->log_flushes = log_flush_count(inst->log);
+    out->commits_durable = atomic_load(&inst->commits_durable);
+    out->undo_info = version_undo_info_count(inst->versions);
+    out->versions_bytes = versions_bytes(inst->versions);
+    out->sweeps = atomic_load(&inst->sweeps);
+    out->checkpoints = atomic_load(&inst->checkpoints);
+    out->log_tail = log_tail(inst->log);
+    if (inst->checkpointer != NULL)
+        out->checkpoint = checkpointer_position(inst->checkpointer);
+    cache_stats(inst->cache, &out->cache);
+}

@@ -1,0 +1,385 @@
+#include <stdio.h>
+
+#include "engine/engine_private.h"
+
+/* Sessions: one call at a time, transactions bound to the thread that began them unless a context is set (api-notes.md 6). */
+
+static err_t take_procid(struct instance *inst, uint16_t *procid)
+{
+    uint64_t most = params_number(inst->params, JET_paramMaxSessions);
+    if (most > SESSIONS_MOST)
+        most = SESSIONS_MOST;
+    for (uint32_t i = 0; i < most; i++) {
+        if ((inst->procids[i / 8] >> (i % 8) & 1) != 0)
+            continue;
+        inst->procids[i / 8] |= (uint8_t)(1u << (i % 8));
+        *procid = (uint16_t)(PROCID_SESSION_FIRST + 2 * i);
+        return JET_errSuccess;
+    }
+    err_t err = RAISE(JET_errOutOfSessions);
+    err_detail("all %u sessions are in use; end one, or raise JET_paramMaxSessions before the instance starts", (unsigned)most);
+    return err;
+}
+
+static void give_procid(struct instance *inst, uint16_t procid)
+{
+    uint32_t i = (procid - PROCID_SESSION_FIRST) / 2;
+    inst->procids[i / 8] &= (uint8_t)~(1u << (i % 8));
+}
+
+err_t session_begin(struct instance *inst, struct session **out)
+{
+    *out = NULL;
+    struct session *s = calloc(1, sizeof *s);
+    if (s == NULL)
+        return RAISE(JET_errOutOfMemory);
+    os_lock_take(&inst->lock);
+    err_t err = take_procid(inst, &s->procid);
+    if (err >= 0) {
+        s->inst = inst;
+        list_add_back(&inst->sessions, &s->in_instance);
+        inst->session_count++;
+    }
+    os_lock_release(&inst->lock);
+    if (err < 0) {
+        free(s);
+        return err;
+    }
+    char label[32];
+    snprintf(label, sizeof label, "session %u", (unsigned)(s->procid - PROCID_SESSION_FIRST) / 2 + 1);
+    trx_pair_init(&s->pair, inst, s->procid, (uint16_t)(s->procid + 1), false, label);
+    s->pair.trx.owner = s;
+    s->commit_default = (JET_GRBIT)params_number(inst->params, JET_paramCommitDefault);
+    *out = s;
+    return JET_errSuccess;
+}
+
+err_t session_end(struct session *s)
+{
+    struct instance *inst = s->inst;
+    err_t err = JET_errSuccess;
+    if (s->pair.trx.level > 0 && atomic_load(&inst->poison) == 0)
+        err = txn_rollback(&s->pair.trx, &inst->finder, 0);
+    if (err < 0)
+        instance_poison(inst, err); /* a rollback cannot be given up and the instance go on */
+    session__close_cursors(s, -1);
+    session__close_databases(s);
+    trx_pair_term(&s->pair);
+    os_lock_take(&inst->lock);
+    list_remove(&s->in_instance);
+    inst->session_count--;
+    give_procid(inst, s->procid);
+    os_lock_release(&inst->lock);
+    free(s->cursors);
+    free(s);
+    return err;
+}
+
+/* ---- one call at a time ---- */
+
+static err_t sharing(const char *why)
+{
+    err_t err = RAISE(JET_errSessionSharingViolation);
+    err_detail("%s", why);
+    return err;
+}
+
+err_t session_enter(struct session *s)
+{
+    uint64_t nobody = 0;
+    TRY_RETURN(instance_enter(s->inst, false));
+    if (!atomic_compare_exchange_strong(&s->busy, &nobody, os_thread_id())) {
+        instance_leave(s->inst);
+        return sharing("another thread is inside this session; give each thread its own");
+    }
+    return JET_errSuccess;
+}
+
+void session_leave(struct session *s)
+{
+    atomic_store(&s->busy, 0);
+    instance_leave(s->inst);
+}
+
+struct instance *session_instance(struct session *s)
+{
+    return s->inst;
+}
+
+struct trx *session_trx(struct session *s)
+{
+    return &s->pair.trx;
+}
+
+uint8_t session_level(struct session *s)
+{
+    return s->pair.trx.level;
+}
+
+void session_set_commit_default(struct session *s, JET_GRBIT grbit)
+{
+    s->commit_default = grbit;
+}
+
+void session_set_context(struct session *s, uint64_t context, bool set)
+{
+    s->has_context = set;
+    s->context = set ? context : 0;
+    s->context_thread = set ? os_thread_id() : 0;
+}
+
+/* ---- transactions ---- */
+
+static err_t check_thread(struct session *s)
+{
+    if (s->pair.trx.level == 0 || s->has_context || s->trx_thread == os_thread_id())
+        return JET_errSuccess;
+    return sharing("the transaction was begun by another thread");
+}
+
+err_t session_begin_transaction(struct session *s, JET_GRBIT grbit)
+{
+    TRY_RETURN(check_thread(s));
+    bool outermost = s->pair.trx.level == 0;
+    TRY_RETURN(txn_begin(&s->pair.trx, (grbit & JET_bitTransactionReadOnly) != 0));
+    if (outermost)
+        s->trx_thread = os_thread_id();
+    return JET_errSuccess;
+}
+
+static bool stands_alone(JET_GRBIT grbit, JET_GRBIT bit)
+{
+    return (grbit & bit) == 0 || grbit == bit;
+}
+
+static err_t commit_special(struct session *s, JET_GRBIT grbit)
+{
+    struct instance *inst = s->inst;
+    uint32_t closed;
+    if (s->pair.trx.level > 0) {
+        err_t err = RAISE(JET_errInvalidGrbit);
+        err_detail("JET_bitWait...Level0Commit and JET_bitForceNewLog are for a session outside any transaction");
+        return err;
+    }
+    if (grbit == JET_bitForceNewLog)
+        return instance__judge(inst, log_roll(inst->log, &closed));
+    if (grbit == JET_bitWaitLastLevel0Commit)
+        return instance__judge(inst, txn_wait_last_commit(&s->pair.trx));
+    return instance__judge(inst, log_flush_all(inst->log));
+}
+
+static void tell_cursors(struct session *s, bool rolled_back)
+{
+    for (uint32_t i = 0; i < s->cursor_count; i++) {
+        struct open_cursor *o = &s->cursors[i];
+        if (o->level > s->pair.trx.level)
+            o->level = s->pair.trx.level;
+        cursor_trx_ended(o->cursor, rolled_back, s->pair.trx.level);
+    }
+}
+
+err_t session_commit(struct session *s, JET_GRBIT grbit)
+{
+    const JET_GRBIT alone = JET_bitWaitLastLevel0Commit | JET_bitWaitAllLevel0Commit | JET_bitForceNewLog;
+    const JET_GRBIT known = alone | JET_bitCommitLazyFlush;
+    if ((grbit & ~known) != 0 || !stands_alone(grbit, JET_bitWaitLastLevel0Commit) ||
+        !stands_alone(grbit, JET_bitWaitAllLevel0Commit) || !stands_alone(grbit, JET_bitForceNewLog))
+        return RAISE(JET_errInvalidGrbit);
+    if ((grbit & alone) != 0)
+        return commit_special(s, grbit);
+    if (s->pair.trx.level == 0)
+        return RAISE(JET_errNotInTransaction);
+    TRY_RETURN(check_thread(s));
+    if (grbit == 0)
+        grbit = s->commit_default;
+    bool lazy = (grbit & JET_bitCommitLazyFlush) != 0, outermost = s->pair.trx.level == 1;
+    TRY_RETURN(instance__judge(s->inst, txn_commit(&s->pair.trx, lazy ? TXN_LAZY : TXN_DURABLE)));
+    if (outermost && !lazy)
+        atomic_fetch_add(&s->inst->commits_durable, 1);
+    tell_cursors(s, false);
+    return JET_errSuccess;
+}
+
+err_t session_rollback(struct session *s, JET_GRBIT grbit)
+{
+    if ((grbit & ~(JET_GRBIT)JET_bitRollbackAll) != 0)
+        return RAISE(JET_errInvalidGrbit);
+    if (s->pair.trx.level == 0)
+        return RAISE(JET_errNotInTransaction);
+    TRY_RETURN(check_thread(s));
+    uint8_t levels = (grbit & JET_bitRollbackAll) != 0 ? 0 : 1;
+    uint8_t remains = levels == 0 ? 0 : (uint8_t)(s->pair.trx.level - 1);
+    for (uint32_t i = 0; i < s->cursor_count; i++) /* prepared updates go first: they may own long values */
+        cursor_trx_ended(s->cursors[i].cursor, true, remains);
+    log_use_reserve(s->inst->log, true);
+    err_t err = txn_rollback(&s->pair.trx, &s->inst->finder, levels);
+    log_use_reserve(s->inst->log, false);
+    if (err < 0) {
+        instance_poison(s->inst, err);
+        return err;
+    }
+    session__close_cursors(s, s->pair.trx.level);
+    tell_cursors(s, true);
+    return JET_errSuccess;
+}
+
+err_t session_atomically(struct session *s, err_t (*fn)(void *context, struct trx *trx), void *context)
+{
+    struct trx *trx = &s->pair.trx;
+    if (trx->level > 0) {
+        TRY_RETURN(check_thread(s));
+        return instance__judge(s->inst, fn(context, trx));
+    }
+    TRY_RETURN(txn_begin(trx, false));
+    s->trx_thread = os_thread_id();
+    err_t err = fn(context, trx);
+    if (err >= 0) {
+        bool lazy = (s->commit_default & JET_bitCommitLazyFlush) != 0;
+        err_t committed = txn_commit(trx, lazy ? TXN_LAZY : TXN_DURABLE);
+        if (committed >= 0) {
+            if (!lazy)
+                atomic_fetch_add(&s->inst->commits_durable, 1);
+            return err;
+        }
+        err = committed;
+        if (trx->level == 0)
+            return instance__judge(s->inst, err);
+    }
+    struct err_origin origin = *err_last();
+    err_t undone = txn_rollback(trx, &s->inst->finder, 0);
+    if (undone < 0)
+        instance_poison(s->inst, undone);
+    err_raise(origin.err, origin.file, origin.line);
+    err_detail("%s", origin.detail);
+    return instance__judge(s->inst, err);
+}
+
+/* ---- cursors ---- */
+
+static err_t add_cursor(struct session *s, struct open_cursor o)
+{
+    if (s->cursor_count == s->cursor_room) {
+        uint32_t room = s->cursor_room == 0 ? 8 : s->cursor_room * 2;
+        struct open_cursor *grown = realloc(s->cursors, room * sizeof *grown);
+        if (grown == NULL)
+            return RAISE(JET_errOutOfMemory);
+        s->cursors = grown;
+        s->cursor_room = room;
+    }
+    s->cursors[s->cursor_count++] = o;
+    return JET_errSuccess;
+}
+
+static err_t open_described(struct session *s, struct open_cursor *o)
+{
+    TRY_RETURN(cursor_open(o->desc, &s->pair.trx, o->grbit, &o->cursor));
+    err_t err = add_cursor(s, *o);
+    if (err < 0)
+        cursor_close(o->cursor);
+    return err;
+}
+
+err_t session_open_table(struct session *s, JET_DBID dbid, const char *name, JET_GRBIT grbit, struct table_cursor **out)
+{
+    *out = NULL;
+    struct dbfile *db;
+    struct open_cursor o = {.grbit = grbit, .dbid = dbid, .level = s->pair.trx.level};
+    TRY_RETURN(session_database(s, dbid, &db));
+    TRY_RETURN(catalog_table(db, &s->pair.trx, name, &o.desc));
+    err_t err = catalog_table_use(o.desc, &s->pair.trx, grbit);
+    if (err >= 0) {
+        err = open_described(s, &o);
+        if (err < 0)
+            catalog_table_unuse(o.desc, &s->pair.trx, grbit);
+    }
+    if (err < 0) {
+        catalog_release(o.desc);
+        return err;
+    }
+    *out = o.cursor;
+    return JET_errSuccess;
+}
+
+err_t session_adopt_table(struct session *s, JET_DBID dbid, struct table_desc *desc, JET_GRBIT grbit, struct table_cursor **out)
+{
+    struct open_cursor o = {.desc = desc, .grbit = grbit, .dbid = dbid, .level = s->pair.trx.level};
+    *out = NULL;
+    TRY_RETURN(catalog_table_use(desc, &s->pair.trx, grbit));
+    err_t err = open_described(s, &o);
+    if (err < 0)
+        catalog_table_unuse(desc, &s->pair.trx, grbit);
+    else
+        *out = o.cursor;
+    return err;
+}
+
+static struct open_cursor *find_cursor(struct session *s, const struct table_cursor *c)
+{
+    for (uint32_t i = 0; i < s->cursor_count; i++)
+        if (s->cursors[i].cursor == c)
+            return &s->cursors[i];
+    return NULL;
+}
+
+JET_DBID session_cursor_dbid(struct session *s, struct table_cursor *c)
+{
+    struct open_cursor *o = find_cursor(s, c);
+    return o == NULL ? JET_dbidNil : o->dbid;
+}
+
+err_t session_dup_cursor(struct session *s, struct table_cursor *c, struct table_cursor **out)
+{
+    *out = NULL;
+    struct open_cursor *from = find_cursor(s, c);
+    if (from == NULL)
+        return RAISE(JET_errInvalidTableId);
+    struct open_cursor o = {.grbit = 0, .dbid = from->dbid, .level = s->pair.trx.level};
+    struct dbfile *db;
+    TRY_RETURN(session_database(s, o.dbid, &db));
+    char name[3 * NAME_ROOM];
+    catalog_name_to_utf8(from->desc->name, name);
+    TRY_RETURN(catalog_table(db, &s->pair.trx, name, &o.desc)); /* a reference of its own */
+    err_t err = catalog_table_use(o.desc, &s->pair.trx, o.grbit);
+    if (err >= 0) {
+        err = cursor_dup(c, &o.cursor);
+        if (err >= 0) {
+            err = add_cursor(s, o);
+            if (err < 0)
+                cursor_close(o.cursor);
+        }
+        if (err < 0)
+            catalog_table_unuse(o.desc, &s->pair.trx, o.grbit);
+    }
+    if (err < 0)
+        catalog_release(o.desc);
+    else
+        *out = o.cursor;
+    return err;
+}
+
+static void close_one(struct session *s, struct open_cursor *o)
+{
+    cursor_close(o->cursor);
+    catalog_table_unuse(o->desc, &s->pair.trx, o->grbit);
+    catalog_release(o->desc);
+}
+
+err_t session_close_cursor(struct session *s, struct table_cursor *c)
+{
+    struct open_cursor *o = find_cursor(s, c);
+    if (o == NULL)
+        return RAISE(JET_errInvalidTableId);
+    close_one(s, o);
+    *o = s->cursors[--s->cursor_count];
+    return JET_errSuccess;
+}
+
+void session__close_cursors(struct session *s, int above_level)
+{
+    for (uint32_t i = s->cursor_count; i-- > 0;) {
+        if (s->cursors[i].level <= above_level)
+            continue;
+        close_one(s, &s->cursors[i]);
+        s->cursors[i] = s->cursors[--s->cursor_count];
+    }
+}

@@ -1,0 +1,136 @@
+#include "engine/engine_private.h"
+
+/* Background threads: pages and checkpoint, the next log file, old versions. Each waits on a bell of its room. */
+
+#define TICK_MS 200u
+#define DIRTY_HIGH_PERCENT 60u
+#define DIRTY_LOW_PERCENT 40u
+#define WRITE_BATCH 512u
+#define SWEEP_BATCH 2048u
+
+/* Errors that say "try again later": nothing is lost, the work stays queued. */
+static bool passes(err_t err)
+{
+    return err == JET_errDiskFull || err == JET_errLogDiskFull || err == JET_errOutOfMemory ||
+           err == JET_errVersionStoreOutOfMemory || err == JET_errBackupInProgress;
+}
+
+static err_t note(struct instance *inst, err_t err)
+{
+    if (err < 0 && !passes(err))
+        instance_poison(inst, err);
+    return err;
+}
+
+static uint32_t dirty_percent(struct instance *inst)
+{
+    struct cache_stats stats;
+    cache_stats(inst->cache, &stats);
+    return stats.frames == 0 ? 0 : (uint32_t)(stats.dirty * 100 / stats.frames);
+}
+
+static err_t write_some(struct instance *inst, bool random_steal, uint32_t *written)
+{
+    struct write_goal goal = {.log = inst->log,
+                              .older_than = LGPOS_MAX,
+                              .pages_max = random_steal ? 16 : WRITE_BATCH,
+                              .random_steal = random_steal};
+    return cache_write_back(inst->cache, &goal, written);
+}
+
+static void write_down(struct instance *inst)
+{
+    uint32_t written = 1;
+    err_t err = JET_errSuccess;
+    if (params_number(inst->params, PYJET_paramRandomSteal) != 0)
+        err = note(inst, write_some(inst, true, &written));
+    if (err < 0 || dirty_percent(inst) < DIRTY_HIGH_PERCENT)
+        return;
+    while (written > 0 && dirty_percent(inst) > DIRTY_LOW_PERCENT && !atomic_load(&inst->stop))
+        if (note(inst, write_some(inst, false, &written)) < 0)
+            return;
+}
+
+static void writer_loop(void *context)
+{
+    struct instance *inst = context;
+    uint32_t tick = params_number(inst->params, PYJET_paramRandomSteal) != 0 ? 2 : TICK_MS;
+    while (!atomic_load(&inst->stop)) {
+        cache_wait_work(inst->cache, tick);
+        if (atomic_load(&inst->stop) || atomic_load(&inst->poison) != 0)
+            continue;
+        write_down(inst);
+        if (log_is_enabled(inst->log) && note(inst, checkpointer_run(inst->checkpointer, false)) >= 0)
+            atomic_fetch_add(&inst->checkpoints, 1);
+    }
+}
+
+static void preparer_loop(void *context)
+{
+    struct instance *inst = context;
+    while (!atomic_load(&inst->stop)) {
+        log_wait_roll(inst->log, TICK_MS);
+        bool worked = !atomic_load(&inst->stop) && atomic_load(&inst->poison) == 0;
+        while (worked)
+            if (note(inst, log_prepare_next(inst->log, &worked)) < 0)
+                break;
+    }
+}
+
+static err_t sweep_round(struct instance *inst, bool *worked)
+{
+    *worked = false;
+    err_t err = txn_sweep(&inst->sweep.trx, &inst->finder, SWEEP_BATCH, worked);
+    if (*worked)
+        atomic_fetch_add(&inst->sweeps, 1);
+    return err;
+}
+
+static void sweeper_loop(void *context)
+{
+    struct instance *inst = context;
+    while (!atomic_load(&inst->stop)) {
+        versions_wait_work(inst->versions, TICK_MS);
+        bool worked = atomic_load(&inst->poison) == 0;
+        while (worked && !atomic_load(&inst->stop))
+            if (note(inst, sweep_round(inst, &worked)) < 0)
+                break;
+    }
+}
+
+err_t threads__sweep_all(struct instance *inst)
+{
+    bool worked = true;
+    while (worked)
+        TRY_RETURN(sweep_round(inst, &worked));
+    return JET_errSuccess;
+}
+
+err_t threads__start(struct instance *inst)
+{
+    atomic_store(&inst->stop, false);
+    if (params_number(inst->params, PYJET_paramPageWriterOff) == 0)
+        TRY_RETURN(os_thread_start("pyjet-writer", writer_loop, inst, &inst->writer));
+    if (log_is_enabled(inst->log))
+        TRY_RETURN(os_thread_start("pyjet-log", preparer_loop, inst, &inst->preparer));
+    return os_thread_start("pyjet-sweep", sweeper_loop, inst, &inst->sweeper);
+}
+
+static void join(struct os_thread **thread)
+{
+    if (*thread != NULL)
+        os_thread_join(*thread);
+    *thread = NULL;
+}
+
+void threads__stop(struct instance *inst)
+{
+    atomic_store(&inst->stop, true);
+    if (inst->cache != NULL)
+        cache_ring(inst->cache);
+    if (inst->versions != NULL)
+        versions_ring(inst->versions);
+    join(&inst->writer);
+    join(&inst->preparer);
+    join(&inst->sweeper);
+}
