@@ -61,6 +61,7 @@ err_t version__create(struct versions *store, enum version_oper oper,
     put(v->bytes + where->key.n, where->data);
     put(v->bytes + where->key.n + where->data.n, before);
     atomic_fetch_add_explicit(&store->bytes, v->size, memory_order_relaxed);
+    atomic_fetch_add_explicit(&store->count[v->dbid], 1, memory_order_relaxed);
     *out = v;
     return JET_errSuccess;
 }
@@ -68,6 +69,7 @@ err_t version__create(struct versions *store, enum version_oper oper,
 void version__free(struct versions *store, struct version *v)
 {
     atomic_fetch_sub_explicit(&store->bytes, v->size, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&store->count[v->dbid], 1, memory_order_relaxed);
     free(v);
 }
 

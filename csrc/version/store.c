@@ -93,6 +93,11 @@ uint64_t versions_bytes(struct versions *store)
     return atomic_load_explicit(&store->bytes, memory_order_relaxed);
 }
 
+uint64_t versions_count(struct versions *store, dbid_t dbid)
+{
+    return atomic_load_explicit(&store->count[dbid], memory_order_relaxed);
+}
+
 void versions_set_max(struct versions *store, uint64_t bytes_max)
 {
     atomic_store_explicit(&store->bytes_max, bytes_max, memory_order_relaxed);

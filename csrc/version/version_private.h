@@ -60,6 +60,7 @@ struct versions {
     uint64_t bucket_mask;
     struct stripe *stripes;
     _Atomic uint64_t bytes, bytes_max;
+    _Atomic uint64_t count[256]; /* by dbid */
     _Atomic uint64_t commit_counter;
     _Atomic uint32_t rceid;
     _Atomic uint64_t undo_infos;
