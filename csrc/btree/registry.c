@@ -34,6 +34,16 @@ static void init_tree(struct btree *tree, struct dbfile *db, pgno_t root)
     list_init(&tree->in_registry);
 }
 
+/* The deeper the tree the higher the rank: a child's space is locked before its parent's. */
+static void rank_space_lock(struct btree *tree)
+{
+    int depth = 0;
+    for (const struct btree *t = tree->parent; t != NULL && depth < RANK_SPLIT - RANK_SPACE - 1; t = t->parent)
+        depth++;
+    os_lock_term(&tree->space_lock);
+    os_lock_init(&tree->space_lock, (enum os_rank)(RANK_SPACE + depth));
+}
+
 static void free_tree(struct btree *tree)
 {
     if (tree->source != NULL && tree->source->forget != NULL)
@@ -176,6 +186,7 @@ static err_t open_tree(struct dbfile *db, pgno_t root, int depth, struct btree *
         TRY(open_tree(db, parent_root, depth + 1, &parent));
     }
     tree->parent = parent;
+    rank_space_lock(tree);
     tree->source = r->source;
 
     os_lock_take(&r->lock);
