@@ -685,8 +685,8 @@ static void expect(struct log_reader *reader, const char *hex)
 CASE(records)
 {
     struct trx trx, inner;
-    uint8_t id = 0xaa;
-    struct version_key where = node_key(&id);
+    uint8_t id = 0xaa, id_other = 0xbb;
+    struct version_key where = node_key(&id), other = node_key(&id_other);
     struct version_undo u;
     lgpos_t end, undo_end = 0;
     world_begin(true, 1 << 20);
@@ -713,8 +713,10 @@ CASE(records)
     CHECK_EQ(version_undo_info_count(store), 1);
     CHECK_EQ(version_before_most(store, &where), 3);
     commit(&trx);
+    CHECK_OK(make_change(&trx, VERSION_DELETE, &other, SLICE_EMPTY, 0));
     CHECK_OK(trx_begin(&trx));
     CHECK_OK(make_change(&trx, VERSION_DELETE, &where, SLICE_EMPTY, 0));
+    CHECK_OK(version_log_undo_info(store, &other, 0x99, 4, &undo_end)); /* of level 1 */
     CHECK(version_newest(&trx, 1, &u));
     log_undo(&trx, &u);
     CHECK_OK(version_log_undo_info(store, &where, 0x99, 3, &undo_end)); /* undone: none */
@@ -728,7 +730,7 @@ CASE(records)
     CHECK_EQ(end, trx.last_lgpos_end);
     CHECK_EQ(versions_oldest_begin(store), LGPOS_MAX);
     CHECK_OK(version_log_undo_info(store, &where, 0x99, 3, &undo_end)); /* committed: none */
-    CHECK_EQ(version_undo_info_count(store), 1);
+    CHECK_EQ(version_undo_info_count(store), 2);
     CHECK_EQ(version_before_most(store, &where), 0);
 
 #define TRACE "16 00 00 01 00 78 "
@@ -740,11 +742,16 @@ CASE(records)
            "02 03 00 05 08 00 00 00 28 00 00 00 1e 00 00 00 01 00 00 00 02 00 03 00 00 00 03 00 "
            "aa 6f 6c 64 ");
     expect(reader, "06 01 01 01 ");
+    expect(reader, TRACE);
     expect(reader, "05 01 01 11 ");
     expect(reader, TRACE);
     expect(reader,
+           "24 01 01 01 99 00 00 00 ff ff ff ff ff ff ff ff ff ff ff ff ff ff ff ff 06 00 00 00 "
+           "01 04 00 05 0c 00 00 00 28 00 00 00 1e 00 00 00 01 00 00 00 03 00 00 00 00 00 00 00 "
+           "bb ");
+    expect(reader,
            "27 01 01 01 07 00 00 00 00 00 00 00 00 00 00 00 01 00 00 00 00 00 00 00 06 00 00 00 "
-           "02 00 00 05 0c 00 00 00 28 00 00 00 1e 00 00 00 01 00 00 00 03 00 02 aa ");
+           "02 00 00 05 10 00 00 00 28 00 00 00 1e 00 00 00 01 00 00 00 03 00 02 aa ");
     expect(reader, "07 01 01 01 ");
     expect(reader, TRACE);
     expect(reader, "08 02 01 10 06 00 00 00 ");
