@@ -16,29 +16,31 @@
 /* Never freed, never reused for something else; identity (db, pgno) changes only under the write
  * latch and the lock of the bucket. */
 struct frame {
+    /* A hit touches this line only. */
     _Alignas(64) _Atomic uint32_t latch;
     _Atomic uint32_t version;
     _Atomic(struct dbfile *)
         db; /* NULL: holds no page. A key only: followed under latch or `writing` */
-    _Atomic(struct log *) log; /* of db; compared, never followed */
     _Atomic pgno_t pgno;
-    _Atomic uint32_t pins;    /* threads between finding the frame and latching it */
-    _Atomic uint32_t writing; /* a write-back has copied the page: 0 no, 1 yes, 2 yes and somebody
-                                 sleeps on it */
-    uint32_t next;            /* bucket chain; under the bucket's lock */
-    _Atomic lgpos_t
-        bound; /* lowest begin bound of changes that no copy in flight holds; LGPOS_MAX = none */
-    _Atomic lgpos_t
-        bound_writing;         /* lowest bound of changes copied but not yet known to be on disk */
-    _Atomic lgpos_t lgpos_end; /* flush the log up to it before the page is written */
-    _Atomic uint8_t dirty;     /* changes that no copy in flight holds */
+    uint32_t next;         /* bucket chain; under the bucket's lock */
+    _Atomic uint32_t pins; /* threads between finding the frame and latching it */
+    _Atomic uint8_t dirty; /* changes that no copy in flight holds */
     _Atomic uint8_t touch;
     _Atomic uint8_t undo;
     _Atomic uint8_t cold;
     uint8_t blank;   /* never came from disk and never changed: not a page yet. Under the latch */
     uint8_t sound;   /* page_validate said so, or it was made here. Set under the write latch */
     uint8_t changed; /* marked dirty since the version moved. Under the write latch */
+    _Atomic uint32_t
+        writing; /* a write-back owns it: 0 no, 1 yes, 2 yes and somebody sleeps on it */
+    _Atomic(struct log *) log; /* of db; compared, never followed */
+    _Atomic lgpos_t
+        bound; /* lowest begin bound of changes that no copy in flight holds; LGPOS_MAX = none */
+    _Atomic lgpos_t
+        bound_writing;         /* lowest bound of changes copied but not yet known to be on disk */
+    _Atomic lgpos_t lgpos_end; /* flush the log up to it before the page is written */
 };
+static_assert(offsetof(struct frame, lgpos_end) == 64, "a hit touches one line");
 
 struct shard {
     _Alignas(64) struct os_lock lock; /* RANK_CACHE_BUCKET */
@@ -140,10 +142,9 @@ void cache__note_cold(struct cache *cache, struct frame *f);
 void cache__drop_database(struct cache *cache, struct dbfile *db);
 
 /* writeback.c */
+/* Both write also inside an open backup window, but not while it is read. */
 #define WRITE_STEAL 1u /* an evicting thread asks */
-#define WRITE_ALL                                                                                  \
-    2u /* also inside an open backup window, but not while it is read; what cannot be written is   \
-          an error */
+#define WRITE_ALL 2u   /* what cannot be written is an error */
 MUST_CHECK err_t cache__write_back(struct cache *cache, const struct write_goal *goal, unsigned how,
                                    uint32_t *written);
 void cache__free_batches(struct cache *cache);

@@ -236,7 +236,7 @@ static void cover(struct db_header *h, void *context)
 
 err_t dbfile_cover_generation(struct dbfile *db, uint32_t generation)
 {
-    if (atomic_load(&db->gen_covered) >= generation)
+    if (atomic_load(&db->gen_covered) >= generation || db->log == NULL || !log_is_enabled(db->log))
         return JET_errSuccess;
     struct cover c = {.generation = generation};
     os_lock_take(&db->header_lock);

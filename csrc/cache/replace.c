@@ -3,9 +3,9 @@
  * when there is none, the thread that needs a frame writes some. */
 #include "cache/cache_private.h"
 
-#define EVICT_TRIES 20    /* with nothing on its way to disk */
+#define EVICT_TRIES 100   /* with nothing on its way to disk */
 #define EVICT_TURNS 10000 /* in all: others may take what this thread made free */
-#define EVICT_WRITE 64u
+#define EVICT_WRITE_MIN 16u
 
 /* The frame's page leaves when nobody uses it and its copy on disk is current. The frame comes back
  * write-latched. */
@@ -122,7 +122,11 @@ err_t cache__take_frame(struct cache *cache, bool may_write, struct frame **out)
             return JET_errSuccess;
         if (!may_write)
             return CACHE_WOULD_BLOCK;
-        struct write_goal goal = {.older_than = LGPOS_MAX, .pages_max = EVICT_WRITE};
+        uint32_t most =
+            cache->frame_count / 8; /* syncs are paid once a batch, others wait for it */
+        most = most < EVICT_WRITE_MIN ? EVICT_WRITE_MIN : most;
+        struct write_goal goal = {.older_than = LGPOS_MAX,
+                                  .pages_max = most < BATCH_PAGES_MAX ? most : BATCH_PAGES_MAX};
         uint32_t written = 0;
         cache_ring(cache);
         TRY_RETURN(cache__write_back(cache, &goal, WRITE_STEAL, &written));

@@ -272,7 +272,7 @@ static bool window_forbids(struct dbfile *db, pgno_t pgno, unsigned how)
 {
     if (pgno < atomic_load(&db->window_low) || pgno >= atomic_load(&db->window_high))
         return false;
-    return !(how & WRITE_ALL) || atomic_load(&db_own(db)->reading);
+    return !(how & (WRITE_ALL | WRITE_STEAL)) || atomic_load(&db_own(db)->reading);
 }
 
 /* The frame is read-latched. */

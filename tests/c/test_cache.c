@@ -133,6 +133,8 @@ static void reopen(struct world *w)
 #define AT_COUNT 512u
 #define AT_END 520u
 #define AT_GENERATION 528u
+#define AT_SELF 532u
+#define AT_TAIL 256u /* from the end */
 
 static uint64_t count_of(struct page page)
 {
@@ -157,6 +159,8 @@ static void set_count(struct world *w, struct page_ref *ref, uint64_t count, lgp
     if (w->log != NULL)
         stamp = append(w->log);
     store_u64(ref->page.p + AT_COUNT, count);
+    store_u64(ref->page.p + ref->page.size - AT_TAIL, count); /* so that half a page is no page */
+    store_u32(ref->page.p + AT_SELF, ref->pgno);
     store_u64(ref->page.p + AT_END, stamp.end);
     store_u32(ref->page.p + AT_GENERATION, LGPOS_GEN(stamp.last));
     cache_set_lgpos(ref, stamp.end);
@@ -188,6 +192,7 @@ static uint64_t read_count(struct world *w, pgno_t pgno)
     struct page_ref ref;
     CHECK_OK(cache_latch(w->db, pgno, LATCH_READ, CACHE_WAIT, &ref));
     uint64_t n = count_of(ref.page);
+    CHECK_EQ(load_u64(ref.page.p + ref.page.size - AT_TAIL), n);
     cache_release(&ref);
     return n;
 }
@@ -1039,6 +1044,47 @@ CASE(restore_16k)
     check_restore(16384);
 }
 
+/* A crash in the middle of any write of a batch, header included, with the write torn where it was.
+ */
+CASE(crash_in_batch)
+{
+    int crashes = 0, restores = 0;
+    for (uint64_t after = 0;; after++) {
+        struct world w = make_world(4096, 64, 40, WITH_DW);
+        uint64_t restored;
+        uint32_t n;
+        format_all(&w, 40);
+        CHECK_OK(dbfile_flush(w.db));
+        /* Runs of 7, 5 and 1 pages, so that half a write ends inside a page. */
+        for (pgno_t p = 3; p <= 21; p++)
+            if (p != 10 && (p <= 15 || p == 21))
+                dirty_with_bound(&w, p, 1000 + p, LGPOS_MIN);
+        os_fault_set(&(struct os_fault){
+            .ops = 1u << OS_OP_WRITE, .after = after, .count = UINT64_MAX, .error = -1});
+        err_t err = write_all(&w, &n);
+        uint64_t hits = os_fault_hits();
+        os_fault_set(NULL);
+        CHECK(hits > 0 ? err == JET_errDiskIO : err == 0);
+        dbfile_close(w.db);
+        double_write_close(w.dw, false);
+        w.dw = NULL;
+        CHECK_OK(double_write_restore(in("edb.dwr"), &restored));
+        struct dbfile_config dc = config_of(&w, false);
+        CHECK_OK(dbfile_open(&dc, in("a.edb"), &w.db));
+        for (pgno_t p = 1; p <= 40; p++) {
+            uint64_t count = read_count(&w, p); /* every page is whole, and old or new */
+            CHECK(count == p || (count == 1000 + p && p >= 3 && p <= 21));
+        }
+        crashes += hits > 0;
+        restores += restored > 0;
+        end_world(&w);
+        if (hits == 0)
+            break;
+    }
+    CHECK_EQ(crashes, 4); /* the double-write file, and three runs */
+    CHECK(restores >= 2);
+}
+
 static struct world torn_world(void)
 {
     struct world w = make_world(4096, 64, 20, WITH_DW);
@@ -1151,6 +1197,8 @@ CASE(window)
     CHECK_OK(write_all(&w, &n));
     CHECK_EQ(n, 5);
     CHECK_EQ(dbfile_read_raw(w.db, 25, 10, raw), JET_errFileIOBeyondEOF);
+    dbfile_window_close(w.db);
+    CHECK_OK(dbfile_read_raw(w.db, 21, 10, raw));
     dirty_with_bound(&w, 26, 1, LGPOS_MIN);
     CHECK_OK(write_all(&w, &n));
     CHECK_EQ(n, 0);
@@ -1161,7 +1209,131 @@ CASE(window)
     end_world(&w);
 }
 
+/* A stalled backup does not starve a small cache: whoever needs a frame may write inside the
+ * window. */
+CASE(window_over_everything)
+{
+    struct world w = make_world(4096, 64, 400, 0);
+    uint8_t *raw = malloc(400 * 4096);
+    CHECK_OK(dbfile_read_raw(w.db, 1, 400, raw));
+    format_all(&w, 400);
+    for (pgno_t p = 1; p <= 400; p++)
+        CHECK_EQ(read_count(&w, p), p);
+    free(raw);
+    end_world(&w);
+}
+
+/* Databases of two instances, one with a log and a double-write file, share the cache: their
+ * batches do not mix. */
+CASE(two_instances)
+{
+    struct world w = make_world(4096, 600, 100, WITH_LOG | WITH_DW), other = w;
+    struct dbfile_config dc = {.cache = w.cache, .dbid = 1};
+    uint32_t n;
+    other.log = NULL;
+    other.dw = NULL;
+    CHECK_OK(dbfile_create(&dc, in("b.edb"), 100, false, &other.db));
+    format_all(&w, 100);
+    format_all(&other, 100);
+    CHECK(cache_oldest_dirty(w.cache, w.log) < LGPOS_MAX);
+    struct write_goal goal = {.log = w.log, .older_than = LGPOS_MAX, .pages_max = UINT32_MAX};
+    CHECK_OK(cache_write_back(w.cache, &goal, &n));
+    CHECK_EQ(n, 100);
+    CHECK_EQ(cache_oldest_dirty(w.cache, w.log), LGPOS_MAX);
+    CHECK_EQ(cache_oldest_dirty(w.cache, NULL), LGPOS_MIN);
+    format_all(&w, 100);
+    uint64_t double_writes = stats(&w).double_writes;
+    CHECK_OK(write_all(&w, &n));
+    CHECK_EQ(n, 200);
+    CHECK_EQ(stats(&w).double_writes - double_writes, 100);
+    dbfile_close(other.db);
+    CHECK_OK(dbfile_open(&dc, in("b.edb"), &other.db));
+    for (pgno_t p = 1; p <= 100; p++)
+        CHECK_EQ(read_count(&other, p), p);
+    dbfile_close(other.db);
+    end_world(&w);
+}
+
+/* Logging off: the same calls, no log, no flush. */
+CASE(logging_off)
+{
+    struct world w = make_world(4096, 64, 300, 0);
+    struct log_config lc = {.log_dir = scratch,
+                            .system_dir = scratch,
+                            .base_name = "edb",
+                            .file_size = 64 * 1024,
+                            .page_size = 4096,
+                            .enabled = false,
+                            .instance_name = "test"};
+    struct dbfile_config dc;
+    struct trx trx;
+    struct page_ref one;
+    lgpos_t end;
+    dbfile_close(w.db);
+    CHECK_OK(log_create(&lc, &w.log));
+    CHECK_OK(log_start_new(w.log, 1));
+    CHECK_OK(versions_create(1 << 20, &w.versions));
+    dc = config_of(&w, false);
+    CHECK_OK(dbfile_open(&dc, in("a.edb"), &w.db));
+    CHECK(!w.db->logged);
+    format_all(&w, 300);
+    format_nodes(&w);
+    trx_init(&trx, w.versions, w.log, 1, false, NULL);
+    CHECK_OK(trx_begin(&trx));
+    CHECK_OK(cache_latch(w.db, 1, LATCH_WRITE, CACHE_WAIT, &one));
+    change_node(&w, &trx, &one, VERSION_REPLACE, key_of("k1", ""));
+    cache_release(&one);
+    CHECK_OK(dbfile_flush(w.db));
+    CHECK_EQ(stats(&w).dirty, 0);
+    CHECK_EQ(w.db->gen_covered, 0);
+    CHECK_OK(dbfile_cover_generation(w.db, 7));
+    CHECK_EQ(w.db->gen_covered, 0);
+    CHECK_OK(trx_commit(&trx, &end));
+    trx_term(&trx);
+    end_world(&w);
+}
+
 /* ---- many threads ---- */
+
+struct crowd {
+    struct world *w;
+    _Atomic bool stop;
+    _Atomic uint64_t reads;
+};
+
+static void read_one_page(void *context)
+{
+    struct crowd *c = context;
+    while (!atomic_load(&c->stop)) {
+        struct page_ref ref;
+        CHECK_OK(cache_latch(c->w->db, 1, LATCH_READ, CACHE_WAIT, &ref));
+        atomic_fetch_add(&c->reads, 1);
+        cache_release(&ref);
+    }
+}
+
+/* Readers that overlap for ever do not keep a writer out, nor the writer them. */
+CASE(writer_among_readers)
+{
+    struct world w = make_world(4096, 64, 10, 0);
+    struct crowd c = {.w = &w};
+    struct os_thread *t[3];
+    format_all(&w, 10);
+    for (int i = 0; i < 3; i++)
+        CHECK_OK(os_thread_start("read", read_one_page, &c, &t[i]));
+    for (uint64_t i = 1; i <= 300; i++) {
+        uint64_t before = atomic_load(&c.reads);
+        dirty_with_bound(&w, 1, i, LGPOS_MIN);
+        if (i % 30 == 0)
+            while (atomic_load(&c.reads) == before)
+                os_yield();
+    }
+    atomic_store(&c.stop, true);
+    for (int i = 0; i < 3; i++)
+        os_thread_join(t[i]);
+    CHECK_EQ(read_count(&w, 1), 300);
+    end_world(&w);
+}
 
 #define MANY_PAGES 640u
 #define MANY_THREADS 4
@@ -1171,7 +1343,7 @@ struct many {
     struct world w;
     _Atomic uint32_t left; /* changing threads */
     _Atomic uint64_t seed;
-    uint64_t raw_pages;
+    uint64_t raw_pages, hints_used, hints_made;
     _Atomic uint64_t expected[MANY_PAGES + 1];
 };
 
@@ -1204,6 +1376,41 @@ static void change_pages(void *context)
         cache_release(&first);
     }
     atomic_fetch_sub(&m->left, 1);
+}
+
+/* Old hints: either refused, or exactly the page and state that was meant. */
+static void keep_hinting(void *context)
+{
+    struct many *m = context;
+    struct {
+        struct frame *frame;
+        pgno_t pgno;
+        uint32_t version;
+        uint64_t count;
+    } hint[16] = {0};
+    unsigned long long seed = atomic_fetch_add(&m->seed, 7919);
+    while (atomic_load(&m->left) > 0) {
+        for (int i = 0; i < 16; i++) {
+            struct page_ref ref = PAGE_REF_NONE;
+            if (hint[i].frame != NULL &&
+                cache_latch_hint(hint[i].frame, m->w.db, hint[i].pgno, hint[i].version, &ref)) {
+                CHECK_EQ(count_of(ref.page), hint[i].count);
+                CHECK_EQ(load_u32(ref.page.p + AT_SELF), hint[i].pgno);
+                m->hints_used++;
+            } else {
+                pgno_t pgno = 1 + (pgno_t)(ctest_random(&seed) % MANY_PAGES);
+                CHECK_OK(cache_latch(m->w.db, pgno, LATCH_READ, CACHE_WAIT, &ref));
+                CHECK_EQ(load_u32(ref.page.p + AT_SELF), pgno);
+                hint[i].frame = ref.frame;
+                hint[i].pgno = pgno;
+                hint[i].version = ref.version;
+                hint[i].count = count_of(ref.page);
+                m->hints_made++;
+            }
+            cache_release(&ref);
+        }
+        os_yield();
+    }
 }
 
 static void keep_writing(void *context)
@@ -1253,7 +1460,7 @@ static void keep_reading(void *context)
 static void check_many(unsigned with)
 {
     struct many *m = calloc(1, sizeof *m);
-    struct os_thread *threads[MANY_THREADS + 2];
+    struct os_thread *threads[MANY_THREADS + 3];
     m->w = make_world(4096, 64, MANY_PAGES, with);
     m->seed = ctest_seed();
     m->left = MANY_THREADS;
@@ -1265,9 +1472,11 @@ static void check_many(unsigned with)
         CHECK_OK(os_thread_start("change", change_pages, m, &threads[i]));
     CHECK_OK(os_thread_start("write", keep_writing, m, &threads[MANY_THREADS]));
     CHECK_OK(os_thread_start("read", keep_reading, m, &threads[MANY_THREADS + 1]));
-    for (int i = 0; i < MANY_THREADS + 2; i++)
+    CHECK_OK(os_thread_start("hint", keep_hinting, m, &threads[MANY_THREADS + 2]));
+    for (int i = 0; i < MANY_THREADS + 3; i++)
         os_thread_join(threads[i]);
     CHECK(m->raw_pages >= MANY_PAGES);
+    CHECK(m->hints_used > 0 && m->hints_made > 16);
     CHECK_OK(dbfile_flush(m->w.db));
     CHECK_EQ(cache_oldest_dirty(m->w.cache, m->w.log), LGPOS_MAX);
     CHECK_EQ(stats(&m->w).dirty, 0);
