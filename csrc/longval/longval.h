@@ -31,6 +31,8 @@ MUST_CHECK err_t longval_resize(struct longval_home *home, struct trx *trx, stru
 MUST_CHECK err_t longval_add_ref(struct longval_home *home, struct trx *trx, struct longval_id id);
 /* Drops one reference; the last one deletes the value. */
 MUST_CHECK err_t longval_release(struct longval_home *home, struct trx *trx, struct longval_id id);
+/* A new value with the first `keep` bytes (UINT32_MAX: all) and one reference; the old one is left alone. */
+MUST_CHECK err_t longval_copy(struct longval_home *home, struct trx *trx, struct longval_id id, uint32_t keep, uint32_t *lid);
 /* A private copy when others refer to it too: *lid is the same or a new one (whose reference replaces ours). */
 MUST_CHECK err_t longval_unshare(struct longval_home *home, struct trx *trx, struct longval_id id, uint32_t *lid);
 uint32_t longval_chunk_size(uint32_t page_size);
