@@ -1,8 +1,9 @@
 /* Insert: a new node, or life again for a flag-deleted one. */
 #include "btree/btree_private.h"
 
-/* What a leaf needs beside its largest node: tag 0 of a root, in any of its forms. */
-#define NODE_SPARE 32u
+/* What a leaf needs beside its largest node: tag 0 of a root (16 bytes). A chunk of a long value fills the rest of a small page:
+ * 10 + 4014 bytes of 4096. */
+#define NODE_SPARE 24u
 
 /* A page of branch nodes must hold two of them, so that three can always be split. */
 bool btree__is_too_big(const struct btree *tree, struct slice key, struct slice data)
