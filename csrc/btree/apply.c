@@ -172,6 +172,8 @@ void btree__apply_replace(struct page page, int line, struct slice data, bool ve
     change_flags(page, line, version_flag(versioned), 0);
     if (versioned && data.n < before)
         btree__keep_free(page, page_uncommitted_free(page) + (before - data.n));
+    else if (data.n > before) /* may have taken what was kept for this node */
+        btree__keep_free(page, page_uncommitted_free(page));
 }
 
 void btree__apply_flag_insert_replace(struct page page, int line, struct slice data, bool versioned)

@@ -73,10 +73,9 @@ struct change {
 };
 /* Marks dirty, logs, applies, publishes the versions. On failure nothing changed and the versions are cancelled. */
 MUST_CHECK err_t btree__change(struct btree *tree, struct trx *trx, struct page_ref *leaf, struct change *change);
-/* Splits the leaf of a change that does not fit and makes the change in the same macro (split.c). LOG_Undo: room for its data
- * is made, no more. No latch is held. The leaf's
- * state may have moved on: *done = false means that the change was not made and the caller must look again. The versions
- * are published or cancelled in any case. */
+/* Splits the leaf of a change that does not fit and makes the change in the same macro (split.c). LOG_Undo: room for its
+ * data is made, no more. No latch is held. *done = false: the change was not made (the leaf's state had moved on, or it
+ * takes one more split) and the caller must look again. The versions are published or cancelled in any case. */
 MUST_CHECK err_t btree__split(struct btree *tree, struct trx *trx, const struct bookmark *at, struct change *change, bool *done);
 /* The record of a change and its bytes; `diff` is scratch for ReplaceD, PAGE_SIZE_MAX bytes. before: DBTIME_NIL in a macro. */
 void btree__encode_change(const struct btree *tree, const struct trx *trx, const struct page_ref *leaf, const struct change *change,
@@ -89,6 +88,8 @@ void btree__publish_change(struct trx *trx, struct change *change);
 /* Removes the page's flag-deleted nodes that are settled (Delete records) and sets page_uncommitted_free to what versions
  * on the page may really take back (room.c). The leaf is write-latched. *changed: room may have grown, lines moved. */
 MUST_CHECK err_t btree__make_room(struct btree *tree, struct trx *trx, struct page_ref *leaf, bool *changed);
+/* May this node's data become so large? What is kept for its own rollbacks counts as room (room.c). */
+MUST_CHECK err_t btree__can_replace(struct btree *tree, struct page page, int line, uint32_t size, bool *yes);
 /* What rollbacks of uncommitted replaces on these lines may need beyond the present sizes. */
 MUST_CHECK err_t btree__uncommitted_free(struct btree *tree, struct page page, int first, int last, uint32_t *out);
 

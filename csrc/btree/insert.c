@@ -77,16 +77,14 @@ static err_t choose(struct btree *tree, struct trx *trx, const struct page_ref *
     return equal ? meet_node(tree, trx, leaf, versioned, change) : JET_errSuccess;
 }
 
-static bool has_room(struct page page, const struct change *change)
+static err_t has_room(struct btree *tree, struct page page, const struct change *change, bool *yes)
 {
-    switch (change->type) {
-    case LOG_Insert:
-        return page_can_insert(page, change->key, change->data);
-    case LOG_FlagInsertAndReplaceData:
-        return page_can_replace(page, change->line, change->data.n);
-    default:
-        return true;
-    }
+    *yes = true;
+    if (change->type == LOG_Insert)
+        *yes = page_can_insert(page, change->key, change->data);
+    else if (change->type == LOG_FlagInsertAndReplaceData)
+        return btree__can_replace(tree, page, change->line, change->data.n, yes);
+    return JET_errSuccess;
 }
 
 static err_t reserve(struct btree *tree, struct trx *trx, const struct page_ref *leaf, struct change *change)
@@ -120,17 +118,20 @@ err_t btree_insert(struct btree_cursor *cursor, struct slice key, struct slice d
     TRY(bookmark_init(&at, tree, key, data));
     while (!done) {
         struct change change = {.key = key, .data = data};
-        bool changed = false;
+        bool changed, fits;
         TRY(latch_leaf(tree, &at, how, &leaf));
         TRY(choose(tree, trx, &leaf, &at, versioned, &change));
-        if (!has_room(leaf.page, &change)) {
+        TRY(has_room(tree, leaf.page, &change, &fits));
+        if (!fits) {
             TRY(btree__make_room(tree, trx, &leaf, &changed));
-            if (changed)
+            if (changed) {
                 TRY(choose(tree, trx, &leaf, &at, versioned, &change));
+                TRY(has_room(tree, leaf.page, &change, &fits));
+            }
         }
         if (versioned)
             TRY(reserve(tree, trx, &leaf, &change));
-        if (has_room(leaf.page, &change)) {
+        if (fits) {
             TRY(btree__change(tree, trx, &leaf, &change));
             keep_hint(tree, &leaf);
             done = true;

@@ -34,6 +34,27 @@ out:
     return err;
 }
 
+err_t btree__can_replace(struct btree *tree, struct page page, int line, uint32_t size, bool *yes)
+{
+    err_t err = JET_errSuccess;
+    struct buffer key = {0};
+    struct node node;
+
+    *yes = page_can_replace(page, line, size);
+    if (*yes || page_uncommitted_free(page) == 0)
+        return JET_errSuccess;
+    TRY(page_node(page, line, &node));
+    if ((node.flags & NODE_VERSION) == 0)
+        goto out;
+    TRY(whole_key(&node, &key));
+    struct version_key where = btree__where(tree, buffer_slice(&key), node.data);
+    uint32_t most = version_before_most(tree->db->versions, &where);
+    *yes = page_can_replace_reserved(page, line, size, most > node.data.n ? most - node.data.n : 0);
+out:
+    buffer_free(&key);
+    return err;
+}
+
 /* May the node be removed for good? Leaves but the root keep one node. */
 static err_t is_removable(struct btree *tree, const struct page_ref *leaf, int line, struct buffer *key, bool *yes)
 {

@@ -41,7 +41,7 @@ struct job {
     uint8_t diff[PAGE_SIZE_MAX];
 };
 
-enum verdict { STALE, FITS, MORE, SPLIT };
+enum verdict { STALE, FITS, MORE, SPLIT, ALONE };
 
 /* ---- latches ---- */
 
@@ -73,15 +73,18 @@ static err_t latch_path(struct job *j)
 
 /* ---- plan: the leaf ---- */
 
-static bool has_room(struct page page, const struct change *change)
+static err_t has_room(struct job *j, struct page page, bool *yes)
 {
+    const struct change *change = j->change;
     switch (change->type) {
     case LOG_Insert:
-        return page_can_insert(page, change->key, change->data);
+        *yes = page_can_insert(page, change->key, change->data);
+        return JET_errSuccess;
     case LOG_Undo: /* the room kept for rollbacks is its own */
-        return page_can_replace_reserved(page, change->line, change->data.n, UINT32_MAX);
+        *yes = page_can_replace_reserved(page, change->line, change->data.n, UINT32_MAX);
+        return JET_errSuccess;
     default:
-        return page_can_replace(page, change->line, change->data.n);
+        return btree__can_replace(j->tree, page, change->line, change->data.n, yes);
     }
 }
 
@@ -194,7 +197,8 @@ static bool plan_append(const struct split_view *v, struct split_cut *cut)
     return true;
 }
 
-static err_t plan_leaf(struct job *j)
+/* *alone: the leaf has one node, and a prefix beside which the new data has no place. */
+static err_t plan_leaf(struct job *j, bool *alone)
 {
     struct level *l = leaf_of(j);
     struct split_view v = {
@@ -210,15 +214,14 @@ static err_t plan_leaf(struct job *j)
     TRY_RETURN(split_view_check(&v));
     bool append = plan_append(&v, &cut);
     j->with_change = v.oper != SPLIT_OPER_NONE;
+    *alone = false;
     if (!append && !split_choose(&v, 0, &cut)) {
         v.oper = SPLIT_OPER_NONE;
         v.line_oper = 0;
         j->with_change = false;
         if (!split_choose(&v, 0, &cut)) {
-            /* One node, and a prefix beside which its new data has no place. */
-            err_t err = RAISE(JET_errRecordTooBig);
-            err_detail("a node of page %u of %s has no room to grow", l->ref.pgno, j->tree->db->path);
-            return err;
+            *alone = true;
+            return j->kept_err;
         }
     }
     TRY_RETURN(j->kept_err);
@@ -297,19 +300,25 @@ static err_t plan(struct job *j, enum verdict *verdict)
 {
     struct level *leaf = leaf_of(j);
     int i = j->path.depth - 1, pages = 1;
+    bool fits;
 
     *verdict = STALE;
     if (!is_fresh(j))
         return JET_errSuccess;
     *verdict = FITS;
-    if (has_room(leaf->ref.page, j->change))
+    TRY_RETURN(has_room(j, leaf->ref.page, &fits));
+    if (fits)
         return JET_errSuccess;
     *verdict = MORE;
     if (i == 0) {
         TRY_RETURN(plan_vertical(j));
     } else {
-        TRY_RETURN(plan_leaf(j));
-        bool cut_it = true;
+        bool cut_it = true, alone;
+        TRY_RETURN(plan_leaf(j, &alone));
+        if (alone) {
+            *verdict = ALONE;
+            return JET_errSuccess;
+        }
         for (i--; cut_it; i--) {
             if (i < j->top) {
                 j->wanted++;
@@ -486,6 +495,24 @@ static err_t make_macro(struct job *j)
     return JET_errSuccess;
 }
 
+/* The only node of a leaf wants to grow: the part of the page's prefix that it does not use makes way. */
+static err_t cut_prefix(struct job *j)
+{
+    struct page_ref *leaf = &leaf_of(j)->ref;
+    struct node node;
+    uint8_t prefix[PAGE_SIZE_MAX];
+    TRY_RETURN(page_node(leaf->page, 0, &node));
+    if (page_line_count(leaf->page) != 1 || page_prefix(leaf->page).n <= node.prefix.n) {
+        err_t err = RAISE(JET_errRecordTooBig);
+        err_detail("a node of page %u of %s has no room to grow", leaf->pgno, j->tree->db->path);
+        return err;
+    }
+    if (node.prefix.n != 0)
+        memcpy(prefix, node.prefix.p, node.prefix.n);
+    struct change change = {.type = LOG_SetExternalHeader, .data = SLICE(prefix, node.prefix.n)};
+    return btree__change(j->tree, j->trx, leaf, &change);
+}
+
 /* ---- pages, and the whole ---- */
 
 static err_t take_pages(struct job *j)
@@ -527,6 +554,8 @@ static err_t run(struct job *j, bool *done)
     if (verdict == FITS && j->change->type != LOG_Undo) {
         TRY_RETURN(btree__change(j->tree, j->trx, &leaf_of(j)->ref, j->change));
         *done = true;
+    } else if (verdict == ALONE) {
+        TRY_RETURN(cut_prefix(j));
     } else if (verdict == SPLIT) {
         TRY_RETURN(make_macro(j));
         *done = j->with_change;

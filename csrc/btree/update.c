@@ -28,13 +28,12 @@ static err_t find_room(struct btree *tree, struct trx *trx, struct page_ref *lea
                        int *line, bool *fits)
 {
     bool changed, equal;
-    *fits = page_can_replace(leaf->page, *line, size);
+    TRY_RETURN(btree__can_replace(tree, leaf->page, *line, size, fits));
     if (*fits)
         return JET_errSuccess;
     TRY_RETURN(btree__make_room(tree, trx, leaf, &changed));
     *line = btree__find_line(tree, leaf->page, at, &equal);
-    *fits = page_can_replace(leaf->page, *line, size);
-    return JET_errSuccess;
+    return btree__can_replace(tree, leaf->page, *line, size, fits);
 }
 
 err_t btree_replace(struct btree_cursor *cursor, struct slice key, struct slice data, unsigned how)

@@ -499,6 +499,51 @@ CASE(rollback_finds_its_room)
     world_end(w);
 }
 
+/* The only node of a page shrinks and grows in one transaction; and one that shares little of a long prefix grows. */
+CASE(a_node_alone_grows)
+{
+    struct world *w = world_make(4096, 500, 0);
+    struct session s;
+    uint8_t *data = malloc(4096), key[3][256];
+    bool exact;
+    session_open(&s, w, 10);
+    memset(data, 5, 4096);
+    for (int i = 0; i < 3; i++)
+        memset(key[i], 'a' + i, 256);
+    memset(key[1], 'a', 250);
+    memset(key[2], 'a', 4);
+    CHECK_OK(trx_begin(&s.trx));
+    for (int i = 0; i < 3; i++)
+        for (uint32_t n = 0; n < 20; n++) { /* 60 nodes, three kinds of keys, prefixes of 250 bytes */
+            store_be32(key[i] + 252, n);
+            CHECK_OK(btree_insert(&s.cursor, SLICE(key[i], 256), SLICE(data, 150), BTREE_PLAIN));
+        }
+    session_commit(&s);
+    for (int round = 0; round < 2; round++) {
+        CHECK_OK(trx_begin(&s.trx));
+        for (uint32_t n = 0; n < 20; n++)
+            for (int i = 0; i < 3; i++) {
+                store_be32(key[i] + 252, n);
+                struct slice k = SLICE(key[i], 256);
+                CHECK_OK(btree_replace(&s.cursor, k, SLICE(data, 3740), BTREE_PLAIN));
+                CHECK_OK(btree_replace(&s.cursor, k, SLICE(data, 3), BTREE_PLAIN));
+                CHECK_OK(btree_replace(&s.cursor, k, SLICE(data, 3740), BTREE_PLAIN));
+                CHECK_OK(btree_replace(&s.cursor, k, SLICE(data, 1000), BTREE_PLAIN));
+            }
+        check_tree(w);
+        if (round == 0)
+            session_rollback(&s, 1);
+        else
+            session_commit(&s);
+        CHECK_EQ(check_tree(w).nodes, 60);
+        CHECK_OK(btree_seek(&s.cursor, SLICE(key[1], 256), SLICE_EMPTY, false, SEEK_EQ, &exact));
+        CHECK_EQ(s.cursor.data.n, round == 0 ? 150 : 1000);
+    }
+    free(data);
+    session_close(&s);
+    world_end(w);
+}
+
 CASE(conflicts)
 {
     struct world *w = world_make(4096, 500, 0);
