@@ -70,6 +70,8 @@ void btree__redo_done(struct redo *redo, struct redo_page *page, dbtime_t dbtime
 {
     if (!page->needed)
         return;
+    /* redo does not know what was still reserved when; it is derived anew when it matters (log-format.md 12.5) */
+    btree__keep_free(page->ref.page, page_uncommitted_free(page->ref.page));
     page_set_dbtime(page->ref.page, dbtime);
     cache_set_lgpos(&page->ref, redo->end);
 }

@@ -1,0 +1,611 @@
+/* Random work on one tree with a log, pages stolen at random; then the log redone over copies of the file taken at any moment:
+ * each page is what it is in memory, and what is unfinished can be undone. And: turnover keeps a tree small. */
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "btree/btree_format.h"
+#include "ctest.h"
+#include "txn/txn.h"
+
+static unsigned long long dice;
+
+static uint32_t roll(uint32_t n)
+{
+    return (uint32_t)(ctest_random(&dice) >> 11) % n;
+}
+
+/* ---- a scratch folder ---- */
+
+static char scratch[OS_PATH_MAX];
+
+static err_t remove_entry(void *context, const char *name, bool is_dir)
+{
+    char path[OS_PATH_MAX];
+    CHECK_OK(os_join(path, sizeof path, context, name));
+    CHECK(!is_dir);
+    return os_unlink(path);
+}
+
+static void remove_scratch(void)
+{
+    if (scratch[0] == 0)
+        return;
+    CHECK_OK(os_dir_list(scratch, remove_entry, scratch));
+    CHECK_OK(os_dir_remove(scratch));
+    scratch[0] = 0;
+}
+
+static void new_scratch(void)
+{
+    static bool registered;
+    const char *tmp = getenv("TMPDIR");
+    char made[OS_PATH_MAX];
+    if (!registered)
+        atexit(remove_scratch);
+    registered = true;
+    remove_scratch();
+    snprintf(made, sizeof made, "%s/pyjet-replay-XXXXXX", tmp != NULL ? tmp : "/tmp");
+    CHECK(mkdtemp(made) != NULL);
+    CHECK_OK(os_full_path(made, scratch, sizeof scratch));
+}
+
+static const char *in(const char *name)
+{
+    static char paths[4][OS_PATH_MAX];
+    static int next;
+    char *p = paths[next++ % 4];
+    CHECK_OK(os_join(p, OS_PATH_MAX, scratch, name));
+    return p;
+}
+
+/* Bytes [from, to) of one file into the other, which has the size already or grows. */
+static void copy_range(const char *from_name, const char *to_name, uint64_t from, uint64_t to)
+{
+    static uint8_t block[1 << 16];
+    FILE *a = fopen(in(from_name), "rb"), *b = fopen(in(to_name), "r+b");
+    if (b == NULL)
+        b = fopen(in(to_name), "w+b");
+    CHECK(a != NULL && b != NULL);
+    CHECK(fseek(a, (long)from, SEEK_SET) == 0 && fseek(b, (long)from, SEEK_SET) == 0);
+    while (from < to) {
+        size_t want = to - from < sizeof block ? (size_t)(to - from) : sizeof block, n = fread(block, 1, want, a);
+        if (n == 0)
+            break;
+        CHECK(fwrite(block, 1, n, b) == n);
+        from += n;
+    }
+    CHECK(fclose(a) == 0 && fclose(b) == 0);
+}
+
+/* ---- a world: cache, log, versions, one database with one tree; pages come from a counter and a stack ---- */
+
+#define ROOT 1u
+#define OBJID 10u
+#define SESSIONS 4
+#define FREE_MAX 20000
+
+struct world {
+    struct cache *cache;
+    struct log *log;
+    struct versions *versions;
+    struct dbfile *db;
+    struct btree *tree;
+    struct trx trx[SESSIONS], inner[SESSIONS], sweeper, sweeper_inner;
+    uint32_t page_size;
+};
+
+static pgno_t next_page, free_pages[FREE_MAX];
+static uint32_t free_count;
+
+static err_t take(struct btree *tree, struct trx *inner, pgno_t near, pgno_t *out)
+{
+    (void)near;
+    CHECK(inner->level >= 1);
+    if (free_count > 0) {
+        *out = free_pages[--free_count];
+        return JET_errSuccess;
+    }
+    *out = next_page++;
+    if (*out > atomic_load(&tree->db->page_count))
+        return dbfile_grow(tree->db, *out + 63);
+    return JET_errSuccess;
+}
+
+static err_t give(struct btree *tree, struct trx *inner, pgno_t pgno)
+{
+    (void)tree;
+    CHECK(inner->level >= 1 && free_count < FREE_MAX && pgno != ROOT);
+    for (uint32_t i = 0; i < free_count; i++)
+        CHECK(free_pages[i] != pgno);
+    free_pages[free_count++] = pgno;
+    return JET_errSuccess;
+}
+
+static const struct page_source source = {take, give, NULL};
+
+static void make_cache(struct world *w, uint32_t frames)
+{
+    struct cache_config cc = {.page_size = w->page_size, .bytes_max = (uint64_t)frames * w->page_size};
+    CHECK_OK(cache_create(&cc, &w->cache));
+}
+
+static struct dbfile_config config_of(const struct world *w)
+{
+    return (struct dbfile_config){.cache = w->cache, .log = w->log, .versions = w->versions, .dbid = 1};
+}
+
+static void make_trx(struct world *w, bool with_log)
+{
+    (void)with_log;
+    for (int i = 0; i < SESSIONS; i++) {
+        trx_init(&w->inner[i], w->versions, w->log, (uint16_t)(100 + i), true, NULL);
+        trx_init(&w->trx[i], w->versions, w->log, (uint16_t)(10 + i), false, &w->inner[i]);
+    }
+    trx_init(&w->sweeper_inner, w->versions, w->log, 99, true, NULL);
+    trx_init(&w->sweeper, w->versions, w->log, PROCID_SWEEP, true, &w->sweeper_inner);
+}
+
+static void make_root(struct world *w, bool unique)
+{
+    struct page_ref root;
+    uint8_t header[16];
+    struct space_header h = {.cpg_primary = 1, .parent = 0, .flags = unique ? 0 : SPACE_NON_UNIQUE, .avail_or_oe = 0};
+    CHECK_OK(cache_latch(w->db, ROOT, LATCH_WRITE, CACHE_NO_READ, &root));
+    page_format(root.page, ROOT, OBJID, PAGE_ROOT | PAGE_LEAF | (unique ? 0 : PAGE_INDEX | PAGE_NON_UNIQUE), DBTIME_START);
+    space_header_store(&h, header);
+    page_set_external(root.page, SLICE(header, 16));
+    cache_mark_dirty(&root, log_tail(w->log));
+    cache_set_lgpos(&root, log_tail(w->log));
+    cache_release(&root);
+    atomic_store(&w->db->dbtime, DBTIME_START);
+    CHECK_OK(dbfile_flush(w->db));
+}
+
+static void make_world(struct world *w, uint32_t page_size, uint32_t frames, bool unique)
+{
+    *w = (struct world){.page_size = page_size};
+    new_scratch();
+    make_cache(w, frames);
+    struct log_config lc = {.log_dir = scratch, .system_dir = scratch, .base_name = "edb", .file_size = 256 * 1024, .buffer_size = 1 << 20,
+                            .page_size = page_size, .enabled = true, .instance_name = "test"};
+    CHECK_OK(log_create(&lc, &w->log));
+    CHECK_OK(log_start_new(w->log, 1));
+    CHECK_OK(versions_create(64u << 20, &w->versions));
+    struct dbfile_config dc = config_of(w);
+    next_page = ROOT + 1;
+    free_count = 0;
+    CHECK_OK(dbfile_create(&dc, in("a.edb"), 64, false, &w->db));
+    make_root(w, unique);
+    CHECK_OK(btree_registry_create(w->db, &source));
+    CHECK_OK(btree_open(w->db, ROOT, &w->tree));
+    make_trx(w, true);
+}
+
+static void end_trees(struct world *w)
+{
+    for (int i = 0; i < SESSIONS; i++) {
+        trx_term(&w->trx[i]);
+        trx_term(&w->inner[i]);
+    }
+    trx_term(&w->sweeper);
+    trx_term(&w->sweeper_inner);
+    if (w->tree != NULL)
+        btree_close(w->tree);
+    btree_registry_destroy(w->db);
+    dbfile_close(w->db);
+    versions_destroy(w->versions);
+    cache_destroy(w->cache);
+}
+
+static void end_world(struct world *w)
+{
+    end_trees(w);
+    CHECK_OK(log_stop(w->log));
+    log_destroy(w->log);
+}
+
+static struct dbfile *find_db(void *context, dbid_t dbid)
+{
+    CHECK_EQ(dbid, 1);
+    return context;
+}
+
+static void sweep(struct world *w)
+{
+    struct txn_databases dbs = {w->db, find_db};
+    bool worked = true;
+    while (worked)
+        CHECK_OK(txn_sweep(&w->sweeper, &dbs, 1000, &worked));
+}
+
+static void rollback(struct world *w, struct trx *trx)
+{
+    struct txn_databases dbs = {w->db, find_db};
+    CHECK_OK(txn_rollback(trx, &dbs, 0));
+}
+
+/* ---- random work ---- */
+
+struct work {
+    uint32_t keys;      /* how many different ones */
+    uint32_t data_most;
+    bool unique;
+    bool mirror;        /* a long common prefix */
+};
+
+static uint32_t make_key(const struct work *k, uint8_t to[64])
+{
+    uint32_t i = roll(k->keys), n = 0;
+    if (k->mirror)
+        n = (uint32_t)snprintf((char *)to, 64, "a rather long prefix %02u/", i % 7);
+    store_be32(to + n, i * 2654435761u);
+    return n + 4;
+}
+
+static uint32_t make_data(const struct work *k, uint8_t *to)
+{
+    uint32_t n = k->unique ? 8 + roll(roll(10) == 0 ? k->data_most : 100) : 8;
+    for (uint32_t i = 0; i < n; i++)
+        to[i] = (uint8_t)(k->unique ? ctest_random(&dice) : roll(3));
+    return n;
+}
+
+static void one_change(struct world *w, struct trx *trx, const struct work *k)
+{
+    uint8_t key[64], data[8192];
+    struct btree_cursor cursor;
+    struct slice s = SLICE(key, make_key(k, key)), d = SLICE(data, make_data(k, data));
+    err_t err;
+    btree_cursor_init(&cursor, w->tree, trx);
+    switch (roll(k->unique ? 10 : 5)) {
+    case 0:
+    case 1:
+    case 2:
+        err = btree_insert(&cursor, s, d, BTREE_PLAIN);
+        break;
+    case 3:
+    case 4:
+        err = btree_delete(&cursor, s, k->unique ? SLICE_EMPTY : d, BTREE_PLAIN);
+        break;
+    case 5:
+        err = btree_delta(&cursor, s, 0, (int32_t)roll(1000) - 500, NULL);
+        break;
+    default: /* small differences as well as new data */
+        err = btree_replace(&cursor, s, d, BTREE_PLAIN);
+        break;
+    }
+    if (err < 0 && err != JET_errKeyDuplicate && err != JET_errWriteConflict && err != JET_errRecordDeleted && err != JET_errRecordNotFound)
+        CHECK_OK(err);
+    btree_cursor_term(&cursor);
+}
+
+static void steal(struct world *w, uint32_t pages)
+{
+    struct write_goal goal = {.log = w->log, .older_than = LGPOS_MAX, .pages_max = pages, .random_steal = true};
+    uint32_t written;
+    CHECK_OK(cache_write_back(w->cache, &goal, &written));
+}
+
+static void one_step(struct world *w, const struct work *k)
+{
+    struct trx *trx = &w->trx[roll(SESSIONS)];
+    if (trx->level == 0 || (trx->level < 3 && roll(30) == 0))
+        CHECK_OK(txn_begin(trx, false));
+    one_change(w, trx, k);
+    switch (roll(40)) {
+    case 0:
+    case 1:
+        CHECK_OK(txn_commit(trx, TXN_LAZY));
+        break;
+    case 2:
+        rollback(w, trx);
+        break;
+    case 3:
+    case 4:
+        steal(w, 1 + roll(4));
+        break;
+    case 5:
+        sweep(w);
+        break;
+    }
+}
+
+/* ---- redo ---- */
+
+struct replay {
+    struct world *w;
+    bool in_range;
+    uint64_t applied, skipped;
+    lgpos_t stop; /* LGPOS_MAX: all */
+    uint32_t steal_in; /* 0 = never */
+    struct {
+        bool open;
+        struct slice record[64];
+        struct buffer bytes[64];
+        int count;
+    } macro[SESSIONS + 110];
+};
+
+static struct trx *session_of(struct world *w, uint16_t procid)
+{
+    if (procid == PROCID_SWEEP)
+        return &w->sweeper;
+    if (procid == 99)
+        return &w->sweeper_inner;
+    return procid >= 100 ? &w->inner[procid - 100] : &w->trx[procid - 10];
+}
+
+static void redo_macro_record(struct replay *r, struct redo *redo, uint16_t procid, struct slice bytes)
+{
+    int slot = procid == PROCID_SWEEP ? 0 : procid;
+    CHECK(slot < SESSIONS + 110);
+    if (bytes.p[0] == LOG_MacroBegin) {
+        CHECK(!r->macro[slot].open);
+        r->macro[slot].open = true;
+        r->macro[slot].count = 0;
+        return;
+    }
+    if (bytes.p[0] != LOG_MacroCommit) {
+        int i = r->macro[slot].count++;
+        CHECK(i < 64);
+        CHECK_OK(buffer_set(&r->macro[slot].bytes[i], bytes));
+        r->macro[slot].record[i] = buffer_slice(&r->macro[slot].bytes[i]);
+        return;
+    }
+    CHECK(r->macro[slot].open);
+    r->macro[slot].open = false;
+    CHECK_OK(btree_redo_macro(redo, r->macro[slot].record, r->macro[slot].count));
+}
+
+static void redo_record(struct replay *r, const struct log_view *v)
+{
+    unsigned type = v->bytes.p[0];
+    if (type == LOG_NOP2 || type == LOG_MS || type == LOG_End)
+        return;
+    uint16_t procid = load_u16(v->bytes.p + 1);
+    struct trx *trx = session_of(r->w, procid);
+    struct redo redo = {.db = r->w->db, .trx = trx, .at = v->at, .end = v->end, .in_range = r->in_range, .applied = &r->applied, .skipped = &r->skipped};
+    int slot = procid == PROCID_SWEEP ? 0 : procid;
+    switch (type) {
+    case LOG_Begin0:
+    case LOG_Begin:
+    case LOG_Commit:
+    case LOG_Commit0:
+    case LOG_Rollback:
+        CHECK_OK(txn_redo(trx, v->at, v->bytes));
+        break;
+    case LOG_MacroBegin:
+    case LOG_MacroCommit:
+    case LOG_Split2:
+    case LOG_Merge2:
+        redo_macro_record(r, &redo, procid, v->bytes);
+        break;
+    default:
+        if (r->macro[slot].open && type != LOG_UndoInfo)
+            redo_macro_record(r, &redo, procid, v->bytes);
+        else
+            CHECK_OK(btree_redo(&redo, v->bytes));
+    }
+}
+
+/* Opens the copy with memory of its own; the log stays the live one, flushed. */
+static void open_copy(struct world *w, const struct world *live, const char *name)
+{
+    *w = (struct world){.page_size = live->page_size, .log = live->log};
+    make_cache(w, 4000);
+    CHECK_OK(versions_create(64u << 20, &w->versions));
+    struct dbfile_config dc = config_of(w);
+    CHECK_OK(dbfile_open(&dc, in(name), &w->db));
+    make_trx(w, false);
+}
+
+static void replay(struct replay *r)
+{
+    struct log_reader_config lc = {.dirs = {scratch}, .dir_count = 1, .base_name = "edb", .mode = LOG_READ_SOFT};
+    struct log_reader *reader;
+    struct log_view view;
+    bool end = false;
+    CHECK_OK(log_flush_all(r->w->log));
+    CHECK_OK(log_reader_open(&lc, LGPOS_MIN, &reader));
+    for (;;) {
+        CHECK_OK(log_reader_next(reader, &view, &end));
+        if (end || view.at >= r->stop)
+            break;
+        redo_record(r, &view);
+        if (r->steal_in != 0 && roll(r->steal_in) == 0)
+            steal(r->w, 1 + roll(4));
+    }
+    log_reader_close(reader);
+    for (int i = 0; i < SESSIONS + 110; i++)
+        for (int j = 0; j < 64; j++)
+            buffer_free(&r->macro[i].bytes[j]);
+}
+
+/* ---- comparing ---- */
+
+static void check_same_line(struct page a, struct page b, int line, pgno_t pgno)
+{
+    struct node x, y;
+    uint8_t key_x[32768], key_y[32768];
+    CHECK_OK(page_node(a, line, &x));
+    CHECK_OK(page_node(b, line, &y));
+    struct slice kx = SLICE(key_x, node_key_copy(&x, key_x)), ky = SLICE(key_y, node_key_copy(&y, key_y));
+    if ((x.flags & NODE_DELETED) != (y.flags & NODE_DELETED) || !slice_equal(kx, ky) || !slice_equal(x.data, y.data)) {
+        fprintf(stderr, "page %u line %d of %d differs: flags %x %x\n", pgno, line, page_line_count(a), x.flags, y.flags);
+        exit(1);
+    }
+}
+
+static void check_same_page(struct page a, struct page b, pgno_t pgno)
+{
+    const uint32_t mask = ~(uint32_t)(PAGE_FLUSH_TYPE_MASK | PAGE_NEW_CHECKSUM);
+    if (page_dbtime(a) != page_dbtime(b) || page_prev(a) != page_prev(b) || page_next(a) != page_next(b) || page_objid(a) != page_objid(b) ||
+        (page_flags(a) & mask) != (page_flags(b) & mask) || page_line_count(a) != page_line_count(b) ||
+        !slice_equal(page_external(a), page_external(b))) {
+        fprintf(stderr, "page %u: dbtime %llu %llu, flags %x %x, lines %d %d, prev %u %u, next %u %u\n", pgno, (unsigned long long)page_dbtime(a),
+                (unsigned long long)page_dbtime(b), page_flags(a), page_flags(b), page_line_count(a), page_line_count(b), page_prev(a), page_prev(b),
+                page_next(a), page_next(b));
+        exit(1);
+    }
+    CHECK_OK(page_validate(a));
+    CHECK_OK(page_validate(b));
+    for (int line = 0; line < page_line_count(a); line++)
+        check_same_line(a, b, line, pgno);
+}
+
+static void check_same_pages(struct world *a, struct world *b)
+{
+    for (pgno_t pgno = ROOT; pgno < next_page; pgno++) {
+        struct page_ref x, y;
+        CHECK_OK(cache_latch(a->db, pgno, LATCH_READ, CACHE_REDO, &x));
+        CHECK_OK(cache_latch(b->db, pgno, LATCH_READ, CACHE_REDO, &y));
+        check_same_page(x.page, y.page, pgno);
+        cache_release(&y);
+        cache_release(&x);
+    }
+}
+
+/* The tree's bookmarks and data in order, as a checksum; keys must rise. */
+static uint64_t sum_of_rows(struct world *w, uint32_t *rows)
+{
+    struct btree_cursor cursor;
+    uint64_t sum = 1469598103934665603u;
+    struct buffer last = {0};
+    *rows = 0;
+    btree_cursor_init(&cursor, w->tree, NULL);
+    for (err_t err = btree_first(&cursor); err != JET_errNoCurrentRecord; err = btree_next(&cursor)) {
+        CHECK_OK(err);
+        if (w->tree->unique)
+            CHECK(*rows == 0 || slice_compare(buffer_slice(&last), buffer_slice(&cursor.key)) < 0);
+        CHECK_OK(buffer_set(&last, buffer_slice(&cursor.key)));
+        sum = hash_bytes(buffer_slice(&cursor.key), sum);
+        sum = hash_bytes(cursor.data, sum);
+        ++*rows;
+    }
+    buffer_free(&last);
+    btree_cursor_term(&cursor);
+    return sum;
+}
+
+static void finish_all(struct world *w)
+{
+    for (int i = 0; i < SESSIONS; i++)
+        if (w->trx[i].level > 0)
+            rollback(w, &w->trx[i]);
+}
+
+static void check_copy(struct world *live, const char *name, bool in_range, bool crash_again)
+{
+    struct world copy;
+    struct replay r = {.w = &copy, .in_range = in_range, .stop = LGPOS_MAX};
+    if (crash_again) { /* the first redo is cut off, some of its pages on the disk */
+        struct replay first = {.w = &copy, .in_range = true, .stop = log_tail(live->log) / 4 * 3, .steal_in = 5};
+        first.stop = LGPOS(LGPOS_GEN(log_tail(live->log)), 0, 0);
+        open_copy(&copy, live, name);
+        replay(&first);
+        end_trees(&copy);
+    }
+    open_copy(&copy, live, name);
+    replay(&r);
+    CHECK(r.applied > 0);
+    check_same_pages(live, &copy);
+    end_trees(&copy);
+}
+
+/* Redo, then undo of what is unfinished: the rows are those that live has after its own rollbacks. `rows`, `sum`: live's. */
+static void check_undo(struct world *live, const char *name, lgpos_t stop, uint64_t sum, uint32_t rows)
+{
+    struct world copy;
+    struct replay r = {.w = &copy, .in_range = true, .stop = stop};
+    uint32_t got;
+    open_copy(&copy, live, name);
+    replay(&r);
+    versions_redo_done(copy.versions, 1u << 24, 1u << 24);
+    atomic_store(&copy.db->dbtime, atomic_load(&live->db->dbtime) + 100);
+    CHECK_OK(btree_registry_create(copy.db, &source));
+    CHECK_OK(btree_open(copy.db, ROOT, &copy.tree));
+    finish_all(&copy);
+    CHECK(sum_of_rows(&copy, &got) == sum);
+    CHECK_EQ(got, rows);
+    end_trees(&copy);
+}
+
+static uint64_t size_of_file(const char *name)
+{
+    struct stat st;
+    CHECK(stat(in(name), &st) == 0);
+    return (uint64_t)st.st_size;
+}
+
+static void workload(uint32_t page_size, uint32_t frames, const struct work *k, int steps)
+{
+    struct world w;
+    struct btree_stats stats;
+    uint32_t rows;
+    make_world(&w, page_size, frames, k->unique);
+    copy_range("a.edb", "first.edb", 0, UINT64_MAX);
+    copy_range("a.edb", "fuzzy.edb", 0, UINT64_MAX);
+    for (int i = 0; i < steps; i++) {
+        one_step(&w, k);
+        if (i == steps / 2)
+            copy_range("a.edb", "half.edb", 0, UINT64_MAX);
+        if (i > steps / 4 && roll(60) == 0) { /* a moving picture, as a backup takes it */
+            uint64_t size = size_of_file("a.edb"), at = roll((uint32_t)(size / page_size)) * (uint64_t)page_size;
+            copy_range("a.edb", "fuzzy.edb", at, at + (1 + roll(12)) * page_size);
+        }
+    }
+    CHECK_OK(log_flush_all(w.log));
+    copy_range("a.edb", "last.edb", 0, UINT64_MAX);
+    copy_range("a.edb", "undo.edb", 0, UINT64_MAX);
+    btree_stats(&stats);
+    printf("  %u pages, %u free, %llu splits, %llu merges, %llu emptied, %llu half redone\n", next_page - 1, free_count, (unsigned long long)stats.splits,
+           (unsigned long long)stats.merges, (unsigned long long)stats.empty_pages, (unsigned long long)stats.macro_redone_half);
+    check_copy(&w, "first.edb", false, false);
+    check_copy(&w, "half.edb", true, false);
+    check_copy(&w, "last.edb", true, false);
+    check_copy(&w, "last.edb", true, true);
+    check_copy(&w, "fuzzy.edb", true, false);
+    lgpos_t stop = log_tail(w.log);
+    uint32_t free_kept = free_count;
+    finish_all(&w);
+    uint64_t sum = sum_of_rows(&w, &rows);
+    CHECK(rows > 0);
+    check_undo(&w, "undo.edb", stop, sum, rows);
+    check_undo(&w, "half.edb", stop, sum, rows);
+    (void)free_kept;
+    end_world(&w);
+}
+
+static void start(void)
+{
+    dice = ctest_seed();
+    for (int i = 0; i < 8; i++)
+        (void)ctest_random(&dice);
+}
+
+CASE(redo_of_small_rows)
+{
+    start();
+    workload(4096, 200, &(struct work){.keys = 3000, .data_most = 200, .unique = true}, 12000);
+}
+
+CASE(redo_of_long_rows_with_prefixes)
+{
+    start();
+    workload(4096, 64, &(struct work){.keys = 1200, .data_most = 1500, .unique = true, .mirror = true}, 8000);
+}
+
+CASE(redo_of_an_index)
+{
+    start();
+    workload(4096, 100, &(struct work){.keys = 2000, .mirror = true}, 12000);
+}
+
+CASE(redo_of_large_pages)
+{
+    start();
+    workload(16384, 64, &(struct work){.keys = 2000, .data_most = 5000, .unique = true, .mirror = true}, 5000);
+}
+
+CTEST_MAIN
