@@ -232,7 +232,11 @@ struct work {
     uint32_t data_most;
     bool unique;
     bool mirror;        /* a long common prefix */
+    bool fifo;          /* rows come at the end and go at the beginning */
+    bool tides;         /* times when it grows, and times when most is deleted */
 };
+static bool ebb; /* a time of deletion */
+static uint32_t fifo_head, fifo_tail; /* of work that appends and deletes in order; tail may overtake head: nothing there */
 
 static uint32_t make_key(const struct work *k, uint8_t to[64])
 {
@@ -241,6 +245,18 @@ static uint32_t make_key(const struct work *k, uint8_t to[64])
         n = (uint32_t)snprintf((char *)to, 64, "a rather long prefix %02u/", i % 7);
     store_be32(to + n, i * 2654435761u);
     return n + 4;
+}
+
+static uint32_t make_fifo_key(bool insert, bool drop, uint8_t to[64])
+{
+    uint32_t span = fifo_head > fifo_tail ? fifo_head - fifo_tail : 1, i = fifo_tail + roll(span);
+    if (insert)
+        i = fifo_head++;
+    else if (drop)
+        i = fifo_tail < fifo_head ? fifo_tail++ : fifo_tail;
+    store_be32(to, i);
+    memset(to + 4, 'k', 40);
+    return 44;
 }
 
 static uint32_t make_data(const struct work *k, uint8_t *to)
@@ -255,10 +271,14 @@ static void one_change(struct world *w, struct trx *trx, const struct work *k)
 {
     uint8_t key[64], data[8192];
     struct btree_cursor cursor;
-    struct slice s = SLICE(key, make_key(k, key)), d = SLICE(data, make_data(k, data));
     err_t err;
+    uint32_t oper = roll(k->unique ? 10 : 5);
+    if (k->tides && roll(3) != 0)
+        oper = ebb ? 3 : 0;
+    struct slice s = SLICE(key, k->fifo ? make_fifo_key(oper < 3, oper == 3 || oper == 4, key) : make_key(k, key));
+    struct slice d = SLICE(data, make_data(k, data));
     btree_cursor_init(&cursor, w->tree, trx);
-    switch (roll(k->unique ? 10 : 5)) {
+    switch (oper) {
     case 0:
     case 1:
     case 2:
@@ -285,6 +305,13 @@ static void steal(struct world *w, uint32_t pages)
     struct write_goal goal = {.log = w->log, .older_than = LGPOS_MAX, .pages_max = pages, .random_steal = true};
     uint32_t written;
     CHECK_OK(cache_write_back(w->cache, &goal, &written));
+}
+
+static err_t txn_commit_all(struct trx *trx)
+{
+    while (trx->level > 0)
+        TRY_RETURN(txn_commit(trx, TXN_LAZY));
+    return JET_errSuccess;
 }
 
 static void one_step(struct world *w, const struct work *k)
@@ -358,9 +385,12 @@ static void redo_macro_record(struct replay *r, struct redo *redo, uint16_t proc
     CHECK_OK(btree_redo_macro(redo, r->macro[slot].record, r->macro[slot].count));
 }
 
+static uint64_t redone[256]; /* records by type */
+
 static void redo_record(struct replay *r, const struct log_view *v)
 {
     unsigned type = v->bytes.p[0];
+    redone[type]++;
     if (type == LOG_NOP2 || type == LOG_MS || type == LOG_End)
         return;
     uint16_t procid = load_u16(v->bytes.p + 1);
@@ -547,7 +577,18 @@ static void workload(uint32_t page_size, uint32_t frames, const struct work *k, 
     copy_range("a.edb", "first.edb", 0, UINT64_MAX);
     copy_range("a.edb", "fuzzy.edb", 0, UINT64_MAX);
     for (int i = 0; i < steps; i++) {
+        ebb = i / (steps / 5) % 2 == 1;
         one_step(&w, k);
+        if (k->fifo && i % 5000 == 4999) { /* the last rows go too: the tree shrinks to its root */
+            struct work drain = *k;
+            drain.tides = ebb = true;
+            while (fifo_tail < fifo_head)
+                one_step(&w, &drain);
+            for (int j = 0; j < SESSIONS; j++)
+                if (w.trx[j].level > 0)
+                    CHECK_OK(txn_commit_all(&w.trx[j]));
+            sweep(&w);
+        }
         if (i == steps / 2)
             copy_range("a.edb", "half.edb", 0, UINT64_MAX);
         if (i > steps / 4 && roll(60) == 0) { /* a moving picture, as a backup takes it */
@@ -567,13 +608,11 @@ static void workload(uint32_t page_size, uint32_t frames, const struct work *k, 
     check_copy(&w, "last.edb", true, true);
     check_copy(&w, "fuzzy.edb", true, false);
     lgpos_t stop = log_tail(w.log);
-    uint32_t free_kept = free_count;
     finish_all(&w);
     uint64_t sum = sum_of_rows(&w, &rows);
     CHECK(rows > 0);
     check_undo(&w, "undo.edb", stop, sum, rows);
     check_undo(&w, "half.edb", stop, sum, rows);
-    (void)free_kept;
     end_world(&w);
 }
 
@@ -606,6 +645,243 @@ CASE(redo_of_large_pages)
 {
     start();
     workload(16384, 64, &(struct work){.keys = 2000, .data_most = 5000, .unique = true, .mirror = true}, 5000);
+}
+
+CASE(redo_of_tides)
+{
+    start();
+    workload(2048, 128, &(struct work){.keys = 8000, .data_most = 300, .unique = true, .mirror = true, .tides = true}, 30000);
+}
+
+CASE(redo_of_a_queue)
+{
+    start();
+    fifo_head = fifo_tail = 0;
+    workload(2048, 128, &(struct work){.keys = 1, .data_most = 300, .unique = true, .fifo = true, .tides = true}, 24000);
+    CHECK(redone[LOG_EmptyTree] > 0);
+}
+
+/* The cases above are worth what they meet: run with them, in one process. */
+CASE(redo_met_every_record)
+{
+    static const unsigned types[] = {LOG_Insert, LOG_FlagDelete, LOG_Replace, LOG_ReplaceD, LOG_Delete, LOG_Delta, LOG_UndoInfo, LOG_Undo,
+                                     LOG_FlagInsertAndReplaceData, LOG_Split2, LOG_Merge2};
+    start();
+    workload(4096, 64, &(struct work){.keys = 600, .data_most = 900, .unique = true, .mirror = true}, 6000);
+    workload(4096, 64, &(struct work){.keys = 600}, 3000);
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        printf("  %s %llu\n", log_type_name(types[i]), (unsigned long long)redone[types[i]]);
+        CHECK(redone[types[i]] > 0);
+    }
+}
+
+/* ---- turnover ---- */
+
+struct turnover {
+    struct world w;
+    struct trx *trx;
+    uint32_t rows;
+};
+
+static void row_key(uint64_t id, uint8_t key[8])
+{
+    store_be64(key, id);
+}
+
+static void put_row(struct turnover *t, uint64_t id)
+{
+    uint8_t key[8], data[60];
+    struct btree_cursor cursor;
+    row_key(id, key);
+    memset(data, (int)id, sizeof data);
+    btree_cursor_init(&cursor, t->w.tree, t->trx);
+    CHECK_OK(btree_insert(&cursor, SLICE(key, 8), SLICE(data, sizeof data), BTREE_PLAIN));
+    btree_cursor_term(&cursor);
+}
+
+static void drop_row(struct turnover *t, uint64_t id)
+{
+    uint8_t key[8];
+    struct btree_cursor cursor;
+    row_key(id, key);
+    btree_cursor_init(&cursor, t->w.tree, t->trx);
+    CHECK_OK(btree_delete(&cursor, SLICE(key, 8), SLICE_EMPTY, BTREE_PLAIN));
+    btree_cursor_term(&cursor);
+}
+
+static void commit_and_sweep(struct turnover *t)
+{
+    CHECK_OK(txn_commit(t->trx, TXN_LAZY));
+    sweep(&t->w);
+    CHECK_OK(txn_begin(t->trx, false));
+}
+
+static uint32_t pages_used(void)
+{
+    return next_page - 1 - free_count;
+}
+
+static err_t count_page(void *context, pgno_t pgno, struct page page, int depth)
+{
+    (void)pgno;
+    (void)depth;
+    CHECK(page.p != NULL);
+    CHECK_OK(page_validate(page));
+    ++*(uint32_t *)context;
+    return JET_errSuccess;
+}
+
+/* Each page that the source gave is in the tree, or was given back: nothing leaks. */
+static void check_no_leak(struct turnover *t)
+{
+    uint32_t count = 0;
+    CHECK_OK(btree_visit(t->w.tree, true, count_page, &count));
+    CHECK_EQ(count, pages_used());
+}
+
+static void begin_turnover(struct turnover *t, uint32_t rows)
+{
+    make_world(&t->w, 4096, 1000, true);
+    t->trx = &t->w.trx[0];
+    t->rows = rows;
+    CHECK_OK(txn_begin(t->trx, false));
+    for (uint32_t i = 0; i < rows; i++) {
+        put_row(t, i);
+        if (i % 500 == 499)
+            commit_and_sweep(t);
+    }
+    commit_and_sweep(t);
+}
+
+static void end_turnover(struct turnover *t, uint32_t fresh)
+{
+    uint32_t rows;
+    CHECK_OK(txn_commit(t->trx, TXN_LAZY));
+    sweep(&t->w);
+    check_no_leak(t);
+    (void)sum_of_rows(&t->w, &rows);
+    printf("  %u rows, %u pages freshly loaded, %u used now, %u at most\n", rows, fresh, pages_used(), next_page - 1);
+    CHECK_EQ(rows, t->rows);
+    CHECK(next_page - 1 <= 2 * fresh);
+    end_world(&t->w);
+}
+
+CASE(turnover_first_in_first_out)
+{
+    struct turnover t;
+    start();
+    begin_turnover(&t, 6000);
+    uint32_t fresh = pages_used();
+    for (uint64_t i = 0; i < 20 * t.rows; i++) {
+        drop_row(&t, i);
+        put_row(&t, i + t.rows);
+        if (i % 200 == 199)
+            commit_and_sweep(&t);
+    }
+    end_turnover(&t, fresh);
+}
+
+CASE(turnover_at_random)
+{
+    struct turnover t;
+    start();
+    begin_turnover(&t, 6000);
+    uint32_t fresh = pages_used();
+    uint64_t *ids = malloc(t.rows * sizeof *ids);
+    for (uint32_t i = 0; i < t.rows; i++)
+        ids[i] = i;
+    for (uint32_t i = 0; i < 20 * t.rows; i++) {
+        uint32_t at = roll(t.rows);
+        drop_row(&t, ids[at]);
+        ids[at] = (ctest_random(&dice) << 32) | i; /* lands anywhere */
+        put_row(&t, ids[at]);
+        if (i % 200 == 199)
+            commit_and_sweep(&t);
+    }
+    free(ids);
+    end_turnover(&t, fresh);
+}
+
+CASE(turnover_keeps_one_in_thirty)
+{
+    struct turnover t;
+    start();
+    begin_turnover(&t, 6000);
+    uint32_t fresh = pages_used();
+    uint64_t next = t.rows;
+    for (int round = 0; round < 20; round++) { /* most of a load goes, a few of each stay among the rest */
+        uint64_t first = next;
+        for (uint32_t i = 0; i < t.rows; i++, next++) {
+            put_row(&t, next);
+            if (i % 200 == 199)
+                commit_and_sweep(&t);
+            if (i >= 200)
+                if ((next - 200) % 30 != 0)
+                    drop_row(&t, next - 200);
+        }
+        for (uint64_t id = next - 200; id < next; id++)
+            if (id % 30 != 0)
+                drop_row(&t, id);
+        commit_and_sweep(&t);
+        for (uint64_t id = first; id < next; id++) /* the old ones go when the next round is over: bounded rows */
+            if (id % 30 == 0 && round < 19)
+                drop_row(&t, id);
+    }
+    uint32_t kept = 0;
+    for (uint64_t id = next - t.rows; id < next; id++)
+        kept += id % 30 == 0;
+    t.rows += kept;
+    end_turnover(&t, fresh);
+}
+
+/* All rows but one in thirty of a loaded table go: their pages must come back, whatever the order. */
+CASE(thinning_gives_pages_back)
+{
+    for (int order = 0; order < 3; order++) {
+        struct turnover t;
+        start();
+        begin_turnover(&t, 12000);
+        uint32_t fresh = pages_used();
+        uint64_t *ids = malloc(t.rows * sizeof *ids);
+        for (uint32_t i = 0; i < t.rows; i++)
+            ids[i] = order == 1 ? t.rows - 1 - i : i;
+        for (uint32_t i = t.rows - 1; order == 2 && i > 0; i--) {
+            uint32_t j = roll(i + 1);
+            uint64_t x = ids[i];
+            ids[i] = ids[j], ids[j] = x;
+        }
+        uint32_t left = 0;
+        for (uint32_t i = 0; i < t.rows; i++) {
+            if (ids[i] % 30 != 0)
+                drop_row(&t, ids[i]);
+            else
+                left++;
+            if (i % 100 == 99)
+                commit_and_sweep(&t);
+        }
+        commit_and_sweep(&t);
+        free(ids);
+        printf("  order %d: %u pages became %u\n", order, fresh, pages_used());
+        CHECK(pages_used() <= fresh / 30 * 2 + 3);
+        t.rows = left;
+        end_turnover(&t, fresh);
+    }
+}
+
+CASE(emptying_leaves_the_root)
+{
+    struct turnover t;
+    start();
+    begin_turnover(&t, 12000);
+    for (uint64_t i = 0; i < t.rows; i++)
+        drop_row(&t, i);
+    commit_and_sweep(&t);
+    CHECK_EQ(pages_used(), 1);
+    check_no_leak(&t);
+    t.rows = 0;
+    put_row(&t, 7);
+    t.rows = 1;
+    end_turnover(&t, next_page);
 }
 
 CTEST_MAIN
