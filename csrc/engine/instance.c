@@ -221,10 +221,8 @@ static err_t init_rooms(struct instance *inst, const struct init_options *option
     TRY_RETURN(rooms__open(inst));
     if (log_is_enabled(inst->log)) {
         struct recovery_config config;
-        uint64_t restored = inst->recovery.pages_restored;
         TRY_RETURN(rooms__recovery_config(inst, options, &config));
         TRY_RETURN(recovery_run(&config, &inst->recovery));
-        inst->recovery.pages_restored += restored;
     }
     TRY_RETURN(start_logging(inst));
     TRY_RETURN(make_checkpointer(inst));

@@ -153,17 +153,6 @@ static err_t open_log(struct instance *inst, uint32_t page_size)
     return log_create(&config, &inst->log);
 }
 
-static err_t open_double_write(struct instance *inst, uint32_t page_size)
-{
-    if (!log_is_enabled(inst->log) || params_number(inst->params, PYJET_paramDoubleWrite) == 0)
-        return JET_errSuccess;
-    char name[16], path[OS_PATH_MAX];
-    snprintf(name, sizeof name, "%s.dwr", inst->base_name);
-    TRY_RETURN(os_join(path, sizeof path, inst->system_dir, name));
-    TRY_RETURN(double_write_restore(path, &inst->recovery.pages_restored));
-    return double_write_open(path, page_size, &inst->double_write);
-}
-
 void trx_pair_init(struct trx_pair *pair, struct instance *inst, uint16_t procid, uint16_t inner_procid, bool internal, const char *label)
 {
     trx_init(&pair->inner, inst->versions, inst->log, inner_procid, true, NULL);
@@ -185,7 +174,6 @@ err_t rooms__open(struct instance *inst)
     TRY_RETURN(cache__acquire(page_size, &inst->cache));
     TRY_RETURN(open_log(inst, page_size));
     TRY_RETURN(versions_create(version_bytes(inst), &inst->versions));
-    TRY_RETURN(open_double_write(inst, page_size));
     inst->finder = (struct txn_databases){inst, databases__find};
     trx_pair_init(&inst->system, inst, PROCID_SYSTEM, PROCID_SYSTEM + 1, false, "system");
     trx_pair_init(&inst->sweep, inst, PROCID_SWEEP, PROCID_SYSTEM + 2, true, "clean-up");
@@ -224,7 +212,8 @@ err_t rooms__recovery_config(struct instance *inst, const struct init_options *o
         .cache = inst->cache,
         .log = inst->log,
         .versions = inst->versions,
-        .double_write = inst->double_write,
+        .double_write = params_number(inst->params, PYJET_paramDoubleWrite) != 0 ? &inst->double_write : NULL,
+        .page_size = (uint32_t)params_number(params_global(), JET_paramDatabasePageSize),
         .log_dir = inst->log_dir,
         .system_dir = inst->system_dir,
         .base_name = inst->base_name,
