@@ -544,6 +544,197 @@ CASE(a_node_alone_grows)
     world_end(w);
 }
 
+/* Runs fn on every leaf, write-latched. */
+static void each_leaf(struct world *w, void (*fn)(struct page page))
+{
+    struct page_ref ref;
+    pgno_t pgno = ROOT_PAGE;
+    bool leaf = false;
+    while (!leaf) { /* the first one */
+        CHECK_OK(cache_latch(w->db, pgno, LATCH_READ, CACHE_WAIT, &ref));
+        leaf = (page_flags(ref.page) & PAGE_LEAF) != 0;
+        if (!leaf)
+            CHECK_OK(page_child(ref.page, 0, &pgno));
+        cache_release(&ref);
+    }
+    while (pgno != PGNO_NIL) {
+        CHECK_OK(cache_latch(w->db, pgno, LATCH_WRITE, CACHE_WAIT, &ref));
+        fn(ref.page);
+        pgno = page_next(ref.page);
+        cache_release(&ref);
+    }
+}
+
+static int lone_nodes;
+static void count_lone(struct page page)
+{
+    lone_nodes += page_line_count(page) == 1 && page_prefix(page).n > 200 && page_free(page) < 3740;
+}
+
+/* One node is left on a page whose prefix it does not share: it grows all the same. */
+CASE(a_long_prefix_makes_way)
+{
+    struct world *w = world_make(4096, 500, 0);
+    struct session s;
+    struct btree_cursor plain;
+    uint8_t *data = malloc(4096), key[256], other[256];
+    session_open(&s, w, 10);
+    btree_cursor_init(&plain, w->tree, &s.inner);
+    memset(data, 5, 4096);
+    memset(key, 'a', sizeof key);
+    memset(other, 'b', sizeof other);
+    CHECK_OK(trx_begin(&s.inner));
+    for (uint32_t n = 0; n < 60; n++) {
+        store_be32(key + 252, n);
+        CHECK_OK(btree_insert(&plain, SLICE(key, 256), SLICE(data, 150), BTREE_UNVERSIONED));
+    }
+    CHECK_OK(btree_insert(&plain, SLICE(other, 256), SLICE(data, 100), BTREE_UNVERSIONED));
+    for (uint32_t n = 0; n < 60; n++) {
+        store_be32(key + 252, n);
+        CHECK_OK(btree_delete(&plain, SLICE(key, 256), SLICE_EMPTY, BTREE_UNVERSIONED));
+    }
+    lone_nodes = 0;
+    each_leaf(w, count_lone);
+    CHECK(lone_nodes > 0);
+    CHECK_OK(btree_replace(&plain, SLICE(other, 256), SLICE(data, 3750), BTREE_UNVERSIONED));
+    lgpos_t end;
+    CHECK_OK(trx_commit(&s.inner, &end));
+    check_tree(w);
+    CHECK_OK(btree_last(&plain));
+    CHECK(slice_equal(buffer_slice(&plain.key), SLICE(other, 256)));
+    CHECK_EQ(plain.data.n, 3750);
+    free(data);
+    btree_cursor_term(&plain);
+    session_close(&s);
+    world_end(w);
+}
+
+static void forget_reserve(struct page page)
+{
+    page_set_uncommitted_free(page, 0);
+}
+
+/* Should the room kept for a rollback be lost all the same (a file that another engine left), it splits the page. */
+CASE(rollback_splits_when_it_must)
+{
+    struct world *w = world_make(2048, 500, 0);
+    struct session s, other;
+    uint8_t key[8], big[300];
+    session_open(&s, w, 10);
+    session_open(&other, w, 20);
+    memset(big, 9, sizeof big);
+    CHECK_OK(trx_begin(&s.trx));
+    for (uint32_t i = 0; i < 30; i++)
+        CHECK_OK(btree_insert(&s.cursor, number_key(i * 1000, key), SLICE(big, sizeof big), BTREE_PLAIN));
+    session_commit(&s);
+    CHECK_OK(trx_begin(&s.trx));
+    for (uint32_t i = 0; i < 30; i++)
+        CHECK_OK(btree_replace(&s.cursor, number_key(i * 1000, key), SLICE(big, 1), BTREE_PLAIN));
+    each_leaf(w, forget_reserve);
+    CHECK_OK(trx_begin(&other.trx));
+    for (uint32_t i = 0; i < 30 * 40; i++)
+        if (i % 40 != 0)
+            CHECK_OK(btree_insert(&other.cursor, number_key(i * 25, key), SLICE(big, 30), BTREE_PLAIN));
+    session_commit(&other);
+    each_leaf(w, forget_reserve);
+    session_rollback(&s, 1);
+    check_tree(w);
+    for (uint32_t i = 0; i < 30; i++) {
+        bool exact;
+        CHECK_OK(btree_seek(&s.cursor, number_key(i * 1000, key), SLICE_EMPTY, false, SEEK_EQ, &exact));
+        CHECK(slice_equal(s.cursor.data, SLICE(big, sizeof big)));
+    }
+    session_close(&s);
+    session_close(&other);
+    world_end(w);
+}
+
+CASE(cursor_after_deletion)
+{
+    struct world *w = world_make(4096, 500, PAGE_INDEX | PAGE_NON_UNIQUE);
+    struct session s;
+    struct btree_cursor twin;
+    struct btree_row rows[4];
+    bool exact;
+    err_t err;
+    int count;
+    session_open(&s, w, 10);
+    btree_cursor_init(&twin, w->tree, &s.trx);
+    CHECK_EQ(btree_first(&s.cursor), JET_errNoCurrentRecord);
+    CHECK_EQ(btree_last(&s.cursor), JET_errNoCurrentRecord);
+    CHECK_EQ(btree_refresh(&s.cursor), JET_errNoCurrentRecord);
+    CHECK_OK(trx_begin(&s.trx));
+    CHECK_OK(btree_insert(&s.cursor, text("k1\1"), text("a"), BTREE_PLAIN));
+    CHECK_OK(btree_insert(&s.cursor, text("k2\1"), text("a"), BTREE_PLAIN));
+    CHECK_OK(btree_insert(&s.cursor, text("k2\1"), text("b"), BTREE_PLAIN));
+    CHECK_OK(btree_insert(&s.cursor, text("k2\1"), text("c"), BTREE_PLAIN));
+    CHECK_OK(btree_insert(&s.cursor, text("k3\1"), text("a"), BTREE_PLAIN));
+    CHECK_EQ(btree_insert(&s.cursor, text("k2\1"), text("b"), BTREE_PLAIN), JET_errKeyDuplicate);
+    CHECK_OK(btree_seek(&s.cursor, text("k2\1"), text("b"), true, SEEK_EQ, &exact));
+    btree_cursor_copy(&twin, &s.cursor, &err);
+    CHECK_OK(err);
+    CHECK(slice_equal(twin.data, text("b")));
+    CHECK_OK(btree_delete(&s.cursor, text("k2\1"), text("b"), BTREE_PLAIN));
+    CHECK_EQ(btree_delete(&s.cursor, text("k2\1"), text("b"), BTREE_PLAIN), JET_errRecordDeleted);
+    CHECK_EQ(btree_refresh(&s.cursor), JET_errRecordDeleted);
+    CHECK_EQ(s.cursor.place, BTREE_BETWEEN);
+    CHECK_OK(btree_next(&s.cursor));
+    CHECK(slice_equal(s.cursor.data, text("c")));
+    CHECK_OK(btree_prev(&twin));
+    CHECK(slice_equal(twin.data, text("a")) && slice_equal(buffer_slice(&twin.key), text("k2\1")));
+    /* among equal keys: first and last */
+    CHECK_OK(btree_seek(&twin, text("k2\1"), SLICE_EMPTY, false, SEEK_LE, &exact));
+    CHECK(exact && slice_equal(twin.data, text("c")));
+    CHECK_OK(btree_seek(&twin, text("k2\1"), SLICE_EMPTY, false, SEEK_GT, &exact));
+    CHECK(!exact && slice_equal(buffer_slice(&twin.key), text("k3\1")));
+    CHECK_OK(btree_seek(&twin, text("k2\1"), SLICE_EMPTY, false, SEEK_EQ, &exact));
+    CHECK(slice_equal(twin.data, text("a")));
+    /* a batch from a row that is gone begins behind it */
+    CHECK_OK(btree_delete(&s.cursor, text("k2\1"), text("a"), BTREE_PLAIN));
+    CHECK_OK(btree_next_batch(&twin, rows, 4, &count));
+    CHECK_EQ(count, 2);
+    CHECK(slice_equal(rows[0].data, text("c")) && slice_equal(rows[1].key, text("k3\1")));
+    CHECK_EQ(btree_next(&twin), JET_errNoCurrentRecord);
+    CHECK_OK(btree_next_batch(&twin, rows, 4, &count));
+    CHECK_EQ(count, 0);
+    session_rollback(&s, 1);
+    CHECK_EQ(btree_first(&s.cursor), JET_errNoCurrentRecord);
+    btree_cursor_term(&twin);
+    session_close(&s);
+    world_end(w);
+}
+
+/* One key, more entries than a leaf holds. */
+CASE(many_entries_of_one_key)
+{
+    struct world *w = world_make(2048, 500, PAGE_INDEX | PAGE_NON_UNIQUE);
+    struct session s;
+    uint8_t data[8];
+    bool exact;
+    session_open(&s, w, 10);
+    CHECK_OK(trx_begin(&s.trx));
+    CHECK_OK(btree_insert(&s.cursor, text("a\1"), text("x"), BTREE_PLAIN));
+    CHECK_OK(btree_insert(&s.cursor, text("z\1"), text("x"), BTREE_PLAIN));
+    for (uint32_t i = 0; i < 3000; i++)
+        CHECK_OK(btree_insert(&s.cursor, text("m\1"), number_key(i * 7919 % 65536, data), BTREE_PLAIN));
+    session_commit(&s);
+    CHECK_EQ(check_tree(w).nodes, 3002);
+    CHECK_OK(btree_seek(&s.cursor, text("m\1"), SLICE_EMPTY, false, SEEK_EQ, &exact));
+    CHECK(slice_equal(s.cursor.data, number_key(0, data)));
+    CHECK_OK(btree_seek(&s.cursor, text("m\1"), SLICE_EMPTY, false, SEEK_LE, &exact));
+    CHECK(exact);
+    CHECK_OK(btree_next(&s.cursor));
+    CHECK(slice_equal(buffer_slice(&s.cursor.key), text("z\1")));
+    CHECK_OK(btree_seek(&s.cursor, text("m\1"), SLICE_EMPTY, false, SEEK_GT, &exact));
+    CHECK(!exact && slice_equal(buffer_slice(&s.cursor.key), text("z\1")));
+    CHECK_OK(btree_seek(&s.cursor, text("m\1"), SLICE_EMPTY, false, SEEK_LT, &exact));
+    CHECK(slice_equal(buffer_slice(&s.cursor.key), text("a\1")));
+    CHECK_OK(btree_seek(&s.cursor, text("m"), SLICE_EMPTY, false, SEEK_GT, &exact));
+    CHECK(!exact && slice_equal(s.cursor.data, number_key(0, data)));
+    session_close(&s);
+    world_end(w);
+}
+
 CASE(conflicts)
 {
     struct world *w = world_make(4096, 500, 0);
