@@ -28,7 +28,7 @@ struct frame {
     _Atomic uint8_t touch;
     _Atomic uint8_t undo;
     _Atomic uint8_t cold;
-    uint8_t blank;   /* never came from disk and never changed: not a page yet. Under the latch */
+    uint8_t blank;   /* did not come from disk, not formatted yet: no page. Under the latch */
     uint8_t sound;   /* page_validate said so, or it was made here. Set under the write latch */
     uint8_t changed; /* marked dirty since the version moved. Under the write latch */
     _Atomic uint32_t

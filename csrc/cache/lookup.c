@@ -242,7 +242,9 @@ static err_t load(struct dbfile *db, pgno_t pgno, unsigned how, struct frame **o
  * is checked when it is first latched for writing. */
 static err_t check_sound(struct dbfile *db, struct frame *f, unsigned how)
 {
-    if (!f->sound && !f->blank && !(how & CACHE_NO_READ)) {
+    if (how & CACHE_NO_READ) /* to be formatted; should it not be, the next writer checks it */
+        return JET_errSuccess;
+    if (!f->sound && !f->blank) {
         err_t err = page_validate(frame_page(db->cache, f));
         if (err < 0) {
             struct err_origin why = *err_last();
@@ -363,9 +365,15 @@ err_t cache_latch(struct dbfile *db, pgno_t pgno, enum latch_mode mode, unsigned
     }
 }
 
-/* Changes of this latch become a new version. */
-static void close_version(struct frame *f)
+/* The end of a write latch: its changes become a new version. A page that was to be formatted and
+ * was not (the log had no room, say) is no page, dirty or not. */
+static void end_write(struct cache *cache, struct frame *f)
 {
+    if (f->blank) {
+        f->blank = page_is_all_zero(frame_page(cache, f));
+        if (f->blank)
+            cache__forget_dirty(cache, f);
+    }
     if (f->changed) {
         atomic_fetch_add(&f->version, 1);
         f->changed = 0;
@@ -380,9 +388,10 @@ void cache_release(struct page_ref *ref)
     if (ref->mode == LATCH_READ) {
         latch__read_release(f);
     } else {
-        close_version(f);
-        if (f->blank) /* never formatted: nobody may take it for a page */
-            drop_frame(atomic_load(&f->db)->cache, f);
+        struct cache *cache = atomic_load(&f->db)->cache;
+        end_write(cache, f);
+        if (f->blank)
+            drop_frame(cache, f);
         else
             latch__write_release(f);
     }
@@ -406,7 +415,7 @@ bool cache_try_upgrade(struct page_ref *ref)
 void cache_downgrade(struct page_ref *ref)
 {
     ASSERT(ref->mode == LATCH_WRITE);
-    close_version(ref->frame);
+    end_write(atomic_load(&ref->frame->db)->cache, ref->frame);
     ref->version = atomic_load(&ref->frame->version);
     ref->mode = LATCH_READ;
     latch__downgrade(ref->frame);
@@ -451,8 +460,7 @@ void cache_mark_dirty(struct page_ref *ref, lgpos_t begin_bound)
 {
     struct frame *f = ref->frame;
     struct dbfile *db = atomic_load(&f->db);
-    ASSERT(ref->mode == LATCH_WRITE && !db->read_only);
-    f->blank = 0;
+    ENFORCE(ref->mode == LATCH_WRITE && !db->read_only);
     f->changed = 1;
     /* Only holders of the latch touch `bound`: a write latch here, a read latch in write-back. */
     if (begin_bound < atomic_load(&f->bound))

@@ -450,6 +450,20 @@ CASE(abandoned_format)
     CHECK_OK(cache_latch(w.db, 4, LATCH_WRITE, CACHE_NO_READ, &ref));
     CHECK_EQ(count_of(ref.page), 44); /* in memory already: not read, not wiped */
     cache_release(&ref);
+    for (int downgrade = 0; downgrade < 2; downgrade++) {
+        reopen(&w);
+        CHECK_OK(cache_latch(w.db, 4, LATCH_WRITE, CACHE_NO_READ, &ref));
+        cache_mark_dirty(&ref, LGPOS(3, 3, 3)); /* ... and then the log was full */
+        CHECK_EQ(cache_oldest_dirty(w.cache, NULL), LGPOS(3, 3, 3));
+        if (downgrade)
+            cache_downgrade(&ref);
+        cache_release(&ref);
+        CHECK_EQ(stats(&w).dirty, 0);
+        CHECK_EQ(cache_oldest_dirty(w.cache, NULL), LGPOS_MAX);
+        CHECK_OK(dbfile_flush(w.db));
+        if (!downgrade)
+            CHECK_EQ(read_count(&w, 4), 44);
+    }
     end_world(&w);
 }
 
