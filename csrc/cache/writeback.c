@@ -56,8 +56,8 @@ void cache__set_dirty(struct cache *cache, struct frame *f)
     uint64_t bit;
     _Atomic uint64_t *word = dirty_word(cache, f, &bit);
     atomic_fetch_or(word, bit);
-    atomic_store(&f->dirty, 1);
-    count_dirty(cache);
+    if (!atomic_exchange(&f->dirty, 1)) /* a write that failed may have set it meanwhile */
+        count_dirty(cache);
 }
 
 void cache__forget_dirty(struct cache *cache, struct frame *f)
@@ -301,7 +301,7 @@ static err_t copy_page(struct cache *cache, const struct candidate *c, unsigned 
     *did = COPY_SKIPPED;
     if (!latch__try_read(f))
         return JET_errSuccess;
-    if (!frame_is(f, c->db, c->pgno) || !atomic_load(&f->dirty))
+    if (!frame_is(f, c->db, c->pgno))
         goto out;
     struct dbfile *db = c->db; /* alive: closing it needs this latch, later waits for `writing` */
     if (b->count > 0 && (db->log != b->log || db->double_write != b->dw)) {
@@ -310,7 +310,9 @@ static err_t copy_page(struct cache *cache, const struct candidate *c, unsigned 
     }
     if (!atomic_compare_exchange_strong(&f->writing, &idle, 1))
         goto out;
-    if (!window_forbids(db, c->pgno, how)) {
+    /* `dirty` is asked as the owner of `writing`: another write-back may just have taken the page.
+     */
+    if (atomic_load(&f->dirty) && !window_forbids(db, c->pgno, how)) {
         if (atomic_load(&f->undo) && db->versions != NULL)
             err = log_undo_info(db, f, c->pgno);
         /* In redo nothing can be logged: such a page stays until its transaction's end, or its
