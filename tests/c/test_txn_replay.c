@@ -679,6 +679,117 @@ CASE(redo_of_a_queue)
     CHECK(redone[LOG_EmptyTree] > 0);
 }
 
+/* ---- many threads ---- */
+
+struct crew {
+    struct world *w;
+    int session;
+    const struct work *k;
+    unsigned long long dice;
+    _Atomic int *running;
+    int steps;
+};
+
+static void crew_change(struct crew *c, struct trx *trx)
+{
+    uint8_t key[8], data[200];
+    struct btree_cursor cursor;
+    bool shrink = c->steps / 3000 % 2 == 0;
+    memset(data, 'x', sizeof data);
+    store_be64(key, ctest_random(&c->dice) % 6000 * 7919);
+    btree_cursor_init(&cursor, c->w->tree, trx);
+    uint32_t oper = (uint32_t)(ctest_random(&c->dice) >> 9) % 4;
+    err_t err = oper == 3     ? btree_replace(&cursor, SLICE(key, 8), SLICE(data, 20 + ctest_random(&c->dice) % 180), BTREE_PLAIN)
+                : (oper != 0) == shrink ? btree_delete(&cursor, SLICE(key, 8), SLICE_EMPTY, BTREE_PLAIN)
+                              : btree_insert(&cursor, SLICE(key, 8), SLICE(data, 150), BTREE_PLAIN);
+    if (err < 0 && err != JET_errKeyDuplicate && err != JET_errWriteConflict && err != JET_errRecordDeleted && err != JET_errRecordNotFound)
+        CHECK_OK(err);
+    btree_cursor_term(&cursor);
+}
+
+static void crew_run(void *context)
+{
+    struct crew *c = context;
+    struct trx *trx = &c->w->trx[c->session];
+    for (; c->steps > 0; c->steps--) {
+        if (trx->level == 0)
+            CHECK_OK(txn_begin(trx, false));
+        crew_change(c, trx);
+        switch (ctest_random(&c->dice) >> 13 & 31) {
+        case 0:
+        case 1:
+            CHECK_OK(txn_commit(trx, TXN_LAZY));
+            break;
+        case 2:
+            rollback(c->w, trx);
+            break;
+        }
+    }
+    if (trx->level > 0)
+        CHECK_OK(txn_commit(trx, TXN_LAZY));
+    atomic_fetch_sub(c->running, 1);
+}
+
+/* Scans without a transaction, both ways: keys keep their order while pages split and merge below. */
+static void reader_run(void *context)
+{
+    struct crew *c = context;
+    while (atomic_load(c->running) > 0) {
+        struct btree_cursor cursor;
+        uint8_t last[8] = {0};
+        bool any = false, up = ctest_random(&c->dice) >> 20 & 1;
+        btree_cursor_init(&cursor, c->w->tree, NULL);
+        for (err_t err = up ? btree_first(&cursor) : btree_last(&cursor); err != JET_errNoCurrentRecord;
+             err = up ? btree_next(&cursor) : btree_prev(&cursor)) {
+            CHECK_OK(err);
+            CHECK_EQ(cursor.key.n, 8);
+            int order = memcmp(last, cursor.key.p, 8);
+            CHECK(!any || (up ? order < 0 : order > 0));
+            memcpy(last, cursor.key.p, 8);
+            any = true;
+        }
+        btree_cursor_term(&cursor);
+    }
+}
+
+static void sweeper_run(void *context)
+{
+    struct crew *c = context;
+    while (atomic_load(c->running) > 0) {
+        struct txn_databases dbs = {c->w->db, find_db};
+        bool worked;
+        CHECK_OK(txn_sweep(&c->w->sweeper, &dbs, 200, &worked));
+        steal(c->w, 2);
+    }
+}
+
+CASE(threads_split_and_merge_under_readers)
+{
+    struct world w;
+    struct work k = {.unique = true};
+    struct crew crew[SESSIONS + 2];
+    struct os_thread *threads[SESSIONS + 2];
+    _Atomic int running = SESSIONS;
+    struct btree_stats stats;
+    start();
+    make_world(&w, 2048, 256, true);
+    copy_range("a.edb", "first.edb", 0, UINT64_MAX);
+    for (int i = 0; i < SESSIONS + 2; i++) {
+        crew[i] = (struct crew){&w, i, &k, ctest_random(&dice), &running, 9000};
+        os_thread_fn fn = i < SESSIONS ? crew_run : i == SESSIONS ? sweeper_run : reader_run;
+        CHECK_OK(os_thread_start("crew", fn, &crew[i], &threads[i]));
+    }
+    for (int i = 0; i < SESSIONS + 2; i++)
+        os_thread_join(threads[i]);
+    sweep(&w);
+    btree_stats(&stats);
+    printf("  %u pages, %u free, %llu splits, %llu merges, %llu emptied\n", next_page - 1, free_count, (unsigned long long)stats.splits,
+           (unsigned long long)stats.merges, (unsigned long long)stats.empty_pages);
+    CHECK(stats.splits > 50 && stats.merges + stats.empty_pages > 3);
+    check_copy(&w, "first.edb", false, false);
+    end_world(&w);
+}
+
 /* What the cases above are worth. */
 CASE(redo_met_every_record)
 {
