@@ -30,8 +30,24 @@ static err_t check_leaf(const struct btree *tree, const struct page_ref *leaf)
 static err_t bad_links(const struct btree *tree, pgno_t left, pgno_t right)
 {
     err_t err = RAISE(JET_errDatabaseCorrupted);
-    err_detail("leaves %u and %u of tree %u in %s are not linked both ways", left, right, tree->objid, tree->db->path);
+    err_detail("leaves %u and %u of tree %u in %s are not linked both ways in order", left, right, tree->objid, tree->db->path);
     return err;
+}
+
+/* Linked both ways, and ascending from one to the other: so that damaged links never lead round in a circle. */
+static err_t check_neighbours(const struct btree *tree, const struct page_ref *left, const struct page_ref *right)
+{
+    uint8_t key[PAGE_SIZE_MAX];
+    struct node last, first;
+    TRY_RETURN(check_leaf(tree, left));
+    TRY_RETURN(check_leaf(tree, right));
+    if (page_next(left->page) != right->pgno || page_prev(right->page) != left->pgno)
+        return bad_links(tree, left->pgno, right->pgno);
+    TRY_RETURN(page_node(left->page, page_line_count(left->page) - 1, &last));
+    TRY_RETURN(page_node(right->page, 0, &first));
+    struct slice low = SLICE(key, node_key_copy(&last, key));
+    int c = tree->unique ? node_compare_key(&first, low) : node_compare_key_data(&first, low, last.data);
+    return c > 0 ? JET_errSuccess : bad_links(tree, left->pgno, right->pgno);
 }
 
 static err_t next_leaf(struct btree_cursor *cursor, struct spot *spot, bool *found)
@@ -42,9 +58,7 @@ static err_t next_leaf(struct btree_cursor *cursor, struct spot *spot, bool *fou
     if (!*found)
         return JET_errSuccess;
     TRY_RETURN(btree__latch(cursor->tree, pgno, LATCH_READ, CACHE_WAIT, &right));
-    err_t err = check_leaf(cursor->tree, &right);
-    if (err >= 0 && page_prev(right.page) != spot->leaf.pgno)
-        err = bad_links(cursor->tree, spot->leaf.pgno, pgno);
+    err_t err = check_neighbours(cursor->tree, &spot->leaf, &right);
     if (err < 0) {
         cache_release(&right);
         return err;
@@ -58,7 +72,8 @@ static err_t next_leaf(struct btree_cursor *cursor, struct spot *spot, bool *fou
     return JET_errSuccess;
 }
 
-/* Against the latch order: by try, or let go and see whether this leaf stayed as it was. If not, the bookmark leads on. */
+/* Against the latch order: by try, or let go and latch both from the left; if this leaf did not stay as it was, the bookmark
+ * leads on. */
 static err_t prev_leaf(struct btree_cursor *cursor, struct spot *spot, bool *found)
 {
     err_t err = JET_errSuccess;
@@ -75,7 +90,7 @@ static err_t prev_leaf(struct btree_cursor *cursor, struct spot *spot, bool *fou
         left = PAGE_REF_NONE;
         cache_release(&spot->leaf);
         TRY(cache_latch(cursor->tree->db, pgno, LATCH_READ, CACHE_WAIT, &left));
-        if (!cache_still_valid(here.frame, cursor->tree->db, here.pgno, here.version)) {
+        if (!cache_latch_hint(here.frame, cursor->tree->db, here.pgno, here.version, &spot->leaf)) {
             cache_release(&left);
             btree__counters.retries++;
             TRY(cursor__bookmark(cursor, &at));
@@ -87,11 +102,7 @@ static err_t prev_leaf(struct btree_cursor *cursor, struct spot *spot, bool *fou
     if (err < 0)
         goto out;
     TRY(btree__check_page(cursor->tree, &left));
-    TRY(check_leaf(cursor->tree, &left));
-    if (page_next(left.page) != here.pgno) {
-        err = bad_links(cursor->tree, pgno, here.pgno);
-        goto out;
-    }
+    TRY(check_neighbours(cursor->tree, &left, &spot->leaf));
     cache_release(&spot->leaf);
     spot->leaf = left;
     spot->line = page_line_count(left.page) - 1;

@@ -691,6 +691,8 @@ CASE(cursor_after_deletion)
     CHECK(slice_equal(twin.data, text("a")));
     /* a batch from a row that is gone begins behind it */
     CHECK_OK(btree_delete(&s.cursor, text("k2\1"), text("a"), BTREE_PLAIN));
+    CHECK_OK(btree_seek(&s.cursor, text("k2\1"), SLICE_EMPTY, false, SEEK_EQ, &exact));
+    CHECK(slice_equal(s.cursor.data, text("c"))); /* the first of its key that is left */
     CHECK_OK(btree_next_batch(&twin, rows, 4, &count));
     CHECK_EQ(count, 2);
     CHECK(slice_equal(rows[0].data, text("c")) && slice_equal(rows[1].key, text("k3\1")));
@@ -731,6 +733,82 @@ CASE(many_entries_of_one_key)
     CHECK(slice_equal(buffer_slice(&s.cursor.key), text("a\1")));
     CHECK_OK(btree_seek(&s.cursor, text("m"), SLICE_EMPTY, false, SEEK_GT, &exact));
     CHECK(!exact && slice_equal(s.cursor.data, number_key(0, data)));
+    session_close(&s);
+    world_end(w);
+}
+
+/* Links that lead astray end in an error, not in a circle. */
+static void bend_links(struct world *w, pgno_t from, pgno_t to)
+{
+    struct page_ref ref;
+    CHECK_OK(cache_latch(w->db, from, LATCH_WRITE, CACHE_WAIT, &ref));
+    page_set_next(ref.page, to);
+    cache_release(&ref);
+    CHECK_OK(cache_latch(w->db, to, LATCH_WRITE, CACHE_WAIT, &ref));
+    page_set_prev(ref.page, from);
+    cache_release(&ref);
+}
+
+static int scan_all(struct btree_cursor *c, err_t *err)
+{
+    int n = 0;
+    for (*err = btree_first(c); *err == JET_errSuccess; *err = btree_next(c))
+        n++;
+    return n;
+}
+
+CASE(damaged_trees)
+{
+    struct world *w = world_make(2048, 500, 0);
+    struct session s;
+    struct page_ref ref;
+    uint8_t key[8], data[200] = {1};
+    pgno_t first, second, third;
+    bool exact;
+    err_t err;
+    session_open(&s, w, 10);
+    CHECK_OK(trx_begin(&s.trx));
+    for (uint32_t i = 0; i < 2000; i++)
+        CHECK_OK(btree_insert(&s.cursor, number_key(i, key), SLICE(data, sizeof data), BTREE_PLAIN));
+    session_commit(&s);
+    CHECK_OK(cache_latch(w->db, ROOT_PAGE, LATCH_READ, CACHE_WAIT, &ref));
+    CHECK_OK(page_child(ref.page, 0, &first));
+    cache_release(&ref);
+    for (;;) {
+        CHECK_OK(cache_latch(w->db, first, LATCH_READ, CACHE_WAIT, &ref));
+        bool leaf = (page_flags(ref.page) & PAGE_LEAF) != 0;
+        second = page_next(ref.page);
+        if (!leaf)
+            CHECK_OK(page_child(ref.page, 0, &first));
+        cache_release(&ref);
+        if (leaf)
+            break;
+    }
+    CHECK_OK(cache_latch(w->db, second, LATCH_READ, CACHE_WAIT, &ref));
+    third = page_next(ref.page);
+    cache_release(&ref);
+
+    bend_links(w, third, first); /* a circle of three */
+    scan_all(&s.cursor, &err);
+    CHECK_EQ(err, JET_errDatabaseCorrupted);
+    /* a leaf of another object; a child that is its own parent */
+    CHECK_OK(cache_latch(w->db, second, LATCH_WRITE, CACHE_WAIT, &ref));
+    page_format(ref.page, second, OBJID + 1, PAGE_LEAF, 100);
+    cache_release(&ref);
+    scan_all(&s.cursor, &err);
+    CHECK_EQ(err, JET_errDatabaseCorrupted);
+    CHECK_OK(cache_latch(w->db, ROOT_PAGE, LATCH_WRITE, CACHE_WAIT, &ref));
+    uint8_t self[4] = {ROOT_PAGE};
+    for (int i = 0; i < page_line_count(ref.page); i++)
+        page_replace(ref.page, i, SLICE(self, 4));
+    cache_release(&ref);
+    CHECK_EQ(btree_first(&s.cursor), JET_errDatabaseCorrupted);
+    CHECK_EQ(btree_seek(&s.cursor, number_key(5, key), SLICE_EMPTY, false, SEEK_EQ, &exact), JET_errDatabaseCorrupted);
+    CHECK_OK(trx_begin(&s.trx));
+    CHECK_EQ(btree_insert(&s.cursor, number_key(5, key), text("x"), BTREE_PLAIN), JET_errDatabaseCorrupted);
+    session_commit(&s);
+    struct btree *none;
+    CHECK_EQ(btree_open(w->db, second, &none), JET_errDatabaseCorrupted);
     session_close(&s);
     world_end(w);
 }
