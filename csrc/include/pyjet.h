@@ -114,17 +114,18 @@ JET_EXPORT JET_ERR PyjetVisitIndexes(JET_SESID sesid, JET_TABLEID tableid, JET_E
 
 /* ---- rows in batches ---- */
 typedef struct {
-    const void *pv; /* lives until the cursor's next call */
+    const void *pv; /* lives until the cursor's next call; not NULL for a value of zero length */
     uint32_t cb;
-    uint32_t values; /* of a multi-valued column: how many there are; this is the first */
+    uint32_t values; /* 0 or 1: pv is the value. More: pv points to that many PYJET_CELLs (values 0), in both directions */
     int32_t null;
 } PYJET_CELL;
 /* Fetches up to *pcRows rows from the current one on (within the index range) and moves on; row i's cell for column j is
  * cells[i * cColumns + j], its bookmark bookmarks[i] (may be NULL). *pcRows = rows fetched, 0 at the end. */
 JET_EXPORT JET_ERR PyjetFetchRows(JET_SESID sesid, JET_TABLEID tableid, const JET_COLUMNID *columns, uint32_t cColumns, int32_t backwards, PYJET_CELL *cells, PYJET_CELL *bookmarks, uint32_t *pcRows);
-/* One insert in one call; cells with pv NULL and null 0 are left to their defaults. bookmark may be NULL. */
+/* One insert in one call; cells with pv NULL and null 0 are left to their defaults; pv not NULL and cb 0 is a value of zero length. bookmark may be NULL. */
 JET_EXPORT JET_ERR PyjetInsertRow(JET_SESID sesid, JET_TABLEID tableid, const JET_COLUMNID *columns, const PYJET_CELL *cells, uint32_t cColumns, void *bookmark, uint32_t cbBookmark, uint32_t *pcbActual);
-/* JetMakeKey for each value, JetSeek and the fetch of one row, in one call. */
+/* JetMakeKey for each value, JetSeek (JET_bitSeekEQ) and the fetch of one row, in one call: JET_errRecordNotFound. key: null or
+ * pv/cb as for JetMakeKey. With cKey 0: the row the cursor stands on (JET_errNoCurrentRecord). */
 JET_EXPORT JET_ERR PyjetGetRow(JET_SESID sesid, JET_TABLEID tableid, const PYJET_CELL *key, uint32_t cKey, const JET_COLUMNID *columns, uint32_t cColumns, PYJET_CELL *cells, PYJET_CELL *bookmark);
 
 /* ---- checking and dumping ---- */
