@@ -1,4 +1,5 @@
-/* Merges: an empty leaf leaves the tree, a sparse one moves into its right neighbour, an empty tree shrinks to its root.
+/* Merges: an empty leaf leaves the tree, a sparse one moves into its right neighbour, three leaves that fit into two become
+ * two (the middle one gives a part to the right, then takes the left one in), an empty tree shrinks to its root.
  *
  * Under the split lock branch pages and the links of leaves stand still, so the plan is made with short read latches; then the
  * pages are write-latched (parents top down, left, source, right) and what other sessions may have done to the leaves
@@ -13,6 +14,7 @@ struct merge {
     uint8_t flags[BTREE_DEPTH_MAX];  /* enum merge_flag of the upper levels */
     int top;                         /* first upper level that changes */
     enum merge_type type;
+    int line_merge;                  /* lines of the source from here on move */
     bool whole_tree;                 /* nothing but this leaf: EmptyTree */
     struct buffer separator;
     struct page_ref upper[BTREE_DEPTH_MAX], left, source, right;
@@ -23,51 +25,6 @@ struct merge {
     struct log_record records[BTREE_DEPTH_MAX + 2];
     uint8_t dest[PAGE_SIZE_MAX];
 };
-
-/* ---- what the leaves look like ---- */
-
-static uint32_t area_of(struct page page)
-{
-    return page.size - (page_is_large(page) ? 80 : 40);
-}
-
-bool btree__is_sparse(struct page leaf)
-{
-    return page_free(leaf) > area_of(leaf) / 2;
-}
-
-/* Nobody can see any node of the page. */
-static bool all_settled(struct btree *tree, struct page page)
-{
-    uint8_t key[PAGE_SIZE_MAX];
-    for (int i = page_line_count(page) - 1; i >= 0; i--) {
-        struct node node;
-        if (page_node(page, i, &node) < 0 || (node.flags & NODE_DELETED) == 0)
-            return false;
-        uint32_t n = node_key_copy(&node, key);
-        struct version_key where = btree__where(tree, SLICE(key, n), node.data);
-        if (!version_is_settled(tree->db->versions, &where))
-            return false;
-    }
-    return true;
-}
-
-/* The nodes of source, none deleted, fit into dest, and leave it some room to grow: else the next insert splits it again. */
-static bool fits(struct page source, struct page dest)
-{
-    uint8_t key[PAGE_SIZE_MAX];
-    uint32_t cost = page_uncommitted_free(source) + page_uncommitted_free(dest) + area_of(dest) / 16;
-    int count = page_line_count(source);
-    if (count + page_line_count(dest) > 4000)
-        return false;
-    for (int i = 0; i < count && cost <= page_free(dest); i++) {
-        struct node node;
-        if (page_node(source, i, &node) < 0 || (node.flags & NODE_DELETED) != 0)
-            return false;
-        cost += page_node_cost(dest, SLICE(key, node_key_copy(&node, key)), node.data);
-    }
-    return cost <= page_free(dest);
-}
 
 /* ---- plan ---- */
 
@@ -206,14 +163,15 @@ static void plan_records(struct merge *m, uint32_t free_dest)
     }
     struct merge_record *leaf = add_level(m, &m->source, &m->upper[m->parent], 0);
     leaf->type = (uint8_t)m->type;
-    leaf->flags = MERGE_EMPTY;
+    leaf->flags = merge_is_partial(m->type) ? 0 : MERGE_EMPTY;
+    leaf->line_merge = (uint16_t)m->line_merge;
     leaf->pgno_left = m->left.pgno;
     leaf->left_before = before_of(&m->left);
     leaf->pgno_right = m->right.pgno;
     leaf->right_before = before_of(&m->right);
     leaf->separator = buffer_slice(&m->separator);
-    if (m->type == MERGE_FULL_RIGHT) {
-        uint32_t moved = area_of(m->source.page) - page_free(m->source.page);
+    if (merge_moves(m->type)) {
+        uint32_t moved = btree__area(m->source.page) - page_free(m->source.page);
         leaf->size_total = leaf->size_max_total = (uint16_t)moved;
         leaf->free_dest = (uint16_t)free_dest;
         leaf->image = SLICE(m->source.page.p, m->source.page.size);
@@ -262,13 +220,14 @@ static void apply_merge(struct merge *m)
         if (r->flags & MERGE_EMPTY)
             m->freed[m->freed_count++] = m->upper[i].pgno;
     }
-    if (m->type == MERGE_FULL_RIGHT) {
+    if (merge_moves(m->type)) {
         memcpy(m->right.page.p, m->dest, m->right.page.size);
         cache_note_undo(&m->right);
     }
     btree__apply_merge_source(m->source.page, leaf);
     btree__apply_merge_links(leaf, m->left.page, m->right.page);
-    m->freed[m->freed_count++] = m->source.pgno;
+    if (leaf->flags & MERGE_EMPTY)
+        m->freed[m->freed_count++] = m->source.pgno;
 }
 
 static err_t log_merge(struct merge *m)
@@ -310,9 +269,10 @@ static err_t empty_leaf(struct merge *m, pgno_t left, pgno_t source, pgno_t righ
 {
     err_t err = JET_errSuccess;
     TRY(latch_all(m, left, source, right));
-    if (!all_settled(m->tree, m->source.page))
+    if (!btree__all_settled(m->tree, m->source.page))
         goto out;
     m->type = MERGE_EMPTY_PAGE;
+    m->line_merge = 0;
     plan_records(m, 0);
     if (!uppers_take_it(m))
         goto out;
@@ -329,13 +289,14 @@ static err_t move_right(struct merge *m, pgno_t left, pgno_t source, pgno_t righ
     err_t err = JET_errSuccess;
     uint32_t kept_source, kept_dest;
     TRY(latch_all(m, left, source, right));
-    if (!fits(m->source.page, m->right.page))
+    if (!btree__fits(m->source.page, m->right.page))
         goto out;
     /* before-images must be in the log before their nodes leave the page that the log knows them on */
     TRY(cache_log_undo_info(&m->source));
     TRY(btree__uncommitted_free(m->tree, m->source.page, 0, page_line_count(m->source.page), &kept_source));
     TRY(btree__uncommitted_free(m->tree, m->right.page, 0, page_line_count(m->right.page), &kept_dest));
     m->type = MERGE_FULL_RIGHT;
+    m->line_merge = 0;
     plan_records(m, kept_source + kept_dest);
     TRY(btree__build_merge_dest(m->source.page, m->right.page, &m->plan.level[m->plan.count - 1], (struct page){m->dest, m->right.page.size}));
     TRY(log_merge(m));
@@ -371,7 +332,7 @@ static err_t empty_tree(struct merge *m, pgno_t source, bool *done)
     uint8_t list[BTREE_DEPTH_MAX * EMPTY_PAGE_SIZE];
     struct log_stamp stamp = {.dbtime_counter = &m->tree->db->dbtime};
     TRY(latch_all(m, PGNO_NIL, source, PGNO_NIL));
-    if (!all_settled(m->tree, m->source.page))
+    if (!btree__all_settled(m->tree, m->source.page))
         goto out;
     encode_empty_tree(m, list);
     mark_all(m);
@@ -402,10 +363,10 @@ static err_t look_at_leaf(struct merge *m, pgno_t pgno, pgno_t right_of_parent, 
     err_t err = JET_errSuccess;
     struct page_ref leaf = PAGE_REF_NONE, right = PAGE_REF_NONE;
     TRY(btree__latch(m->tree, pgno, LATCH_READ, CACHE_WAIT, &leaf));
-    *out = (struct leaf_look){page_prev(leaf.page), page_next(leaf.page), all_settled(m->tree, leaf.page), false};
+    *out = (struct leaf_look){page_prev(leaf.page), page_next(leaf.page), btree__all_settled(m->tree, leaf.page), false};
     if (!out->empty && right_of_parent != PGNO_NIL && right_of_parent == out->right) {
         TRY(btree__latch(m->tree, right_of_parent, LATCH_READ, CACHE_WAIT, &right));
-        out->fits_right = fits(leaf.page, right.page);
+        out->fits_right = btree__fits(leaf.page, right.page);
     }
 out:
     cache_release(&right);
@@ -433,6 +394,101 @@ static err_t merge_line(struct merge *m, int line, bool *done)
     return move_right(m, look.left, at.child, look.right, done);
 }
 
+/* ---- three into two ---- */
+
+static err_t look_at_three(struct merge *m, pgno_t left, pgno_t middle, pgno_t right, int *cut)
+{
+    err_t err = JET_errSuccess;
+    struct page_ref l = PAGE_REF_NONE, c = PAGE_REF_NONE, r = PAGE_REF_NONE;
+    *cut = -1;
+    TRY(btree__latch(m->tree, left, LATCH_READ, CACHE_WAIT, &l));
+    TRY(btree__latch(m->tree, middle, LATCH_READ, CACHE_WAIT, &c));
+    TRY(btree__latch(m->tree, right, LATCH_READ, CACHE_WAIT, &r));
+    if (btree__is_sparse(c.page) && page_next(l.page) == middle && page_next(c.page) == right)
+        *cut = btree__cut_of_three(l.page, c.page, r.page);
+out:
+    cache_release(&r);
+    cache_release(&c);
+    cache_release(&l);
+    return err;
+}
+
+static err_t joined_node(struct merge *m, struct page page, int line, struct buffer *out)
+{
+    struct node node;
+    TRY_RETURN(page_node(page, line, &node));
+    TRY_RETURN(buffer_reserve(out, node_key_size(&node) + node.data.n));
+    out->n = node_key_copy(&node, out->p);
+    return m->tree->unique ? JET_errSuccess : buffer_append(out, node.data);
+}
+
+/* The shortest string above the line before the cut, and not above the cut. */
+static err_t separate_at(struct merge *m, struct page page, int cut)
+{
+    err_t err = JET_errSuccess;
+    struct buffer before = {0};
+    TRY(joined_node(m, page, cut - 1, &before));
+    TRY(joined_node(m, page, cut, &m->separator));
+    uint32_t n = slice_common_prefix(buffer_slice(&before), buffer_slice(&m->separator)) + 1;
+    if (n < m->separator.n)
+        m->separator.n = n;
+out:
+    buffer_free(&before);
+    return err;
+}
+
+/* The source's lines from the cut on go to the right neighbour; the parent's separator between them follows. */
+static err_t move_part_right(struct merge *m, pgno_t left, pgno_t source, pgno_t right, bool *done)
+{
+    err_t err = JET_errSuccess;
+    uint32_t kept_stays, kept_moves, kept_dest;
+    int cut;
+    TRY(latch_all(m, left, source, right));
+    cut = btree__cut_of_three(m->left.page, m->source.page, m->right.page); /* anew: now nobody changes them */
+    if (cut < 0)
+        goto out;
+    cache_release(&m->left); /* it does not change, and its links do not either */
+    TRY(cache_log_undo_info(&m->source));
+    TRY(btree__uncommitted_free(m->tree, m->source.page, 0, cut, &kept_stays));
+    TRY(btree__uncommitted_free(m->tree, m->source.page, cut, page_line_count(m->source.page), &kept_moves));
+    TRY(btree__uncommitted_free(m->tree, m->right.page, 0, page_line_count(m->right.page), &kept_dest));
+    TRY(separate_at(m, m->source.page, cut));
+    m->type = MERGE_PARTIAL_RIGHT;
+    m->line_merge = cut;
+    plan_records(m, kept_moves + kept_dest);
+    if (!uppers_take_it(m))
+        goto out;
+    TRY(btree__build_merge_dest(m->source.page, m->right.page, &m->plan.level[m->plan.count - 1], (struct page){m->dest, m->right.page.size}));
+    TRY(log_merge(m));
+    btree__keep_free(m->source.page, kept_stays);
+    atomic_fetch_add(&btree__counters.merges, 1);
+    *done = true;
+out:
+    release_all(m);
+    return err;
+}
+
+static err_t merge_three(struct merge *m, int line, bool *done)
+{
+    struct branch_line left, middle, right;
+    bool moved = false;
+    int cut;
+    TRY_RETURN(look_at_branch(m, m->parent, line, &middle));
+    if (line == 0 || line + 1 >= middle.count)
+        return JET_errSuccess;
+    TRY_RETURN(look_at_branch(m, m->parent, line - 1, &left));
+    TRY_RETURN(look_at_branch(m, m->parent, line + 1, &right));
+    TRY_RETURN(look_at_three(m, left.child, middle.child, right.child, &cut));
+    if (cut < 0)
+        return JET_errSuccess;
+    m->path.level[m->parent].line = line;
+    memset(m->flags, 0, sizeof m->flags);
+    m->flags[m->parent] = MERGE_KEY_CHANGE;
+    m->top = m->parent;
+    TRY_RETURN(move_part_right(m, left.child, middle.child, right.child, &moved));
+    return moved ? merge_line(m, line - 1, done) : JET_errSuccess;
+}
+
 static err_t give_back(struct merge *m)
 {
     struct btree *tree = m->tree;
@@ -455,6 +511,8 @@ static err_t merge_around(struct merge *m, struct slice joined)
     TRY_RETURN(merge_line(m, line, &done));
     if (!done && line > 0)
         TRY_RETURN(merge_line(m, line - 1, &done));
+    if (!done)
+        TRY_RETURN(merge_three(m, line, &done));
     return done ? give_back(m) : JET_errSuccess;
 }
 
