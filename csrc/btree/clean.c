@@ -19,9 +19,10 @@ err_t btree__purge(struct btree *tree, struct trx *trx, struct page_ref *leaf, i
     for (int line = page_line_count(leaf->page) - 1; line >= 0; line--) {
         struct node node;
         struct version_key where;
-        TRY_RETURN(where_of_line(tree, leaf->page, line, key, &node, &where));
+        TRY_RETURN(page_node(leaf->page, line, &node));
         if ((node.flags & (NODE_DELETED | NODE_VERSION)) == 0)
             continue;
+        TRY_RETURN(where_of_line(tree, leaf->page, line, key, &node, &where));
         bool deleted = (node.flags & NODE_DELETED) != 0;
         if (deleted && version_is_settled(tree->db->versions, &where)) {
             struct change change = {.type = LOG_Delete, .line = line};
@@ -63,13 +64,22 @@ static err_t clean_leaf(struct btree *tree, struct trx *trx, const struct bookma
 {
     err_t err = JET_errSuccess;
     struct page_ref leaf = PAGE_REF_NONE;
+    struct node node;
     bool equal;
     int removed;
     *merge = false;
     TRY(btree__descend(tree, DESCEND_KEY, b->joined, LATCH_WRITE, &leaf));
-    (void)btree__find_line(tree, leaf.page, b, &equal);
+    int line = btree__find_line(tree, leaf.page, b, &equal);
     if (!equal)
         goto out; /* an earlier visit of this page took it along */
+    TRY(page_node(leaf.page, line, &node));
+    if ((node.flags & NODE_DELETED) == 0) { /* the common case: a living node whose last version went */
+        struct version_key where = btree__where(tree, b->key, b->data);
+        if ((node.flags & NODE_VERSION) != 0 && !version_exists(tree->db->versions, &where))
+            page_set_node_flags(leaf.page, line, node.flags & ~(unsigned)NODE_VERSION);
+        TRY(derive_free(tree, &leaf));
+        goto out;
+    }
     TRY(btree__purge(tree, trx, &leaf, &removed));
     TRY(derive_free(tree, &leaf));
     *merge = (page_flags(leaf.page) & PAGE_ROOT) == 0 && (only_deleted(leaf.page) || (removed > 0 && btree__is_sparse(leaf.page)));
