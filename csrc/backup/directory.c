@@ -1,0 +1,176 @@
+#include <stdio.h>
+
+#include "backup/backup_private.h"
+
+/* The backup directory: temp (being made), new (last good atomic set), old (the one before). Each step is a rename or an unlink,
+ * the folder synced after it: at every moment one complete set is there when one was there before. */
+
+#define PATH_MOST 255u
+
+static err_t below(const struct run *run, const char *name, char path[OS_PATH_MAX])
+{
+    return os_join(path, OS_PATH_MAX, run->root, name);
+}
+
+static bool has(const struct run *run, const char *name)
+{
+    char path[OS_PATH_MAX];
+    bool there = below(run, name, path) >= 0 && os_exists(path);
+    return there;
+}
+
+struct entries {
+    const char *dir;
+    bool files_only; /* the first file is enough */
+    int count;
+    err_t err;
+};
+
+static err_t count_entry(void *context, const char *name, bool is_dir)
+{
+    struct entries *e = context;
+    (void)name;
+    e->count += !is_dir || !e->files_only;
+    return JET_errSuccess;
+}
+
+static err_t unlink_entry(void *context, const char *name, bool is_dir)
+{
+    struct entries *e = context;
+    char path[OS_PATH_MAX];
+    e->err = os_join(path, sizeof path, e->dir, name);
+    if (e->err >= 0)
+        e->err = is_dir ? RAISE(JET_errDeleteBackupFileFail) : os_unlink(path);
+    return e->err < 0 ? RAISE(JET_errDeleteBackupFileFail) : JET_errSuccess;
+}
+
+/* A set's folder holds files only; a missing one is fine. */
+static err_t remove_folder(const struct run *run, const char *name)
+{
+    char path[OS_PATH_MAX];
+    TRY_RETURN(below(run, name, path));
+    if (!os_is_dir(path))
+        return JET_errSuccess;
+    struct entries e = {.dir = path};
+    err_t err = os_dir_list(path, unlink_entry, &e);
+    if (err >= 0)
+        err = os_dir_remove(path) < 0 ? RAISE(JET_errDeleteBackupFileFail) : JET_errSuccess;
+    if (err < 0) {
+        err_detail("%s cannot be emptied and removed", path);
+        return err;
+    }
+    return os_dir_sync(run->root);
+}
+
+static err_t rename_folder(const struct run *run, const char *from, const char *to)
+{
+    char a[OS_PATH_MAX], b[OS_PATH_MAX];
+    TRY_RETURN(below(run, from, a));
+    TRY_RETURN(below(run, to, b));
+    TRY_RETURN(os_rename(a, b));
+    return os_dir_sync(run->root);
+}
+
+static err_t not_empty(const struct run *run, const char *why)
+{
+    err_t err = RAISE(JET_errBackupDirectoryNotEmpty);
+    err_detail("%s %s; a set wants a directory of its own", run->root, why);
+    return err;
+}
+
+err_t directory__check(struct run *run)
+{
+    TRY_RETURN(os_full_path(run->o->path, run->root, sizeof run->root));
+    if (strlen(run->root) > PATH_MOST) {
+        err_t err = RAISE(JET_errInvalidPath);
+        err_detail("%s: a backup path has at most %u characters", run->root, PATH_MOST);
+        return err;
+    }
+    if (os_is_dir(run->root) || (run->o->create_path && !os_exists(run->root)))
+        return JET_errSuccess;
+    err_t err = RAISE(JET_errInvalidPath);
+    err_detail("%s is no folder; create it, or set JET_paramCreatePathIfNotExist", run->root);
+    return err;
+}
+
+static err_t retire_new(struct run *run)
+{
+    if (!has(run, "new"))
+        return JET_errSuccess;
+    TRY_RETURN(remove_folder(run, "old"));
+    return rename_folder(run, "new", "old");
+}
+
+static err_t prepare_plain(struct run *run)
+{
+    struct entries e = {0};
+    TRY_RETURN(os_dir_list(run->root, count_entry, &e));
+    if (run->full && e.count > 0)
+        return not_empty(run, "is not empty");
+    if (!run->full && (has(run, "new") || has(run, "old")))
+        return not_empty(run, "holds an atomic set: make the increment atomic too");
+    memcpy(run->target, run->root, sizeof run->target);
+    return JET_errSuccess;
+}
+
+static err_t prepare_atomic(struct run *run)
+{
+    struct entries e = {.files_only = true};
+    TRY_RETURN(os_dir_list(run->root, count_entry, &e));
+    if (e.count > 0)
+        return not_empty(run, "holds a set that was not made atomically");
+    if (!run->full && !has(run, "new") && !has(run, "old")) {
+        err_t err = RAISE(JET_errInvalidPath);
+        err_detail("%s holds no atomic set that an increment could be added to", run->root);
+        return err;
+    }
+    TRY_RETURN(retire_new(run));
+    if (!run->full)
+        return below(run, "old", run->target);
+    TRY_RETURN(below(run, "temp", run->target));
+    if (os_dir_create(run->target) < 0) {
+        err_t err = RAISE(JET_errMakeBackupDirectoryFail);
+        err_detail("%s cannot be made", run->target);
+        return err;
+    }
+    run->made_temp = true;
+    return os_dir_sync(run->root);
+}
+
+err_t directory__prepare(struct run *run)
+{
+    if (run->o->create_path)
+        TRY_RETURN(os_dir_create_path(run->root));
+    TRY_RETURN(remove_folder(run, "temp")); /* of a run that crashed */
+    return run->atomic ? prepare_atomic(run) : prepare_plain(run);
+}
+
+err_t directory__promote(struct run *run)
+{
+    TRY_RETURN(os_dir_sync(run->target));
+    if (!run->atomic || !run->full)
+        return JET_errSuccess;
+    TRY_RETURN(rename_folder(run, "temp", "new"));
+    run->promoted = true;
+    TRY_RETURN(below(run, "new", run->target));
+    return remove_folder(run, "old");
+}
+
+void directory__clean_up(struct run *run, bool failed)
+{
+    struct err_origin origin = *err_last();
+    while (run->created != NULL) {
+        struct created *c = run->created;
+        run->created = c->next;
+        if (failed && !run->promoted && os_unlink(c->path) < 0)
+            err_clear(); /* what cannot be removed stays: the run's own error is told */
+        free(c->path);
+        free(c);
+    }
+    if (failed && run->made_temp && !run->promoted && remove_folder(run, "temp") < 0)
+        err_clear();
+    if (failed && run->target[0] != '\0' && !run->promoted && os_dir_sync(run->root) < 0)
+        err_clear();
+    err_raise(origin.err, origin.file, origin.line);
+    err_detail("%s", origin.detail);
+}
