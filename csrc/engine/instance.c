@@ -172,9 +172,11 @@ static err_t start_logging(struct instance *inst)
 static int pin_databases(void *context, struct dbfile **list)
 {
     struct instance *inst = context;
+    os_lock_take(&inst->attach_lock); /* an attach that began before the backup comes to its end first */
     int n = instance_databases(inst, list);
     for (int i = 0; i < n; i++)
         atomic_fetch_add(&list[i]->pins, 1);
+    os_lock_release(&inst->attach_lock);
     return n;
 }
 
@@ -408,6 +410,8 @@ err_t instance_stop_backup(struct instance *inst, err_t reason)
 static err_t restore_with(struct instance *inst, const struct restore_set *set, const char *destination, const char *roll_forward_dir,
                           const struct progress *progress, struct restore_result *result)
 {
+    if (destination != NULL && params_number(inst->params, JET_paramCreatePathIfNotExist) != 0)
+        TRY_RETURN(os_dir_create_path(destination));
     TRY_RETURN(rooms__open(inst));
     struct init_options init = {.progress = *progress};
     struct recovery_config config;

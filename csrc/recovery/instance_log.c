@@ -1,3 +1,5 @@
+#include <stdio.h>
+
 #include "recovery/recovery.h"
 #include "recovery/recovery_format.h"
 
@@ -204,4 +206,57 @@ err_t detach_db_decode(struct slice record, struct detach_db_record *out)
     if (!load_names(record, DETACH_FIXED, load_u16(p + 4), (p[6] & RECORD_UTF16) != 0, out->path, sizeof out->path))
         return bad_record("DetachDB");
     return JET_errSuccess;
+}
+
+/* ---- finding a database by its signature ---- */
+
+struct find {
+    const struct signature *sign_db;
+    char *path;
+    size_t room;
+};
+
+static void match(struct find *f, const struct signature *sign, const char *path)
+{
+    if (memcmp(sign->b, f->sign_db->b, sizeof sign->b) == 0)
+        snprintf(f->path, f->room, "%s", path);
+}
+
+static err_t look_at(struct find *f, struct slice record)
+{
+    if (record.p[0] == LOG_CreateDB) {
+        struct create_db_record r;
+        TRY_RETURN(create_db_decode(record, &r));
+        match(f, &r.sign_db, r.path);
+    } else if (record.p[0] == LOG_AttachDB) {
+        struct attach_db_record r;
+        TRY_RETURN(attach_db_decode(record, &r));
+        match(f, &r.sign_db, r.path);
+    }
+    return JET_errSuccess;
+}
+
+err_t recovery_find_database(const char *dir, const char *base_name, uint32_t gen_low, const struct signature *sign_db, char *path,
+                             size_t room)
+{
+    struct find f = {sign_db, path, room};
+    struct log_reader_config config = {.dirs = {dir}, .dir_count = 1, .base_name = base_name, .mode = LOG_READ_SOFT};
+    struct log_reader *reader;
+    struct log_view view;
+    bool end = false, listed = false;
+    path[0] = '\0';
+    TRY_RETURN(log_reader_open(&config, LGPOS(gen_low, 1, 0), &reader));
+    err_t err = JET_errSuccess;
+    while (!end && path[0] == '\0') {
+        TRY(log_reader_next(reader, &view, &end));
+        const struct log_header *h = end ? NULL : log_reader_header(reader);
+        for (int i = 0; !listed && h != NULL && i < h->attached_count; i++)
+            match(&f, &h->attached[i].sign_db, h->attached[i].path);
+        listed = listed || h != NULL;
+        if (!end)
+            TRY(look_at(&f, view.bytes));
+    }
+out:
+    log_reader_close(reader);
+    return err;
 }

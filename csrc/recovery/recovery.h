@@ -75,6 +75,11 @@ MUST_CHECK err_t recovery_log_attach_db(struct log *log, uint16_t procid, dbid_t
                                         lgpos_t *at);
 MUST_CHECK err_t recovery_log_detach_db(struct log *log, uint16_t procid, dbid_t dbid, const char *path, lgpos_t *at);
 
+/* Where a database of this signature lay, by the CreateDB and AttachDB records and attach lists of the archived logs of a
+ * folder from generation gen_low on; "" when they do not name it. */
+MUST_CHECK err_t recovery_find_database(const char *dir, const char *base_name, uint32_t gen_low, const struct signature *sign_db, char *path,
+                                        size_t room);
+
 /* ---- the checkpoint of a running instance ---- */
 struct checkpointer; /* engine owns one an instance */
 struct checkpointer_config {
