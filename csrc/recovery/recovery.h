@@ -38,6 +38,8 @@ struct recovery_config {
     bool ignore_lost_logs;
     bool undo;                   /* false: stop after redo (JET_bitRecoveryWithoutUndo) */
     struct progress progress;
+    /* Gives pages that nobody uses back after undo; NULL = catalog_open, catalog_reconcile. Tests on bare trees set their own. */
+    err_t (*reconcile)(struct dbfile *db, struct trx *trx, uint32_t *pages_found);
 };
 struct recovery_result {
     bool redone;                 /* some log was replayed */

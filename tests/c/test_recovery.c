@@ -1,0 +1,670 @@
+#include <unistd.h>
+
+#include "ctest.h"
+#include "recovery/recovery.h"
+
+/* Until the catalog is there: these tests work on bare trees and reconcile by themselves. */
+__attribute__((weak)) err_t catalog_open(struct dbfile *db, struct txn_databases *dbs, const char *temp_dir, struct trx *trx)
+{
+    (void)db, (void)dbs, (void)temp_dir, (void)trx;
+    return JET_errFeatureNotAvailable;
+}
+__attribute__((weak)) void catalog_close(struct dbfile *db)
+{
+    (void)db;
+}
+__attribute__((weak)) err_t catalog_reconcile(struct dbfile *db, struct trx *trx, uint32_t *pages_found)
+{
+    (void)db, (void)trx, (void)pages_found;
+    return JET_errFeatureNotAvailable;
+}
+
+/* ---- folders ---- */
+
+static char scratch[OS_PATH_MAX];
+
+static err_t remove_entry(void *context, const char *name, bool is_dir)
+{
+    char path[OS_PATH_MAX];
+    CHECK_OK(os_join(path, sizeof path, context, name));
+    if (!is_dir)
+        return os_unlink(path);
+    CHECK_OK(os_dir_list(path, remove_entry, path));
+    return os_dir_remove(path);
+}
+
+static void remove_tree(const char *dir)
+{
+    if (!os_is_dir(dir))
+        return;
+    CHECK_OK(os_dir_list(dir, remove_entry, (void *)(uintptr_t)dir));
+    CHECK_OK(os_dir_remove(dir));
+}
+
+static void remove_scratch(void)
+{
+    os_fault_set(NULL);
+    if (scratch[0] != 0 && getenv("CTEST_KEEP") == NULL)
+        remove_tree(scratch);
+    scratch[0] = 0;
+}
+
+static void new_scratch(void)
+{
+    static bool registered;
+    const char *tmp = getenv("TMPDIR");
+    char made[OS_PATH_MAX];
+    if (!registered)
+        atexit(remove_scratch);
+    registered = true;
+    remove_scratch();
+    snprintf(made, sizeof made, "%s/pyjet-recovery-XXXXXX", tmp != NULL ? tmp : "/tmp");
+    CHECK(mkdtemp(made) != NULL);
+    CHECK_OK(os_full_path(made, scratch, sizeof scratch));
+}
+
+static const char *in(const char *dir, const char *name)
+{
+    static char paths[8][OS_PATH_MAX];
+    static int next;
+    char *p = paths[next++ % 8];
+    CHECK_OK(os_join(p, OS_PATH_MAX, dir, name));
+    return p;
+}
+
+static void copy_file(const char *from, const char *to)
+{
+    enum { STEP = 1 << 16 };
+    static uint8_t bytes[STEP];
+    struct os_file *a, *b;
+    size_t got;
+    CHECK_OK(os_file_open(from, OS_READ, &a));
+    CHECK_OK(os_file_open(to, OS_WRITE | OS_CREATE | OS_TRUNCATE, &b));
+    for (uint64_t at = 0;; at += got) {
+        CHECK_OK(os_file_read_some(a, at, bytes, STEP, &got));
+        if (got == 0)
+            break;
+        CHECK_OK(os_file_write(b, at, bytes, got));
+    }
+    os_file_close(a);
+    os_file_close(b);
+}
+
+static char copy_from[OS_PATH_MAX], copy_to[OS_PATH_MAX];
+
+static err_t copy_entry(void *context, const char *name, bool is_dir)
+{
+    (void)context;
+    if (!is_dir)
+        copy_file(in(copy_from, name), in(copy_to, name));
+    return JET_errSuccess;
+}
+
+/* What a kill at this moment would leave. */
+static void copy_dir(const char *from, const char *to)
+{
+    snprintf(copy_from, sizeof copy_from, "%s", from);
+    snprintf(copy_to, sizeof copy_to, "%s", to);
+    remove_tree(copy_to);
+    CHECK_OK(os_dir_create(copy_to));
+    CHECK_OK(os_dir_list(copy_from, copy_entry, NULL));
+}
+
+__attribute__((unused)) static void flip_bit(const char *path, uint64_t offset)
+{
+    struct os_file *f;
+    uint8_t byte;
+    CHECK_OK(os_file_open(path, OS_WRITE, &f));
+    CHECK_OK(os_file_read(f, offset, &byte, 1));
+    byte ^= 0x10;
+    CHECK_OK(os_file_write(f, offset, &byte, 1));
+    os_file_close(f);
+}
+
+/* ---- a small instance over one database with one tree ---- */
+
+enum { SESSIONS = 4, KEYS = 480, PAGE = 4096, TREE_ROOT_UNKNOWN = 0 };
+
+struct world {
+    char dir[OS_PATH_MAX];
+    struct cache *cache;
+    struct log *log;
+    struct versions *versions;
+    struct double_write *dw;
+    struct checkpointer *checkpointer;
+    struct dbfile *db;
+    struct btree *system, *tree;
+    struct trx trx[SESSIONS], inner[SESSIONS], sweeper, sweeper_inner;
+    struct txn_databases dbs;
+    struct recovery_result recovered;
+    lgpos_t init_at;
+};
+struct options {
+    uint32_t frames;
+    uint32_t log_size;
+    bool circular;
+    uint64_t depth;
+    bool no_undo, ignore_lost, ignore_missing_db;
+    const char *set_dir;
+    struct progress progress;
+};
+static const struct options plain = {.frames = 256, .log_size = 64 * 1024, .depth = 256 * 1024};
+
+static pgno_t tree_root;   /* of the tree, the same in every copy */
+static char first_path[OS_PATH_MAX]; /* where the database was created */
+
+static struct dbfile *find_db(void *context, dbid_t dbid)
+{
+    struct world *w = context;
+    return dbid == 1 ? w->db : NULL;
+}
+
+/* What catalog does for real databases. */
+static err_t reconcile(struct dbfile *db, struct trx *trx, uint32_t *found)
+{
+    struct btree *system, *tree;
+    TRY_RETURN(btree_open(db, 1, &system));
+    err_t err = JET_errSuccess;
+    if (tree_root != PGNO_NIL) {
+        err = btree_open(db, tree_root, &tree);
+        if (err >= 0) {
+            err = space_reconcile(tree, NULL, 0, trx, found);
+            btree_close(tree);
+        }
+        if (err >= 0)
+            err = space_reconcile(system, &tree_root, 1, trx, found);
+    }
+    btree_close(system);
+    return err;
+}
+
+static void make_rooms(struct world *w, const struct options *o)
+{
+    struct cache_config cc = {.page_size = PAGE, .bytes_max = (uint64_t)o->frames * PAGE};
+    struct log_config lc = {
+        .log_dir = w->dir,
+        .system_dir = w->dir,
+        .base_name = "edb",
+        .file_size = o->log_size,
+        .buffer_size = 1 << 20,
+        .page_size = PAGE,
+        .circular = o->circular,
+        .enabled = true,
+        .legacy_names = JET_bitESE98FileNames | JET_bitEightDotThreeSoftCompat,
+        .instance_name = "test",
+    };
+    CHECK_OK(cache_create(&cc, &w->cache));
+    CHECK_OK(log_create(&lc, &w->log));
+    CHECK_OK(versions_create(64 << 20, &w->versions));
+}
+
+static err_t recover(struct world *w, const struct options *o)
+{
+    char db_path[OS_PATH_MAX];
+    CHECK_OK(os_join(db_path, sizeof db_path, w->dir, "a.edb"));
+    struct recovery_map map = {first_path, db_path};
+    struct recovery_config rc = {
+        .cache = w->cache,
+        .log = w->log,
+        .versions = w->versions,
+        .double_write = &w->dw,
+        .page_size = PAGE,
+        .log_dir = w->dir,
+        .system_dir = w->dir,
+        .base_name = "edb",
+        .instance_name = "test",
+        .map = &map,
+        .map_count = first_path[0] != 0,
+        .undo = !o->no_undo,
+        .ignore_lost_logs = o->ignore_lost,
+        .ignore_missing_db = o->ignore_missing_db,
+        .reconcile = reconcile,
+        .progress = o->progress,
+    };
+    if (o->set_dir != NULL)
+        rc.set_dir = o->set_dir;
+    return recovery_run(&rc, &w->recovered);
+}
+
+static void drop_rooms(struct world *w)
+{
+    checkpointer_destroy(w->checkpointer);
+    versions_destroy(w->versions);
+    double_write_close(w->dw, false);
+    log_destroy(w->log);
+    cache_destroy(w->cache);
+}
+
+/* Up to recovery; on an error everything is torn down. */
+static err_t begin_world(struct world *w, const char *dir, const struct options *o)
+{
+    memset(w, 0, sizeof *w);
+    snprintf(w->dir, sizeof w->dir, "%s", dir);
+    make_rooms(w, o);
+    err_t err = recover(w, o);
+    if (err < 0) {
+        drop_rooms(w);
+        return err;
+    }
+    struct checkpointer_config pc = {
+        .cache = w->cache, .log = w->log, .versions = w->versions, .depth_max = o->depth, .instance_name = "test"};
+    CHECK_OK(checkpointer_create(&pc, &w->checkpointer));
+    CHECK_OK(recovery_log_init(w->log, &w->init_at));
+    w->dbs = (struct txn_databases){w, find_db};
+    for (int i = 0; i < SESSIONS; i++) {
+        trx_init(&w->inner[i], w->versions, w->log, (uint16_t)(20 + i), true, NULL);
+        trx_init(&w->trx[i], w->versions, w->log, (uint16_t)(2 + i), false, &w->inner[i]);
+    }
+    trx_init(&w->sweeper_inner, w->versions, w->log, 30, true, NULL);
+    trx_init(&w->sweeper, w->versions, w->log, PROCID_SWEEP, true, &w->sweeper_inner);
+    return JET_errSuccess;
+}
+
+struct attach_edit {
+    struct world *w;
+    lgpos_t at;
+    enum db_state state;
+};
+
+static void edit_attach(struct db_header *h, void *context)
+{
+    const struct attach_edit *e = context;
+    uint32_t gen = LGPOS_GEN(e->at);
+    h->state = e->state;
+    h->lgpos_attach = e->at;
+    h->sign_log = *log_signature(e->w->log);
+    h->gen_min_required = h->gen_min_consistent = h->gen_max_required = h->gen_max_committed = gen;
+    CHECK_OK(log_generation_time(e->w->log, gen, &h->time_gen_max_created));
+}
+
+static void edit_state(struct db_header *h, void *context)
+{
+    h->state = *(enum db_state *)context;
+}
+
+static void list_database(struct world *w)
+{
+    struct log_attached a = {
+        .dbid = 1,
+        .dbtime = &w->db->dbtime,
+        .objid_last = &w->db->objid_last,
+        .lgpos_attach = w->db->header.lgpos_attach,
+        .lgpos_consistent = w->db->header.lgpos_consistent,
+        .sign_db = w->db->header.sign_db,
+        .path = w->db->path,
+    };
+    log_set_attached(w->log, &a, 1);
+}
+
+static struct dbfile_config db_config(struct world *w)
+{
+    return (struct dbfile_config){.cache = w->cache, .log = w->log, .versions = w->versions, .double_write = w->dw, .dbid = 1};
+}
+
+/* finish: with CreateDBFinish. */
+static void create_database(struct world *w, bool finish)
+{
+    struct dbfile_config dc = db_config(w);
+    struct attach_edit e = {w, 0, DB_JUST_CREATED};
+    enum db_state dirty = DB_DIRTY;
+    checkpointer_hold(w->checkpointer);
+    CHECK_OK(dbfile_create(&dc, in(w->dir, "a.edb"), 64, false, &w->db));
+    snprintf(first_path, sizeof first_path, "%s", w->db->path);
+    CHECK_OK(recovery_log_create_db(w->log, 1, 1, w->db->path, &w->db->header.sign_db, 0, &e.at));
+    CHECK_OK(log_flush_all(w->log));
+    CHECK_OK(dbfile_update_header(w->db, edit_attach, &e));
+    list_database(w);
+    CHECK_OK(space_init(w->db));
+    CHECK_OK(space_create_root(w->db, &w->inner[0], 64));
+    CHECK_OK(btree_open(w->db, 1, &w->system));
+    struct space_tree_want want = {
+        .parent = w->system, .page_flags = 0, .unique = true, .objid = space_new_objid(w->db), .cpg = 8, .multiple = true};
+    CHECK_OK(space_create_tree(&want, &w->inner[0], &tree_root));
+    CHECK_OK(btree_open(w->db, tree_root, &w->tree));
+    if (!finish)
+        return;
+    CHECK_OK(recovery_log_create_db_finish(w->log, 1, 1));
+    CHECK_OK(log_flush_all(w->log));
+    CHECK_OK(dbfile_update_header(w->db, edit_state, &dirty));
+    CHECK_OK(checkpointer_attach(w->checkpointer, w->db));
+    checkpointer_release(w->checkpointer);
+}
+
+static void attach_database(struct world *w)
+{
+    struct dbfile_config dc = db_config(w);
+    struct attach_edit e = {w, 0, DB_DIRTY};
+    checkpointer_hold(w->checkpointer);
+    CHECK_OK(dbfile_open(&dc, in(w->dir, "a.edb"), &w->db));
+    CHECK_EQ(w->db->header.state, DB_CLEAN);
+    CHECK_OK(recovery_log_attach_db(w->log, 1, 1, w->db->path, &w->db->header, &e.at));
+    CHECK_OK(log_flush_all(w->log));
+    CHECK_OK(dbfile_update_header(w->db, edit_attach, &e));
+    list_database(w);
+    CHECK_OK(space_init(w->db));
+    CHECK_OK(btree_open(w->db, 1, &w->system));
+    CHECK_OK(btree_open(w->db, tree_root, &w->tree));
+    CHECK_OK(checkpointer_attach(w->checkpointer, w->db));
+    checkpointer_release(w->checkpointer);
+}
+
+/* As a kill would: nothing reaches the disk any more. */
+static void abandon(struct world *w)
+{
+    for (int i = 0; i < SESSIONS; i++) {
+        trx_term(&w->trx[i]);
+        trx_term(&w->inner[i]);
+    }
+    trx_term(&w->sweeper);
+    trx_term(&w->sweeper_inner);
+    if (w->tree != NULL)
+        btree_close(w->tree);
+    if (w->system != NULL)
+        btree_close(w->system);
+    if (w->db != NULL) {
+        space_term(w->db);
+        dbfile_close(w->db);
+    }
+    drop_rooms(w);
+}
+
+static void edit_clean(struct db_header *h, void *context)
+{
+    h->state = DB_CLEAN;
+    h->lgpos_consistent = h->lgpos_detach = *(lgpos_t *)context;
+    h->gen_min_required = h->gen_max_required = h->gen_min_consistent = h->gen_max_committed = 0;
+    memset(&h->time_gen_max_created, 0, sizeof h->time_gen_max_created);
+}
+
+static void sweep(struct world *w)
+{
+    bool worked = true;
+    while (worked)
+        CHECK_OK(txn_sweep(&w->sweeper, &w->dbs, 10000, &worked));
+}
+
+/* How far an orderly end gets. */
+enum stop_at { STOP_MARKED, STOP_CLEAN_HEADER, STOP_TERM, STOP_ALL };
+
+static void shut_down(struct world *w, enum stop_at stop)
+{
+    lgpos_t mark, term;
+    CHECK_OK(dbfile_flush(w->db));
+    CHECK_OK(recovery_log_shutdown_mark(w->log, &mark));
+    CHECK_OK(log_flush_all(w->log));
+    if (stop >= STOP_CLEAN_HEADER) {
+        CHECK_OK(dbfile_update_header(w->db, edit_clean, &mark));
+        checkpointer_detach(w->checkpointer, w->db);
+    }
+    if (stop >= STOP_TERM) {
+        CHECK_OK(recovery_log_term(w->log, w->init_at, &term));
+        CHECK_OK(log_flush_all(w->log));
+    }
+    if (stop >= STOP_ALL)
+        CHECK_OK(checkpointer_write_file(w->checkpointer, term, false));
+    CHECK_OK(log_stop(w->log));
+    abandon(w);
+}
+
+/* ---- the model: a number a key, 0 = absent ---- */
+
+struct model {
+    uint32_t committed[KEYS];
+    uint32_t now[KEYS];                       /* with what is not committed */
+    uint32_t saved[SESSIONS][3][KEYS];        /* when level i + 1 began */
+    unsigned long long random;
+    uint64_t commits, rollbacks;
+};
+
+static unsigned long long chance(struct model *m, unsigned n)
+{
+    return ctest_random(&m->random) % n;
+}
+
+static struct slice key_of(int k)
+{
+    static uint8_t key[12];
+    store_be32(key, (uint32_t)k * 2654435761u >> 12);
+    store_be32(key + 4, (uint32_t)k);
+    memset(key + 8, 'k', 4);
+    return SLICE(key, 12);
+}
+
+static struct slice value_of(uint32_t number)
+{
+    static uint8_t data[400];
+    uint32_t n = 4 + number % 300;
+    store_u32(data, number);
+    for (uint32_t i = 4; i < n; i++)
+        data[i] = (uint8_t)(number * 31 + i);
+    return SLICE(data, n);
+}
+
+static void change(struct world *w, struct model *m, int s)
+{
+    int k = (int)chance(m, KEYS / SESSIONS) * SESSIONS + s;
+    struct btree_cursor c;
+    btree_cursor_init(&c, w->tree, &w->trx[s]);
+    uint32_t number = (uint32_t)chance(m, 1u << 30) + 1;
+    if (m->now[k] == 0) {
+        CHECK_OK(btree_insert(&c, key_of(k), value_of(number), BTREE_PLAIN));
+        m->now[k] = number;
+    } else if (chance(m, 3) == 0) {
+        CHECK_OK(btree_delete(&c, key_of(k), SLICE_EMPTY, BTREE_PLAIN));
+        m->now[k] = 0;
+    } else {
+        CHECK_OK(btree_replace(&c, key_of(k), value_of(number), BTREE_PLAIN));
+        m->now[k] = number;
+    }
+    btree_cursor_term(&c);
+}
+
+static void keep_own(uint32_t *to, const uint32_t *from, int s)
+{
+    for (int k = s; k < KEYS; k += SESSIONS)
+        to[k] = from[k];
+}
+
+static void begin_level(struct world *w, struct model *m, int s)
+{
+    keep_own(m->saved[s][w->trx[s].level], m->now, s);
+    CHECK_OK(txn_begin(&w->trx[s], false));
+}
+
+static void end_level(struct world *w, struct model *m, int s)
+{
+    struct trx *trx = &w->trx[s];
+    if (chance(m, 4) == 0) {
+        CHECK_OK(txn_rollback(trx, &w->dbs, 1));
+        keep_own(m->now, m->saved[s][trx->level], s);
+        m->rollbacks++;
+    } else {
+        CHECK_OK(txn_commit(trx, TXN_DURABLE));
+        if (trx->level == 0)
+            keep_own(m->committed, m->now, s);
+        m->commits++;
+    }
+}
+
+/* One step of a random session. */
+static void step(struct world *w, struct model *m)
+{
+    int s = (int)chance(m, SESSIONS);
+    uint8_t level = w->trx[s].level;
+    unsigned long long what = chance(m, 20);
+    if (level == 0 || (level < 3 && what == 0))
+        begin_level(w, m, s);
+    else if (what < 4)
+        end_level(w, m, s);
+    else
+        change(w, m, s);
+}
+
+static void write_some(struct world *w, struct model *m)
+{
+    struct write_goal goal = {.log = w->log, .older_than = LGPOS_MAX, .pages_max = 8, .random_steal = true};
+    uint32_t written;
+    switch (chance(m, 40)) {
+    case 0:
+    case 1:
+    case 2:
+        CHECK_OK(cache_write_back(w->cache, &goal, &written));
+        break;
+    case 3:
+        sweep(w);
+        break;
+    case 4:
+        CHECK_OK(checkpointer_run(w->checkpointer, false));
+        break;
+    default:
+        break;
+    }
+}
+
+static void work(struct world *w, struct model *m, int steps)
+{
+    for (int i = 0; i < steps; i++) {
+        step(w, m);
+        write_some(w, m);
+    }
+}
+
+static void check_tree(struct world *w, const struct model *m)
+{
+    struct btree_cursor c;
+    bool exact;
+    int present = 0, counted = 0;
+    btree_cursor_init(&c, w->tree, NULL);
+    for (int k = 0; k < KEYS; k++) {
+        err_t err = btree_seek(&c, key_of(k), SLICE_EMPTY, false, SEEK_EQ, &exact);
+        if (m->committed[k] == 0) {
+            CHECK_EQ(err, JET_errRecordNotFound);
+            continue;
+        }
+        CHECK_OK(err);
+        CHECK(slice_equal(c.data, value_of(m->committed[k])));
+        present++;
+    }
+    for (err_t err = btree_first(&c); err >= 0; err = btree_next(&c))
+        counted++;
+    CHECK_EQ(counted, present);
+    btree_cursor_term(&c);
+}
+
+/* Whatever space there is, is somebody's. */
+static void check_space(struct world *w)
+{
+    uint32_t found = 0;
+    CHECK_OK(reconcile(w->db, &w->trx[0], &found));
+    CHECK_EQ(found, 0);
+}
+
+/* The judge of the logs, where it is at hand. */
+static void judge_logs(const char *dir)
+{
+    const char *tools = getenv("PYJET_JUDGES");
+    char command[3 * OS_PATH_MAX];
+    if (tools == NULL)
+        return;
+    snprintf(command, sizeof command, "python3 %s/edblog.py check %s/*.log > %s/judge.txt 2>&1 || { cat %s/judge.txt; false; }", tools, dir, dir, dir);
+    CHECK_EQ(system(command), 0);
+}
+
+/* Recovers a copy, compares it with the model, ends it in good order. */
+static struct recovery_result check_copy(const char *where, const struct model *m, const struct options *o)
+{
+    struct world w;
+    char dir[OS_PATH_MAX];
+    snprintf(dir, sizeof dir, "%s", where);
+    CHECK_OK(begin_world(&w, dir, o));
+    struct recovery_result result = w.recovered;
+    judge_logs(dir);
+    attach_database(&w);
+    check_tree(&w, m);
+    check_space(&w);
+    check_tree(&w, m);
+    shut_down(&w, STOP_ALL);
+    CHECK_OK(begin_world(&w, dir, o));
+    CHECK(w.recovered.clean_end && !w.recovered.redone);
+    attach_database(&w);
+    check_tree(&w, m);
+    shut_down(&w, STOP_ALL);
+    return result;
+}
+
+static void start(struct world *w, struct model *m, const struct options *o)
+{
+    new_scratch();
+    memset(m, 0, sizeof *m);
+    first_path[0] = 0;
+    tree_root = PGNO_NIL;
+    CHECK_OK(os_dir_create(in(scratch, "live")));
+    CHECK_OK(begin_world(w, in(scratch, "live"), o));
+    create_database(w, true);
+}
+
+/* ---- cases ---- */
+
+CASE(new_and_clean)
+{
+    struct world w;
+    struct model m;
+    start(&w, &m, &plain);
+    CHECK(!w.recovered.redone);
+    shut_down(&w, STOP_ALL);
+    CHECK_OK(begin_world(&w, in(scratch, "live"), &plain));
+    CHECK(w.recovered.clean_end && !w.recovered.redone);
+    attach_database(&w);
+    check_tree(&w, &m);
+    shut_down(&w, STOP_ALL);
+    judge_logs(in(scratch, "live"));
+    remove_scratch();
+}
+
+CASE(crash_without_writes)
+{
+    struct world w;
+    struct model m;
+    start(&w, &m, &plain);
+    m.random = ctest_seed();
+    for (int i = 0; i < 300; i++)
+        step(&w, &m);
+    copy_dir(w.dir, in(scratch, "copy"));
+    struct recovery_result r = check_copy(in(scratch, "copy"), &m, &plain);
+    CHECK(r.redone && !r.clean_end && r.applied > 0 && r.sessions_undone > 0 && r.undone > 0);
+    abandon(&w);
+    remove_scratch();
+}
+
+CASE(crashes)
+{
+    struct world w;
+    struct model m;
+    struct options o = plain;
+    o.frames = 64;
+    struct recovery_result sum = {0};
+    start(&w, &m, &o);
+    m.random = ctest_seed();
+    uint64_t undo_infos = 0;
+    for (int round = 0; round < 30; round++) {
+        work(&w, &m, 20 + (int)chance(&m, 300));
+        undo_infos = version_undo_info_count(w.versions);
+        copy_dir(w.dir, in(scratch, "copy"));
+        struct recovery_result r = check_copy(in(scratch, "copy"), &m, round % 2 == 0 ? &o : &plain);
+        sum.undone += r.undone;
+        sum.undo_after_steal += r.undo_after_steal;
+        sum.macros_half_redone += r.macros_half_redone;
+        sum.records_filtered += r.records_filtered;
+        sum.skipped += r.skipped;
+        sum.pages_reconciled += r.pages_reconciled;
+    }
+    printf("undo infos %llu, undone %llu, after steal %llu, macros half %llu, filtered %llu, skipped %llu, reconciled %llu\n",
+           (unsigned long long)undo_infos, (unsigned long long)sum.undone, (unsigned long long)sum.undo_after_steal,
+           (unsigned long long)sum.macros_half_redone, (unsigned long long)sum.records_filtered, (unsigned long long)sum.skipped,
+           (unsigned long long)sum.pages_reconciled);
+    CHECK(undo_infos > 0 && sum.undone > 0 && sum.undo_after_steal > 0 && sum.records_filtered > 0 && sum.skipped > 0);
+    abandon(&w);
+    remove_scratch();
+}
+
+CTEST_MAIN
