@@ -35,15 +35,36 @@ int split_view_lines(const struct split_view *v)
     return page_line_count(v->page) + (v->oper == SPLIT_OPER_INSERT);
 }
 
-/* Bytes that the node's key has in common with a prefix of two pieces. */
+/* Takes n bytes off the front of a string in two pieces. */
+static void advance(struct slice piece[2], uint32_t n)
+{
+    for (int i = 0; i < 2; i++) {
+        uint32_t cut = n < piece[i].n ? n : piece[i].n;
+        if (cut != 0)
+            piece[i] = SLICE(piece[i].p + cut, piece[i].n - cut);
+        n -= cut;
+    }
+}
+
+/* Bytes that two keys, in two pieces each, have in common. */
 static uint32_t common_with(const struct node *node, const struct node *prefix)
 {
-    uint8_t a[PAGE_SIZE_MAX], b[PAGE_SIZE_MAX];
-    if (node->prefix.p == prefix->prefix.p && node->prefix.n == prefix->prefix.n) {
-        return node->prefix.n + slice_common_prefix(node->suffix, prefix->suffix);
+    struct slice a[2] = {node->prefix, node->suffix}, b[2] = {prefix->prefix, prefix->suffix};
+    uint32_t common = 0;
+    if (a[0].p == b[0].p) { /* both begin with a part of the page's prefix */
+        common = a[0].n < b[0].n ? a[0].n : b[0].n;
+        advance(a, common);
+        advance(b, common);
     }
-    uint32_t n = node_key_copy(node, a), m = node_key_copy(prefix, b);
-    return slice_common_prefix(SLICE(a, n), SLICE(b, m));
+    for (;;) {
+        struct slice x = a[0].n != 0 ? a[0] : a[1], y = b[0].n != 0 ? b[0] : b[1];
+        uint32_t most = x.n < y.n ? x.n : y.n, n = slice_common_prefix(x, y);
+        common += n;
+        if (n < most || most == 0)
+            return common;
+        advance(a, n);
+        advance(b, n);
+    }
 }
 
 static uint32_t cost_of(const struct node *node, const struct node *prefix)
@@ -128,19 +149,22 @@ static bool try_cut(const struct split_view *v, int line, struct split_cut *cut)
     return true;
 }
 
+static uint32_t cost_now(const struct split_view *v, int line)
+{
+    struct node node;
+    split_line_get(v, line, &node);
+    return 4 + 2 + (node.prefix.n != 0 ? 2 : 0) + node.suffix.n + node.data.n;
+}
+
 /* The cut that halves the bytes as they are stored now. */
 static int middle_line(const struct split_view *v)
 {
     int lines = split_view_lines(v);
-    struct node prefix = {.suffix = page_prefix(v->page)}, node;
     uint64_t total = 0, left = 0;
+    for (int line = 0; line < lines; line++)
+        total += cost_now(v, line);
     for (int line = 0; line < lines; line++) {
-        split_line_get(v, line, &node);
-        total += cost_of(&node, &prefix);
-    }
-    for (int line = 0; line < lines; line++) {
-        split_line_get(v, line, &node);
-        uint32_t cost = cost_of(&node, &prefix);
+        uint32_t cost = cost_now(v, line);
         if (2 * left + cost >= total) /* nearer to the middle without this line, or with it? */
             return line > 0 && 2 * left + cost - total > total - 2 * left ? line : line + 1;
         left += cost;
