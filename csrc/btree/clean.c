@@ -109,7 +109,7 @@ err_t btree_clean(struct dbfile *db, struct trx *trx, const struct version_key *
     struct bookmark b = {0};
     bool gone, merge;
     TRY_RETURN(tree_is_gone(db, where, &gone));
-    if (gone)
+    if (gone || btree__is_retired(db, where->objid))
         return JET_errSuccess;
     TRY_RETURN(btree_open(db, where->root, &tree));
     if (btree__is_retired(db, where->objid)) /* after the open: btree_retire waits for who holds the tree */

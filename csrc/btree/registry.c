@@ -107,6 +107,8 @@ err_t btree_retire(struct btree *tree)
     for (uint32_t ms = 0; err >= 0; ms++) {
         os_lock_take(&r->lock);
         bool alone = tree->refs == 1;
+        if (alone)
+            list_remove(&tree->in_registry); /* its root page may soon be another tree's */
         os_lock_release(&r->lock);
         if (alone)
             break;

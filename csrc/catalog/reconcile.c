@@ -1,0 +1,75 @@
+/* After a crash: which trees there are is what the committed rows say; every page that no tree uses is free again. */
+#include "catalog/catalog_private.h"
+
+struct tree_list {
+    struct {
+        objid_t table;
+        pgno_t root;
+        bool is_table;
+    } *list;
+    uint32_t n, room;
+};
+
+static err_t note_tree(void *context, const struct catalog_row *row)
+{
+    struct tree_list *trees = context;
+    bool is_table = row->type == ROW_TABLE;
+    if (!is_table && row->type != ROW_LONG_VALUES && (row->type != ROW_INDEX || row->id == row->table))
+        return JET_errSuccess;
+    if (trees->n == trees->room) {
+        uint32_t room = trees->room == 0 ? 64 : trees->room * 2;
+        void *grown = realloc(trees->list, room * sizeof *trees->list);
+        if (grown == NULL)
+            return RAISE(JET_errOutOfMemory);
+        trees->list = grown;
+        trees->room = room;
+    }
+    trees->list[trees->n].table = row->table;
+    trees->list[trees->n].root = row->root_or_coltyp;
+    trees->list[trees->n++].is_table = is_table;
+    return JET_errSuccess;
+}
+
+static err_t reconcile(struct catalog *cat, struct trx *trx, pgno_t root, const pgno_t *children, int count, uint32_t *pages)
+{
+    struct btree *tree;
+    TRY_RETURN(btree_open(cat->db, root, &tree));
+    err_t err = space_reconcile(tree, children, count, trx, pages);
+    btree_close(tree);
+    return err;
+}
+
+/* Rows of a table are neighbours: its own first, then those of its indexes and of its long values. */
+static err_t reconcile_all(struct catalog *cat, struct trx *trx, const struct tree_list *trees, pgno_t *children, uint32_t *pages)
+{
+    int tables = 0;
+    for (uint32_t i = 0; i < trees->n; i++)
+        if (trees->list[i].is_table)
+            children[tables++] = trees->list[i].root;
+    TRY_RETURN(reconcile(cat, trx, SYSTEM_ROOT, children, tables, pages));
+    for (uint32_t i = 0; i < trees->n; i++) {
+        int count = 0;
+        for (uint32_t k = i + 1; trees->list[i].is_table && k < trees->n && trees->list[k].table == trees->list[i].table; k++)
+            children[count++] = trees->list[k].root;
+        TRY_RETURN(reconcile(cat, trx, trees->list[i].root, children, count, pages));
+    }
+    return JET_errSuccess;
+}
+
+err_t catalog_reconcile(struct dbfile *db, struct trx *trx, uint32_t *pages_found)
+{
+    err_t err = JET_errSuccess;
+    struct catalog *cat = catalog_of(db);
+    struct tree_list trees = {0};
+    pgno_t *children = NULL;
+    *pages_found = 0;
+    TRY(catalog__visit_rows(cat, NULL, 0, note_tree, &trees));
+    children = malloc((trees.n + 1) * sizeof *children);
+    if (children == NULL)
+        FAIL(JET_errOutOfMemory);
+    TRY(reconcile_all(cat, trx, &trees, children, pages_found));
+out:
+    free(children);
+    free(trees.list);
+    return err;
+}
