@@ -1,0 +1,355 @@
+"""Makes the folders that a power cut may leave, out of a trace of what reached the kernel.
+
+    for state in replay.states("run.trace", seed=1, n=100, base="copy-of-the-folder-at-START"):
+        replay.materialise(state, tmp_path / str(state.number))
+        acknowledged = state.marks
+
+What a completed sync covers is there. Of the rest, each independently:
+
+* a write is kept, dropped, or torn: any subset of its 512-byte sectors;
+* the file has one of the sizes it had since its last sync, so it may be longer than its data (zeros) or cut off;
+* a create, rename, unlink, mkdir or rmdir happened or did not; one that did not takes with it what came later to
+  the same name. A rename is atomic, and lasts when the folder of its new name was synced.
+
+State number i of a seed is the same in every call with the same trace, whatever n is.
+"""
+import bisect
+import dataclasses
+import os
+import pathlib
+import random
+
+from trace import Op, records
+
+SECTOR = 512
+TURNS = frozenset({Op.SYNC_BEGIN, Op.SYNC_END, Op.DIRSYNC_BEGIN, Op.DIRSYNC_END, Op.RENAME, Op.UNLINK, Op.CREATE, Op.SIZE})
+
+
+class ReplayError(Exception):
+    """The trace asks for what is not known: a file that the base lacks, bytes from outside the folder."""
+
+
+class _Change:
+    """A write (data) or a new size (data None) that the crash may still take away."""
+
+    __slots__ = ("pos", "offset", "data", "durable", "doubtful")
+
+    def __init__(self, pos, offset, data):
+        self.pos, self.offset, self.data = pos, offset, data
+        self.durable = False
+        self.doubtful = False  # a sync that should have covered it failed; no later sync can promise its bytes
+
+
+class _File:
+    def __init__(self, content=b""):
+        self.image = bytearray(content)  # the durable prefix of the file's history
+        self.loose = []  # _Changes after it, in order
+
+    def synced(self, pos):
+        for change in self.loose:
+            if change.pos < pos and not change.doubtful:
+                change.durable = True
+        done = 0
+        while done < len(self.loose) and self.loose[done].durable:
+            _apply(self.image, self.loose[done], True, True, None)
+            done += 1
+        del self.loose[:done]
+
+    def sync_failed(self, pos):
+        for change in self.loose:
+            if change.pos < pos and not change.durable and change.data is not None:
+                change.doubtful = True
+
+    def crashed(self, rng, keep, tear):
+        image = bytearray(self.image)
+        settled = max((i for i, c in enumerate(self.loose) if c.durable), default=-1) + 1
+        sized = settled + _some(rng, len(self.loose) - settled, keep)
+        for i, change in enumerate(self.loose):
+            if change.durable:
+                _apply(image, change, True, True, None)
+            elif change.data is not None and rng.random() < tear:
+                _apply(image, change, True, i < sized, rng)
+            else:
+                _apply(image, change, rng.random() < keep, i < sized, None)
+        return bytes(image)
+
+
+class _Dir:
+    def __init__(self):
+        self.live = {}  # name -> node, as the processes saw it
+        self.kept = {}  # name -> node, what no crash takes away
+
+
+class _Naming:
+    """Changes of names that happen together: [(folder, name, node or None)]."""
+
+    __slots__ = ("pos", "entries", "home", "durable")
+
+    def __init__(self, pos, entries):
+        self.pos, self.entries = pos, entries
+        self.home = entries[-1][0]  # the folder whose sync makes it last
+        self.durable = False
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """What one power cut leaves. The cut stands between the records cut - 1 and cut of the trace."""
+
+    seed: object
+    number: int
+    cut: int
+    files: dict  # path -> bytes
+    dirs: tuple  # paths of the folders, a parent before its children
+    all_marks: tuple = dataclasses.field(repr=False)
+    mark_count: int = 0
+
+    @property
+    def marks(self):
+        """Texts of the MARKs before the cut."""
+        return self.all_marks[: self.mark_count]
+
+    def __str__(self):
+        return f"seed {self.seed} state {self.number} cut {self.cut}: {len(self.files)} files, {self.mark_count} marks"
+
+
+def _some(rng, count, keep):
+    """How many of count ordered things the crash left: all, none, or any number between."""
+    if keep in (0, 1):
+        return int(count * keep)
+    return rng.randint(0, count)
+
+
+def _apply(image, change, written, sized, rng):
+    """Does a change to a file's bytes: its size if sized, its data if written, a subset of its sectors with rng."""
+    if change.data is None:
+        if sized:
+            _resize(image, change.offset)
+        return
+    end = change.offset + len(change.data)
+    if sized and end > len(image):
+        _resize(image, end)
+    end = min(end, len(image))
+    if not written or end <= change.offset:
+        return
+    if rng is None:
+        image[change.offset : end] = change.data[: end - change.offset]
+        return
+    at = change.offset
+    while at < end:
+        stop = min(at // SECTOR * SECTOR + SECTOR, end)
+        if rng.random() < 0.5:
+            image[at:stop] = change.data[at - change.offset : stop - change.offset]
+        at = stop
+
+
+def _resize(image, size):
+    if size < len(image):
+        del image[size:]
+    else:
+        image.extend(bytes(size - len(image)))
+
+
+class _Replay:
+    """The folder while the trace goes by: what was seen, what lasts, what is loose."""
+
+    def __init__(self, base):
+        self.root = _load(base)
+        self.namings = []  # loose _Namings in order
+        self.syncs = {}  # token -> (node, position of the begin)
+        self.pos = 0
+
+    def find(self, path):
+        node = self.root
+        for part in _parts(path):
+            if not isinstance(node, _Dir) or part not in node.live:
+                raise ReplayError(f"record {self.pos}: {path} is not there; does the base lack it?")
+            node = node.live[part]
+        return node
+
+    def find_file(self, path):
+        node = self.find(path)
+        if not isinstance(node, _File):
+            raise ReplayError(f"record {self.pos}: {path} is a folder")
+        return node
+
+    def entry(self, path):
+        *above, name = _parts(path)
+        folder = self.find("/".join(above))
+        if not isinstance(folder, _Dir):
+            raise ReplayError(f"record {self.pos}: {path} stands in a file")
+        return folder, name
+
+    def rename_names(self, entries):
+        for folder, name, node in entries:
+            if node is None:
+                folder.live.pop(name, None)
+            else:
+                folder.live[name] = node
+        self.namings.append(_Naming(self.pos, entries))
+
+    def dir_synced(self, folder, begin):
+        # What lasts drags along what came earlier to the same names, so it can be taken out of the list at once.
+        forced = set()
+        for naming in reversed(self.namings):
+            names = {(id(f), name) for f, name, _ in naming.entries}
+            if (naming.home is folder and naming.pos < begin) or names & forced:
+                naming.durable = True
+                forced |= names
+        for naming in self.namings:
+            if naming.durable:
+                _do_names(naming.entries, lambda f: f.kept)
+        self.namings = [n for n in self.namings if not n.durable]
+
+    def apply(self, record):
+        op, path = record.op, record.path
+        if op == Op.START:
+            self.syncs.clear()  # numbers begin again
+        elif op == Op.CREATE:
+            self.rename_names([(*self.entry(path), _File())])
+        elif op == Op.WRITE:
+            self.find_file(path).loose.append(_Change(self.pos, record.offset, record.data))
+        elif op == Op.ZERO:
+            self.find_file(path).loose.append(_Change(self.pos, record.offset, bytes(record.length)))
+        elif op == Op.SIZE:
+            self.find_file(path).loose.append(_Change(self.pos, record.offset, None))
+        elif op in (Op.SYNC_BEGIN, Op.DIRSYNC_BEGIN):
+            self.syncs[record.token] = (self.find(path), self.pos)
+        elif op in (Op.SYNC_END, Op.DIRSYNC_END):
+            self.sync_end(record)
+        elif op == Op.RENAME:
+            self.rename(record)
+        elif op in (Op.UNLINK, Op.RMDIR):
+            self.find(path)
+            self.rename_names([(*self.entry(path), None)])
+        elif op == Op.MKDIR:
+            self.rename_names([(*self.entry(path), _Dir())])
+        self.pos += 1
+
+    def sync_end(self, record):
+        if record.token not in self.syncs:
+            raise ReplayError(f"record {self.pos}: the sync {record.token} ends and never began")
+        node, begin = self.syncs.pop(record.token)
+        if record.op == Op.DIRSYNC_END:
+            if record.result == 0:
+                self.dir_synced(node, begin)
+        elif record.result == 0:
+            node.synced(begin)
+        else:
+            node.sync_failed(self.pos)
+
+    def rename(self, record):
+        if record.path.startswith("/"):
+            raise ReplayError(f"record {self.pos}: {record.path} came from outside, its bytes are unknown")
+        node = self.find(record.path)
+        source, target = self.entry(record.path), self.entry(record.target)
+        if source != target:
+            self.rename_names([(*source, None), (*target, node)])
+
+    def crash(self, rng):
+        """The folder after a power cut now: (files, dirs)."""
+        # Extremes are likely: nothing loose lasts, all of it does. Between them every rate.
+        keep = rng.choice((0, 1, rng.random(), rng.random()))
+        tear = rng.choice((0, 0, rng.random() / 2)) if keep in (0, 1) else rng.choice((0, rng.random()))
+        entries, stopped = {}, set()
+        for naming in self.namings:
+            names = {(id(f), name) for f, name, _ in naming.entries}
+            if names & stopped or rng.random() >= keep:
+                stopped |= names
+            else:
+                _do_names(naming.entries, lambda f: entries.setdefault(id(f), dict(f.kept)))
+        files, dirs = {}, []
+        _walk(self.root, "", entries, lambda f: f.crashed(rng, keep, tear), files, dirs)
+        return files, tuple(dirs)
+
+
+def _do_names(entries, names_of):
+    for folder, name, node in entries:
+        if node is None:
+            names_of(folder).pop(name, None)
+        else:
+            names_of(folder)[name] = node
+
+
+def _walk(folder, prefix, entries, content, files, dirs):
+    for name, node in sorted(entries.get(id(folder), folder.kept).items()):
+        path = prefix + name
+        if isinstance(node, _Dir):
+            dirs.append(path)
+            _walk(node, path + "/", entries, content, files, dirs)
+        else:
+            files[path] = content(node)
+
+
+def _parts(path):
+    return [part for part in path.split("/") if part not in ("", ".")]
+
+
+def _load(base):
+    """A tree of nodes out of a folder, {path: bytes}, or nothing."""
+    root = _Dir()
+    if base is None:
+        return root
+    if not isinstance(base, dict):
+        top = pathlib.Path(base)
+        base = {str(p.relative_to(top)): None if p.is_dir() else p.read_bytes() for p in sorted(top.rglob("*"))}
+    for path, content in base.items():
+        *above, name = _parts(path)
+        folder = root
+        for part in above:
+            folder = folder.kept.setdefault(part, _Dir())
+        if content is None:
+            folder.kept.setdefault(name, _Dir())
+        else:
+            folder.kept[name] = _File(content)
+    _see(root)
+    return root
+
+
+def _see(folder):
+    folder.live = dict(folder.kept)
+    for node in folder.live.values():
+        if isinstance(node, _Dir):
+            _see(node)
+
+
+def _cut(rng, total, turns):
+    """Half of the cuts fall anywhere, half near a sync or a change of names or sizes: there the windows are."""
+    if turns and rng.random() < 0.5:
+        return min(max(rng.choice(turns) + rng.randint(-1, 2), 1), total)
+    return rng.randint(1, total)
+
+
+def states(trace, seed, n, base=None, first=1):
+    """Yields n States of a trace (a path, or Records), in the order of their cuts.
+
+    base: the folder as it was at START: a path, {path: bytes (None: a folder)}, or None when it was empty.
+    first: no cut stands before this many records; for a run whose beginning is not the question.
+    """
+    trace = list(records(trace) if isinstance(trace, (str, os.PathLike)) else trace)
+    if len(trace) < first:
+        return
+    turns = [i for i, record in enumerate(trace) if record.op in TURNS and i >= first - 1]
+    mark_at = [i for i, record in enumerate(trace) if record.op == Op.MARK]
+    marks = tuple(trace[i].text for i in mark_at)
+    plan = []
+    for number in range(n):
+        rng = random.Random(f"{seed}/{number}")
+        plan.append((max(_cut(rng, len(trace), turns), first), number, rng))
+    replay = _Replay(base)
+    for cut, number, rng in sorted(plan, key=lambda step: step[:2]):
+        while replay.pos < cut:
+            replay.apply(trace[replay.pos])
+        files, dirs = replay.crash(rng)
+        yield State(seed, number, cut, files, dirs, marks, bisect.bisect_left(mark_at, cut))
+
+
+def materialise(state, directory):
+    """Writes a state's files and folders into a directory, which is made and must be empty."""
+    top = pathlib.Path(directory)
+    top.mkdir(parents=True, exist_ok=True)
+    if any(top.iterdir()):
+        raise ReplayError(f"{top} is not empty")
+    for path in state.dirs:
+        (top / path).mkdir()
+    for path, content in state.files.items():
+        (top / path).write_bytes(content)
