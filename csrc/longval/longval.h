@@ -25,6 +25,9 @@ MUST_CHECK err_t longval_create(struct longval_home *home, struct trx *trx, stru
 MUST_CHECK err_t longval_size(struct longval_home *home, struct trx *trx, struct longval_id id, uint32_t *size, uint32_t *refs);
 /* Up to n bytes from offset; *got = bytes copied. */
 MUST_CHECK err_t longval_read(struct longval_home *home, struct trx *trx, struct longval_id id, uint32_t offset, void *to, uint32_t n, uint32_t *got);
+/* The same, and the size of the whole value. */
+MUST_CHECK err_t longval_fetch(struct longval_home *home, struct trx *trx, struct longval_id id, uint32_t offset, void *to, uint32_t n, uint32_t *got,
+                               uint32_t *size);
 /* Overwrite or append at offset (<= size); grows the value. The value must have one reference (longval_unshare first). */
 MUST_CHECK err_t longval_write(struct longval_home *home, struct trx *trx, struct longval_id id, uint32_t offset, struct slice bytes);
 MUST_CHECK err_t longval_resize(struct longval_home *home, struct trx *trx, struct longval_id id, uint32_t size); /* zero-filled growth */

@@ -16,14 +16,15 @@ err_t longval_size(struct longval_home *home, struct trx *trx, struct longval_id
     return err;
 }
 
-err_t longval_read(struct longval_home *home, struct trx *trx, struct longval_id id, uint32_t offset,
-                   void *to, uint32_t n, uint32_t *got)
+err_t longval_fetch(struct longval_home *home, struct trx *trx, struct longval_id id, uint32_t offset,
+                    void *to, uint32_t n, uint32_t *got, uint32_t *size)
 {
     err_t err = JET_errSuccess;
     struct value v = {0};
     uint32_t done = 0;
-    *got = 0;
+    *got = *size = 0;
     TRY(longval__open(home, trx, id, &v));
+    *size = v.size;
     if (offset >= v.size)
         goto out;
     if (n > v.size - offset)
@@ -41,4 +42,11 @@ err_t longval_read(struct longval_home *home, struct trx *trx, struct longval_id
 out:
     longval__close(&v);
     return err;
+}
+
+err_t longval_read(struct longval_home *home, struct trx *trx, struct longval_id id, uint32_t offset,
+                   void *to, uint32_t n, uint32_t *got)
+{
+    uint32_t size;
+    return longval_fetch(home, trx, id, offset, to, n, got, &size);
 }

@@ -4,6 +4,7 @@
 
 #include <unistd.h>
 
+#pragma GCC diagnostic ignored "-Wunused-function" /* a test file takes what it needs */
 #include "ctest.h"
 #include "longval/longval.h"
 
