@@ -108,19 +108,25 @@ static struct world *world_make(uint32_t page_size, uint32_t frames, uint32_t ki
     return w;
 }
 
-static void world_end(struct world *w)
+static void world_end_log(struct world *w, bool log_works)
 {
     btree_close(w->tree);
     btree_registry_destroy(w->db);
     dbfile_close(w->db);
     versions_destroy(w->versions);
-    CHECK_OK(log_stop(w->log));
+    if (log_works)
+        CHECK_OK(log_stop(w->log));
     log_destroy(w->log);
     cache_destroy(w->cache);
     os_lock_term(&allocator.lock);
     CHECK_OK(os_dir_list(w->dir, world_remove, w->dir));
     CHECK_OK(os_dir_remove(w->dir));
     free(w);
+}
+
+static void world_end(struct world *w)
+{
+    world_end_log(w, true);
 }
 
 /* ---- sessions ---- */

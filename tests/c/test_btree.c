@@ -966,6 +966,35 @@ CASE(out_of_space)
     world_end(w);
 }
 
+/* A write to the log or the database fails: the change that meets it is not made, not even half a split. */
+CASE(writes_fail)
+{
+    for (uint64_t after = 0; after < 60; after += 7) {
+        struct world *w = world_make(2048, 500, 0);
+        struct session s;
+        struct os_fault fault = {.ops = 1u << OS_OP_WRITE, .path_part = w->dir, .after = after, .count = UINT64_MAX, .error = 28};
+        uint8_t key[8], data[120] = {1};
+        err_t err = JET_errSuccess;
+        uint32_t n = 0;
+        session_open(&s, w, 10);
+        os_fault_set(&fault);
+        CHECK_OK(trx_begin(&s.trx));
+        while (err == JET_errSuccess && n < 60000) {
+            err = btree_insert(&s.cursor, number_key(n * 7919 % 65536, key), SLICE(data, sizeof data), BTREE_PLAIN);
+            n += err == JET_errSuccess;
+        }
+        CHECK(err < 0);
+        os_fault_set(NULL);
+        CHECK_EQ(check_tree(w).nodes, n);
+        /* the log stopped for good, or it was the database file that could not grow and can again */
+        err = btree_insert(&s.cursor, text("after"), text("x"), BTREE_PLAIN);
+        CHECK_EQ(err < 0, log_poisoned(w->log) < 0);
+        CHECK_EQ(check_tree(w).nodes, n + (err == JET_errSuccess));
+        session_close(&s);
+        world_end_log(w, false);
+    }
+}
+
 /* A private tree, unversioned, as space uses them. */
 CASE(private_and_unversioned)
 {
