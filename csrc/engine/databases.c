@@ -329,6 +329,19 @@ static err_t outside_transaction(struct session *s)
     return err;
 }
 
+/* Until header, list and record agree, the checkpoint stays where it is. */
+static void lock_attach(struct instance *inst)
+{
+    os_lock_take(&inst->attach_lock);
+    checkpointer_hold(inst->checkpointer);
+}
+
+static void unlock_attach(struct instance *inst)
+{
+    checkpointer_release(inst->checkpointer);
+    os_lock_release(&inst->attach_lock);
+}
+
 err_t session_attach_database(struct session *s, const char *path, JET_GRBIT grbit)
 {
     struct instance *inst = s->inst;
@@ -337,12 +350,12 @@ err_t session_attach_database(struct session *s, const char *path, JET_GRBIT grb
     TRY_RETURN(full_path(path, full));
     if (find_path(inst, full) != NULL)
         return JET_wrnDatabaseAttached;
-    os_lock_take(&inst->attach_lock);
+    lock_attach(inst);
     err_t err = refuse_in_backup(inst);
     if (err >= 0)
         err = find_path(inst, full) != NULL ? JET_wrnDatabaseAttached
                                             : attach_locked(inst, full, (grbit & JET_bitDbReadOnly) != 0);
-    os_lock_release(&inst->attach_lock);
+    unlock_attach(inst);
     return instance__judge(inst, err);
 }
 
@@ -419,11 +432,11 @@ err_t session_create_database(struct session *s, const char *path, JET_GRBIT grb
     *dbid = JET_dbidNil;
     TRY_RETURN(outside_transaction(s));
     TRY_RETURN(full_path(path, full));
-    os_lock_take(&inst->attach_lock);
+    lock_attach(inst);
     err_t err = refuse_in_backup(inst);
     if (err >= 0)
         err = create_locked(inst, full, grbit, &made);
-    os_lock_release(&inst->attach_lock);
+    unlock_attach(inst);
     if (err >= 0) {
         count_open(s, made);
         *dbid = made;
@@ -592,11 +605,11 @@ err_t session_detach_database(struct session *s, const char *path, JET_GRBIT grb
     (void)grbit; /* ForceDetach is for databases that an error took out of service: none stays attached here */
     struct instance *inst = s->inst;
     TRY_RETURN(outside_transaction(s));
-    os_lock_take(&inst->attach_lock);
+    lock_attach(inst);
     err_t err = refuse_in_backup(inst);
     if (err >= 0)
         err = path == NULL || path[0] == '\0' ? detach_all(inst) : detach_path(inst, path);
-    os_lock_release(&inst->attach_lock);
+    unlock_attach(inst);
     return instance__judge(inst, err);
 }
 
