@@ -64,7 +64,7 @@ static err_t place(const struct recovery *r, const struct logged *l, char *path,
     if (to == NULL && r->config->restore_dir != NULL)
         return os_join(path, room, r->config->restore_dir, base_name(l->path));
     if (to == NULL) {
-        *unmapped = recovery__is_restore(r) && r->config->map_count > 0;
+        *unmapped = recovery__is_restore(r) && r->config->map_count > 0 && l->by != BY_CREATE;
         to = l->path;
     }
     if ((size_t)snprintf(path, room, "%s", to) >= room)
@@ -283,6 +283,33 @@ static err_t make_file(struct recovery *r, const struct logged *l, struct redo_d
     return dbfile_update_header(d->db, edit_attached, &edit);
 }
 
+static void edit_attach_position(struct db_header *h, void *context)
+{
+    h->lgpos_attach = *(lgpos_t *)context;
+}
+
+/* The list named it already; or the record was logged once more, since a new generation began just after the first. */
+static err_t attach_again(struct recovery *r, const struct logged *l, struct redo_database *d)
+{
+    lgpos_t at = l->attach;
+    (void)r;
+    if (at <= d->lgpos_attach)
+        return JET_errSuccess;
+    d->lgpos_attach = at;
+    return dbfile_update_header(d->db, edit_attach_position, &at);
+}
+
+/* Its dbid goes to another: the create or attach did not succeed, and nothing was logged about that. */
+static err_t leave(struct recovery *r, struct redo_database *d)
+{
+    char path[sizeof d->path];
+    if (d->db->header.state != DB_JUST_CREATED)
+        return recovery__detach(r, d, r->view.at);
+    memcpy(path, d->path, sizeof path);
+    recovery__close(d);
+    return os_unlink(path);
+}
+
 static err_t attach(struct recovery *r, const struct logged *l)
 {
     enum decision decision = DEFER;
@@ -290,11 +317,10 @@ static err_t attach(struct recovery *r, const struct logged *l)
     if (l->dbid == 0 || l->dbid > DBID_MAX)
         return RAISE(JET_errLogFileCorrupt);
     struct redo_database *d = &r->database[l->dbid];
-    if (d->state == REDO_OPEN) { /* the list named it already, or an engine that keeps attachments */
-        if (same_signature(&d->sign_db, l->sign_db))
-            return JET_errSuccess;
-        return RAISE(JET_errLogFileCorrupt);
-    }
+    if (d->state == REDO_OPEN && same_signature(&d->sign_db, l->sign_db))
+        return attach_again(r, l, d);
+    if (d->state == REDO_OPEN)
+        TRY_RETURN(leave(r, d));
     *d = (struct redo_database){.sign_db = *l->sign_db, .lgpos_attach = l->attach};
     TRY_RETURN(place(r, l, d->path, sizeof d->path, &unmapped));
     if (unmapped)
@@ -371,6 +397,26 @@ static err_t redo_attach(struct recovery *r, struct slice record)
     return attach(r, &l);
 }
 
+/* Logged once more: what attaches the file later has seen the second position in its header. */
+static err_t detach_again(struct recovery *r, struct redo_database *d)
+{
+    struct os_file *file = NULL;
+    struct db_header *h = malloc(sizeof *h);
+    err_t err = JET_errSuccess;
+    if (h == NULL)
+        return RAISE(JET_errOutOfMemory);
+    TRY(os_file_open(d->path, OS_WRITE, &file));
+    TRY(db_header_read(file, h, NULL));
+    if (h->state == DB_CLEAN && h->lgpos_consistent == d->detached_at) {
+        h->lgpos_consistent = h->lgpos_detach = d->detached_at = r->view.at;
+        TRY(db_header_write(file, h));
+    }
+out:
+    os_file_close(file);
+    free(h);
+    return err;
+}
+
 static err_t redo_detach(struct recovery *r, struct slice record)
 {
     struct detach_db_record a;
@@ -378,10 +424,17 @@ static err_t redo_detach(struct recovery *r, struct slice record)
     if (a.dbid == 0 || a.dbid > DBID_MAX)
         return recovery__bad_record(r, record);
     struct redo_database *d = &r->database[a.dbid];
-    if (d->state == REDO_OPEN && r->view.at > d->lgpos_attach)
-        return recovery__detach(r, d, r->view.at);
+    if (d->state == REDO_ABSENT && d->detached_at != LGPOS_MIN)
+        return detach_again(r, d);
     if (d->state == REDO_DEFERRED)
         d->state = REDO_ABSENT;
+    if (d->state == REDO_ABSENT || r->view.at <= d->lgpos_attach)
+        return JET_errSuccess;
+    char path[sizeof d->path];
+    memcpy(path, d->path, sizeof path);
+    TRY_RETURN(recovery__detach(r, d, r->view.at));
+    memcpy(d->path, path, sizeof path);
+    d->detached_at = r->view.at;
     return JET_errSuccess;
 }
 

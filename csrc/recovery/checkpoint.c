@@ -23,6 +23,26 @@ struct checkpointer {
     _Atomic lgpos_t position;
 };
 
+/* What earlier runs of this log stream noted about backups. */
+static err_t load_marks(struct checkpointer *c)
+{
+    char path[OS_PATH_MAX];
+    struct checkpoint *old = malloc(sizeof *old);
+    if (old == NULL)
+        return RAISE(JET_errOutOfMemory);
+    err_t err = log_checkpoint_path(c->config.log, path);
+    if (err >= 0)
+        err = log_checkpoint_read(path, old);
+    if (err >= 0 && memcmp(&old->signature, log_signature(c->config.log), sizeof old->signature) == 0) {
+        c->marks.full_backup = old->full_backup;
+        c->marks.full_time = old->full_time;
+        c->marks.inc_backup = old->inc_backup;
+        c->marks.inc_time = old->inc_time;
+    }
+    free(old);
+    return err == JET_errCheckpointFileNotFound || err == JET_errCheckpointCorrupt ? JET_errSuccess : err;
+}
+
 err_t checkpointer_create(const struct checkpointer_config *config, struct checkpointer **out)
 {
     struct checkpointer *c = calloc(1, sizeof *c);
@@ -33,7 +53,12 @@ err_t checkpointer_create(const struct checkpointer_config *config, struct check
     os_lock_init(&c->lock, RANK_CHECKPOINT);
     atomic_init(&c->depth_max, config->depth_max);
     atomic_init(&c->position, LGPOS_MIN);
-    return JET_errSuccess;
+    err_t err = log_is_enabled(config->log) ? load_marks(c) : JET_errSuccess;
+    if (err < 0) {
+        checkpointer_destroy(c);
+        *out = NULL;
+    }
+    return err;
 }
 
 void checkpointer_destroy(struct checkpointer *c)
@@ -102,10 +127,14 @@ void checkpointer_pin(struct checkpointer *c, uint32_t generation)
 void checkpointer_set_backup_marks(struct checkpointer *c, lgpos_t full, struct logtime full_time, lgpos_t inc, struct logtime inc_time)
 {
     os_lock_take(&c->lock);
-    c->marks.full_backup = full;
-    c->marks.full_time = full_time;
-    c->marks.inc_backup = inc;
-    c->marks.inc_time = inc_time;
+    if (full != LGPOS_MIN) {
+        c->marks.full_backup = full;
+        c->marks.full_time = full_time;
+    }
+    if (inc != LGPOS_MIN) {
+        c->marks.inc_backup = inc;
+        c->marks.inc_time = inc_time;
+    }
     c->marks_new = true;
     os_lock_release(&c->lock);
 }

@@ -107,7 +107,8 @@ MUST_CHECK err_t checkpointer_run(struct checkpointer *c, bool force);
 lgpos_t checkpointer_position(struct checkpointer *c);
 /* The generation redo would start from must stay: a running backup pins it. 0 = none. */
 void checkpointer_pin(struct checkpointer *c, uint32_t generation);
-/* Backup marks for the checkpoint file (full_backup, inc_backup, times). */
+/* Backup marks for the checkpoint file (full_backup, inc_backup, times); LGPOS_MIN = that one stays. Those of earlier runs are
+ * read from the file at create. */
 void checkpointer_set_backup_marks(struct checkpointer *c, lgpos_t full, struct logtime full_time, lgpos_t inc, struct logtime inc_time);
 /* Clean end: everything flushed, ShutDownMark logged by the caller before, headers clean, Term2 written, checkpoint there. */
 MUST_CHECK err_t checkpointer_write_file(struct checkpointer *c, lgpos_t at, bool attached_valid);

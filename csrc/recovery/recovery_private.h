@@ -25,6 +25,7 @@ struct redo_database {
     struct signature sign_db;
     lgpos_t lgpos_attach;    /* records up to here belong to an earlier life */
     lgpos_t header_position; /* deferred: the lgposConsistent or lgposAttach that the log must reach */
+    lgpos_t detached_at;     /* absent: where its DetachDB was */
     uint32_t range_max;      /* genMaxRequired when it was attached: pages may be newer than the log up to it */
     uint32_t committed_max;  /* genMaxCommitted then, and the time of that generation */
     struct logtime committed_time;

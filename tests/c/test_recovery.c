@@ -566,7 +566,7 @@ static void judge_logs(const char *dir)
     char command[3 * OS_PATH_MAX];
     if (tools == NULL)
         return;
-    snprintf(command, sizeof command, "python3 %s/edblog.py check %s/*.log > %s/judge.txt 2>&1 || { cat %s/judge.txt; false; }", tools, dir, dir, dir);
+    snprintf(command, sizeof command, "python3 %s/edblog.py check %s/edb.log $(ls %s/edb0*.log 2>/dev/null) > %s/judge.txt 2>&1 || { cat %s/judge.txt; false; }", tools, dir, dir, dir, dir);
     CHECK_EQ(system(command), 0);
 }
 
