@@ -1,4 +1,5 @@
-/* One change of one leaf: its record, and the order in which it is logged, applied and published. */
+/* One change of one leaf: its record, and the order in which it is logged, applied and published.
+ */
 #include "btree/btree_private.h"
 
 struct btree_counters btree__counters;
@@ -10,7 +11,8 @@ static unsigned record_flags(const struct btree *tree, bool versioned)
 }
 
 /* The after-image, or the differences from the data on the page when they are shorter. */
-static void describe_replace(struct page page, int line, struct slice data, uint8_t *diff, struct node_record *r)
+static void describe_replace(struct page page, int line, struct slice data, uint8_t *diff,
+                             struct node_record *r)
 {
     struct node node;
     bool wide = page_is_large(page);
@@ -26,12 +28,13 @@ static void describe_replace(struct page page, int line, struct slice data, uint
     }
 }
 
-void btree__encode_change(const struct btree *tree, const struct trx *trx, const struct page_ref *leaf, const struct change *change,
-                          dbtime_t before, uint8_t *diff, struct encoded *out)
+void btree__encode_change(const struct btree *tree, const struct trx *trx,
+                          const struct page_ref *leaf, const struct change *change, dbtime_t before,
+                          uint8_t *diff, struct encoded *out)
 {
     struct node_record r = {
-        .head = btree_record_head(trx, change->type, tree->db->dbid, leaf->pgno, before, change->line,
-                                  record_flags(tree, change->version != NULL)),
+        .head = btree_record_head(trx, change->type, tree->db->dbid, leaf->pgno, before,
+                                  change->line, record_flags(tree, change->version != NULL)),
         .rceid = change->version != NULL ? version_rceid(change->version) : 0,
         .root = tree->root,
         .objid = tree->objid,
@@ -104,8 +107,9 @@ static void apply(struct page page, const struct change *change)
 
 static bool needs_undo_info(const struct change *change)
 {
-    return change->version != NULL && (change->type == LOG_Replace || change->type == LOG_FlagDelete ||
-                                       change->type == LOG_FlagInsertAndReplaceData);
+    return change->version != NULL &&
+           (change->type == LOG_Replace || change->type == LOG_FlagDelete ||
+            change->type == LOG_FlagInsertAndReplaceData);
 }
 
 void btree__cancel_change(struct change *change)
@@ -124,7 +128,8 @@ void btree__publish_change(struct trx *trx, struct change *change)
     change->version = change->second = NULL;
 }
 
-err_t btree__change(struct btree *tree, struct trx *trx, struct page_ref *leaf, struct change *change)
+err_t btree__change(struct btree *tree, struct trx *trx, struct page_ref *leaf,
+                    struct change *change)
 {
     uint8_t diff[PAGE_SIZE_MAX];
     struct encoded encoded;
@@ -148,7 +153,8 @@ err_t btree__change(struct btree *tree, struct trx *trx, struct page_ref *leaf, 
     return JET_errSuccess;
 }
 
-err_t btree_set_external(struct btree *tree, struct trx *trx, struct page_ref *root, struct slice data)
+err_t btree_set_external(struct btree *tree, struct trx *trx, struct page_ref *root,
+                         struct slice data)
 {
     struct change change = {.type = LOG_SetExternalHeader, .data = data};
     uint32_t old = page_external(root->page).n;

@@ -55,12 +55,14 @@ void cursor__stand(struct btree_cursor *cursor, const struct spot *spot)
 
 err_t cursor__bookmark(const struct btree_cursor *cursor, struct bookmark *out)
 {
-    return bookmark_init(out, cursor->tree, buffer_slice(&cursor->key), buffer_slice(&cursor->mark));
+    return bookmark_init(out, cursor->tree, buffer_slice(&cursor->key),
+                         buffer_slice(&cursor->mark));
 }
 
 /* ---- one node ---- */
 
-err_t cursor__load(struct btree_cursor *cursor, struct page page, int line, bool in_leaf, bool *exists)
+err_t cursor__load(struct btree_cursor *cursor, struct page page, int line, bool in_leaf,
+                   bool *exists)
 {
     const struct btree *tree = cursor->tree;
     struct node node;
@@ -78,8 +80,9 @@ err_t cursor__load(struct btree_cursor *cursor, struct page page, int line, bool
         *exists = (node.flags & NODE_DELETED) == 0;
     } else {
         struct version_key where = btree__where(tree, buffer_slice(&cursor->key), node.data);
-        TRY_RETURN(version_see(tree->db->versions, cursor->trx, &where, (node.flags & NODE_DELETED) != 0, node.data, &cursor->own,
-                               exists, &seen));
+        TRY_RETURN(version_see(tree->db->versions, cursor->trx, &where,
+                               (node.flags & NODE_DELETED) != 0, node.data, &cursor->own, exists,
+                               &seen));
     }
     if (!*exists)
         return JET_errSuccess;
@@ -109,9 +112,10 @@ static err_t upper_line(struct page page, struct slice key, int *out)
     return JET_errSuccess;
 }
 
-/* Keys alone in a non-unique tree: equal ones may fill many leaves. A key that is nobody's whole key (a prefix) has none
- * equal, and what starts with it lies behind it. */
-static err_t locate_key(struct btree_cursor *cursor, const struct bookmark *at, bool upper, struct spot *spot, bool *equal)
+/* Keys alone in a non-unique tree: equal ones may fill many leaves. A key that is nobody's whole
+ * key (a prefix) has none equal, and what starts with it lies behind it. */
+static err_t locate_key(struct btree_cursor *cursor, const struct bookmark *at, bool upper,
+                        struct spot *spot, bool *equal)
 {
     bool found = true;
     TRY_RETURN(btree__descend(cursor->tree, DESCEND_KEY, at->key, LATCH_READ, &spot->leaf));
@@ -128,8 +132,8 @@ static err_t locate_key(struct btree_cursor *cursor, const struct bookmark *at, 
     return upper_line(spot->leaf.page, at->key, &spot->line);
 }
 
-err_t cursor__locate(struct btree_cursor *cursor, const struct bookmark *at, bool with_data, bool upper, struct spot *spot,
-                     bool *equal)
+err_t cursor__locate(struct btree_cursor *cursor, const struct bookmark *at, bool with_data,
+                     bool upper, struct spot *spot, bool *equal)
 {
     *equal = false;
     if (!cursor->tree->unique && !with_data)
@@ -147,7 +151,8 @@ err_t cursor__latch_own(struct btree_cursor *cursor, struct spot *spot, bool *eq
     struct bookmark at = {0};
 
     if (cursor->place == BTREE_ON && cursor->frame != NULL &&
-        cache_latch_hint(cursor->frame, cursor->tree->db, cursor->pgno, cursor->version, &spot->leaf)) {
+        cache_latch_hint(cursor->frame, cursor->tree->db, cursor->pgno, cursor->version,
+                         &spot->leaf)) {
         spot->line = cursor->line;
         *equal = true;
         return JET_errSuccess;
@@ -164,7 +169,8 @@ out:
 /* ---- seek ---- */
 
 /* EQ, keys alone, non-unique: the first visible one among the equal. */
-static err_t seek_among_equal(struct btree_cursor *cursor, struct spot *spot, struct slice key, bool *found)
+static err_t seek_among_equal(struct btree_cursor *cursor, struct spot *spot, struct slice key,
+                              bool *found)
 {
     bool more = true, exists = false;
     *found = false;
@@ -188,8 +194,8 @@ static err_t seek_among_equal(struct btree_cursor *cursor, struct spot *spot, st
     return JET_errSuccess;
 }
 
-static err_t seek_equal(struct btree_cursor *cursor, struct spot *spot, const struct bookmark *at, bool with_data, bool equal,
-                        bool *found)
+static err_t seek_equal(struct btree_cursor *cursor, struct spot *spot, const struct bookmark *at,
+                        bool with_data, bool equal, bool *found)
 {
     *found = false;
     if (!equal)
@@ -212,7 +218,8 @@ static err_t miss(struct btree_cursor *cursor, struct slice key, struct slice da
     return RAISE(JET_errRecordNotFound);
 }
 
-err_t btree_seek(struct btree_cursor *cursor, struct slice key, struct slice data, bool with_data, enum seek_mode mode, bool *exact)
+err_t btree_seek(struct btree_cursor *cursor, struct slice key, struct slice data, bool with_data,
+                 enum seek_mode mode, bool *exact)
 {
     err_t err = JET_errSuccess;
     struct spot spot = {0};
@@ -228,7 +235,8 @@ err_t btree_seek(struct btree_cursor *cursor, struct slice key, struct slice dat
     TRY(buffer_append(&memory, key));
     TRY(buffer_append(&memory, with_data ? data : SLICE_EMPTY));
     key = SLICE(memory.p, key.n);
-    data = with_data && !cursor->tree->unique ? SLICE(memory.p + key.n, memory.n - key.n) : SLICE_EMPTY;
+    data = with_data && !cursor->tree->unique ? SLICE(memory.p + key.n, memory.n - key.n)
+                                              : SLICE_EMPTY;
     TRY(bookmark_init(&at, cursor->tree, key, data));
     TRY(cursor__locate(cursor, &at, with_data, upper, &spot, &equal));
     if (mode == SEEK_EQ) {
@@ -247,8 +255,9 @@ err_t btree_seek(struct btree_cursor *cursor, struct slice key, struct slice dat
     if (!found)
         err = miss(cursor, key, data);
     else if (exact != NULL)
-        *exact = slice_equal(buffer_slice(&cursor->key), key) &&
-                 (cursor->tree->unique || !with_data || slice_equal(buffer_slice(&cursor->mark), data));
+        *exact =
+            slice_equal(buffer_slice(&cursor->key), key) &&
+            (cursor->tree->unique || !with_data || slice_equal(buffer_slice(&cursor->mark), data));
 out:
     cache_release(&spot.leaf);
     bookmark_term(&at);
@@ -265,7 +274,8 @@ err_t btree_refresh(struct btree_cursor *cursor)
     bool equal = false, exists = false;
 
     if (cursor->place != BTREE_ON)
-        return RAISE(cursor->place == BTREE_BETWEEN ? JET_errRecordDeleted : JET_errNoCurrentRecord);
+        return RAISE(cursor->place == BTREE_BETWEEN ? JET_errRecordDeleted
+                                                    : JET_errNoCurrentRecord);
     if (cursor->plain && cursor__is_current(cursor))
         return JET_errSuccess;
     TRY(cursor__latch_own(cursor, &spot, &equal));
@@ -276,7 +286,8 @@ err_t btree_refresh(struct btree_cursor *cursor)
         cursor__forget_hint(cursor);
         FAIL(JET_errRecordDeleted);
     }
-    bool same = cursor->leaf_valid && cursor->frame == spot.leaf.frame && cursor->version == spot.leaf.version;
+    bool same = cursor->leaf_valid && cursor->frame == spot.leaf.frame &&
+                cursor->version == spot.leaf.version;
     cursor__stand(cursor, &spot);
     cursor->leaf_valid = same;
 out:

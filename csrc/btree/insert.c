@@ -1,8 +1,8 @@
 /* Insert: a new node, or life again for a flag-deleted one. */
 #include "btree/btree_private.h"
 
-/* What a leaf needs beside its largest node: tag 0 of a root (16 bytes). A chunk of a long value fills the rest of a small page:
- * 10 + 4014 bytes of 4096. */
+/* What a leaf needs beside its largest node: tag 0 of a root (16 bytes). A chunk of a long value
+ * fills the rest of a small page: 10 + 4014 bytes of 4096. */
 #define NODE_SPARE 24u
 
 /* A page of branch nodes must hold two of them, so that three can always be split. */
@@ -15,21 +15,24 @@ bool btree__is_too_big(const struct btree *tree, struct slice key, struct slice 
 
 /* ---- the leaf ---- */
 
-/* Is this the tree's last leaf, and does the bookmark lie behind its last node? Then it belongs there, whatever the
- * branch pages say. */
+/* Is this the tree's last leaf, and does the bookmark lie behind its last node? Then it belongs
+ * there, whatever the branch pages say. */
 static bool is_end(const struct btree *tree, const struct page_ref *leaf, const struct bookmark *at)
 {
     uint32_t flags = page_flags(leaf->page);
     int count = page_line_count(leaf->page);
     struct node node;
-    if (page_objid(leaf->page) != tree->objid || (flags & PAGE_LEAF) == 0 || (flags & (PAGE_EMPTY | PAGE_SPACE_TREE)) != 0 ||
-        page_next(leaf->page) != PGNO_NIL || count == 0 || page_node(leaf->page, count - 1, &node) < 0)
+    if (page_objid(leaf->page) != tree->objid || (flags & PAGE_LEAF) == 0 ||
+        (flags & (PAGE_EMPTY | PAGE_SPACE_TREE)) != 0 || page_next(leaf->page) != PGNO_NIL ||
+        count == 0 || page_node(leaf->page, count - 1, &node) < 0)
         return false;
-    int c = tree->unique ? node_compare_key(&node, at->key) : node_compare_key_data(&node, at->key, at->data);
+    int c = tree->unique ? node_compare_key(&node, at->key)
+                         : node_compare_key_data(&node, at->key, at->data);
     return c < 0;
 }
 
-static err_t latch_leaf(struct btree *tree, const struct bookmark *at, unsigned how, struct page_ref *leaf)
+static err_t latch_leaf(struct btree *tree, const struct bookmark *at, unsigned how,
+                        struct page_ref *leaf)
 {
     pgno_t hint = tree->last_leaf;
     if ((how & BTREE_APPEND) != 0 && hint != PGNO_NIL && !tree->is_private) {
@@ -52,8 +55,10 @@ static void keep_hint(struct btree *tree, const struct page_ref *leaf)
 
 /* ---- what is to be done there ---- */
 
-/* The bookmark is taken: by a living node, an invisible one of somebody else, or a deleted one that can live again. */
-static err_t meet_node(struct btree *tree, struct trx *trx, const struct page_ref *leaf, bool versioned, struct change *change)
+/* The bookmark is taken: by a living node, an invisible one of somebody else, or a deleted one that
+ * can live again. */
+static err_t meet_node(struct btree *tree, struct trx *trx, const struct page_ref *leaf,
+                       bool versioned, struct change *change)
 {
     struct node node;
     TRY_RETURN(page_node(leaf->page, change->line, &node));
@@ -63,12 +68,13 @@ static err_t meet_node(struct btree *tree, struct trx *trx, const struct page_re
     }
     if ((node.flags & NODE_DELETED) == 0)
         return RAISE(JET_errKeyDuplicate);
-    change->type = slice_equal(node.data, change->data) ? LOG_FlagInsert : LOG_FlagInsertAndReplaceData;
+    change->type =
+        slice_equal(node.data, change->data) ? LOG_FlagInsert : LOG_FlagInsertAndReplaceData;
     return JET_errSuccess;
 }
 
-static err_t choose(struct btree *tree, struct trx *trx, const struct page_ref *leaf, const struct bookmark *at, bool versioned,
-                    struct change *change)
+static err_t choose(struct btree *tree, struct trx *trx, const struct page_ref *leaf,
+                    const struct bookmark *at, bool versioned, struct change *change)
 {
     bool equal;
     change->type = LOG_Insert;
@@ -87,7 +93,8 @@ static err_t has_room(struct btree *tree, struct page page, const struct change 
     return JET_errSuccess;
 }
 
-static err_t reserve(struct btree *tree, struct trx *trx, const struct page_ref *leaf, struct change *change)
+static err_t reserve(struct btree *tree, struct trx *trx, const struct page_ref *leaf,
+                     struct change *change)
 {
     struct version_key where = btree__where(tree, change->key, change->data);
     struct node node;

@@ -1,4 +1,5 @@
-/* Open trees of a database: one struct btree a root, shared by all cursors; and private ones for space trees. */
+/* Open trees of a database: one struct btree a root, shared by all cursors; and private ones for
+ * space trees. */
 #include "btree/btree_private.h"
 
 /* Parents lead to the system root in two or three steps; more is a loop on the disk. */
@@ -10,7 +11,8 @@ struct registry {
     struct os_lock lock; /* RANK_DBFILE: the list and refs; never held across I/O */
     struct list trees;
     const struct page_source *source;
-    objid_t *retired; /* dropped since the database was opened; what versions they left is no work any more */
+    objid_t *retired; /* dropped since the database was opened; what versions they left is no work
+                         any more */
     uint32_t retired_count, retired_room;
 };
 
@@ -38,7 +40,8 @@ static void init_tree(struct btree *tree, struct dbfile *db, pgno_t root)
 static void rank_space_lock(struct btree *tree)
 {
     int depth = 0;
-    for (const struct btree *t = tree->parent; t != NULL && depth < RANK_SPLIT - RANK_SPACE - 1; t = t->parent)
+    for (const struct btree *t = tree->parent; t != NULL && depth < RANK_SPLIT - RANK_SPACE - 1;
+         t = t->parent)
         depth++;
     os_lock_term(&tree->space_lock);
     os_lock_init(&tree->space_lock, (enum os_rank)(RANK_SPACE + depth));
@@ -58,8 +61,7 @@ void btree_registry_destroy(struct dbfile *db)
     struct registry *r = db->trees;
     if (r == NULL)
         return;
-    LIST_FOR_EACH_SAFE(link, after, &r->trees)
-    {
+    LIST_FOR_EACH_SAFE (link, after, &r->trees) {
         list_remove(link);
         free_tree(LIST_ENTRY(link, struct btree, in_registry));
     }
@@ -121,8 +123,7 @@ err_t btree_retire(struct btree *tree)
 
 static struct btree *find_locked(struct registry *r, pgno_t root)
 {
-    LIST_FOR_EACH(link, &r->trees)
-    {
+    LIST_FOR_EACH (link, &r->trees) {
         struct btree *tree = LIST_ENTRY(link, struct btree, in_registry);
         if (tree->root == root) {
             tree->refs++;
@@ -231,8 +232,8 @@ void btree_close(struct btree *tree)
     }
 }
 
-void btree_init_private(struct btree *tree, struct dbfile *db, pgno_t root, objid_t objid, uint32_t page_flags_, bool unique,
-                        const struct page_source *source)
+void btree_init_private(struct btree *tree, struct dbfile *db, pgno_t root, objid_t objid,
+                        uint32_t page_flags_, bool unique, const struct page_source *source)
 {
     init_tree(tree, db, root);
     tree->objid = objid;

@@ -1,4 +1,5 @@
-/* Room on a leaf without a split: settled deleted nodes go, and what commits have settled is no longer kept for rollbacks. */
+/* Room on a leaf without a split: settled deleted nodes go, and what commits have settled is no
+ * longer kept for rollbacks. */
 #include "btree/btree_private.h"
 
 static err_t whole_key(const struct node *node, struct buffer *key)
@@ -8,7 +9,8 @@ static err_t whole_key(const struct node *node, struct buffer *key)
     return JET_errSuccess;
 }
 
-err_t btree__uncommitted_free(struct btree *tree, struct page page, int first, int last, uint32_t *out)
+err_t btree__uncommitted_free(struct btree *tree, struct page page, int first, int last,
+                              uint32_t *out)
 {
     err_t err = JET_errSuccess;
     struct buffer key = {0};
@@ -56,7 +58,8 @@ out:
 }
 
 /* May the node be removed for good? Leaves but the root keep one node. */
-static err_t is_removable(struct btree *tree, const struct page_ref *leaf, int line, struct buffer *key, bool *yes)
+static err_t is_removable(struct btree *tree, const struct page_ref *leaf, int line,
+                          struct buffer *key, bool *yes)
 {
     struct node node;
     *yes = false;

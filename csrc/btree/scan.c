@@ -1,8 +1,9 @@
 /* Moves and batches.
  *
- * From the second move in one direction on, the cursor copies the leaf once and serves what follows from the copy while the
- * page stays as it was: no latch, no search. A node with versions is read under the latch again: whether a version is there
- * and what the page holds must be of one moment. */
+ * From the second move in one direction on, the cursor copies the leaf once and serves what follows
+ * from the copy while the page stays as it was: no latch, no search. A node with versions is read
+ * under the latch again: whether a version is there and what the page holds must be of one moment.
+ */
 #include "btree/cursor.h"
 
 /* ---- leaves ---- */
@@ -23,19 +24,23 @@ static err_t check_leaf(const struct btree *tree, const struct page_ref *leaf)
     if ((page_flags(leaf->page) & PAGE_LEAF) != 0)
         return JET_errSuccess;
     err_t err = RAISE(JET_errDatabaseCorrupted);
-    err_detail("page %u of %s is linked as a leaf of tree %u and is none", leaf->pgno, tree->db->path, tree->objid);
+    err_detail("page %u of %s is linked as a leaf of tree %u and is none", leaf->pgno,
+               tree->db->path, tree->objid);
     return err;
 }
 
 static err_t bad_links(const struct btree *tree, pgno_t left, pgno_t right)
 {
     err_t err = RAISE(JET_errDatabaseCorrupted);
-    err_detail("leaves %u and %u of tree %u in %s are not linked both ways in order", left, right, tree->objid, tree->db->path);
+    err_detail("leaves %u and %u of tree %u in %s are not linked both ways in order", left, right,
+               tree->objid, tree->db->path);
     return err;
 }
 
-/* Linked both ways, and ascending from one to the other: so that damaged links never lead round in a circle. */
-static err_t check_neighbours(const struct btree *tree, const struct page_ref *left, const struct page_ref *right)
+/* Linked both ways, and ascending from one to the other: so that damaged links never lead round in
+ * a circle. */
+static err_t check_neighbours(const struct btree *tree, const struct page_ref *left,
+                              const struct page_ref *right)
 {
     uint8_t key[PAGE_SIZE_MAX];
     struct node last, first;
@@ -46,7 +51,8 @@ static err_t check_neighbours(const struct btree *tree, const struct page_ref *l
     TRY_RETURN(page_node(left->page, page_line_count(left->page) - 1, &last));
     TRY_RETURN(page_node(right->page, 0, &first));
     struct slice low = SLICE(key, node_key_copy(&last, key));
-    int c = tree->unique ? node_compare_key(&first, low) : node_compare_key_data(&first, low, last.data);
+    int c = tree->unique ? node_compare_key(&first, low)
+                         : node_compare_key_data(&first, low, last.data);
     return c > 0 ? JET_errSuccess : bad_links(tree, left->pgno, right->pgno);
 }
 
@@ -72,8 +78,8 @@ static err_t next_leaf(struct btree_cursor *cursor, struct spot *spot, bool *fou
     return JET_errSuccess;
 }
 
-/* Against the latch order: by try, or let go and latch both from the left; if this leaf did not stay as it was, the bookmark
- * leads on. */
+/* Against the latch order: by try, or let go and latch both from the left; if this leaf did not
+ * stay as it was, the bookmark leads on. */
 static err_t prev_leaf(struct btree_cursor *cursor, struct spot *spot, bool *found)
 {
     err_t err = JET_errSuccess;
@@ -121,7 +127,8 @@ err_t cursor__sibling(struct btree_cursor *cursor, struct spot *spot, int step, 
 /* ---- walk ---- */
 
 /* Within one leaf; *found = false: the line is beyond its end. */
-static err_t walk_leaf(struct btree_cursor *cursor, struct spot *spot, int step, bool copy, bool *found)
+static err_t walk_leaf(struct btree_cursor *cursor, struct spot *spot, int step, bool copy,
+                       bool *found)
 {
     int count = page_line_count(spot->leaf.page);
     struct page page = spot->leaf.page;
@@ -183,7 +190,8 @@ static void count_move(struct btree_cursor *cursor, int step)
         cursor->moves++;
 }
 
-/* A living node without versions, in the leaf copy: what cursor__load would do, the hot path of scans. */
+/* A living node without versions, in the leaf copy: what cursor__load would do, the hot path of
+ * scans. */
 static err_t take_plain(struct btree_cursor *cursor, const struct node *node)
 {
     TRY_RETURN(buffer_reserve(&cursor->key, node_key_size(node)));
@@ -195,7 +203,8 @@ static err_t take_plain(struct btree_cursor *cursor, const struct node *node)
     return JET_errSuccess;
 }
 
-/* On along the leaf copy. *done = false: the copy is stale, ends here, or the next node has versions. */
+/* On along the leaf copy. *done = false: the copy is stale, ends here, or the next node has
+ * versions. */
 static err_t move_in_copy(struct btree_cursor *cursor, int step, bool *done)
 {
     *done = false;
@@ -286,10 +295,12 @@ err_t btree_last(struct btree_cursor *cursor)
 
 /* ---- batch ---- */
 
-/* Keys and data are remembered by offset into cursor->batch while it grows; data of the leaf copy by address. */
+/* Keys and data are remembered by offset into cursor->batch while it grows; data of the leaf copy
+ * by address. */
 static err_t add_row(struct btree_cursor *cursor, struct btree_row *row)
 {
-    bool in_leaf = cursor->data.p >= cursor->leaf && cursor->data.p < cursor->leaf + cursor->tree->db->page_size;
+    bool in_leaf = cursor->data.p >= cursor->leaf &&
+                   cursor->data.p < cursor->leaf + cursor->tree->db->page_size;
     uint32_t at = cursor->batch.n;
     TRY_RETURN(buffer_append(&cursor->batch, buffer_slice(&cursor->key)));
     row->key = (struct slice){(const uint8_t *)(uintptr_t)at, cursor->key.n};
@@ -310,7 +321,8 @@ static void settle_rows(struct btree_cursor *cursor, struct btree_row *rows, int
 }
 
 /* The rows of the leaf on which the cursor stands, from its line on; under the leaf's latch. */
-static err_t fill_rows(struct btree_cursor *cursor, struct spot *spot, struct btree_row *rows, int max, int *count)
+static err_t fill_rows(struct btree_cursor *cursor, struct spot *spot, struct btree_row *rows,
+                       int max, int *count)
 {
     int last = -1, lines = page_line_count(spot->leaf.page);
     bool exists;

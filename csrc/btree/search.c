@@ -3,7 +3,8 @@
 
 /* ---- bookmarks ---- */
 
-err_t bookmark_init(struct bookmark *b, const struct btree *tree, struct slice key, struct slice data)
+err_t bookmark_init(struct bookmark *b, const struct btree *tree, struct slice key,
+                    struct slice data)
 {
     *b = (struct bookmark){.key = key, .joined = key};
     if (tree->unique || data.n == 0)
@@ -42,7 +43,8 @@ struct version_key btree__where(const struct btree *tree, struct slice key, stru
 static err_t no_page_of(const struct btree *tree, pgno_t pgno, const char *why)
 {
     err_t err = RAISE(JET_errDatabaseCorrupted);
-    err_detail("page %u, met in tree %u (root %u) of %s, %s", pgno, tree->objid, tree->root, tree->db->path, why);
+    err_detail("page %u, met in tree %u (root %u) of %s, %s", pgno, tree->objid, tree->root,
+               tree->db->path, why);
     return err;
 }
 
@@ -60,7 +62,8 @@ err_t btree__check_page(const struct btree *tree, const struct page_ref *ref)
     return JET_errSuccess;
 }
 
-err_t btree__latch(struct btree *tree, pgno_t pgno, enum latch_mode mode, unsigned how, struct page_ref *out)
+err_t btree__latch(struct btree *tree, pgno_t pgno, enum latch_mode mode, unsigned how,
+                   struct page_ref *out)
 {
     err_t err = cache_latch(tree->db, pgno, mode, how, out);
     if (err != JET_errSuccess)
@@ -71,9 +74,11 @@ err_t btree__latch(struct btree *tree, pgno_t pgno, enum latch_mode mode, unsign
     return err;
 }
 
-int btree__find_line(const struct btree *tree, struct page page, const struct bookmark *b, bool *equal)
+int btree__find_line(const struct btree *tree, struct page page, const struct bookmark *b,
+                     bool *equal)
 {
-    return tree->unique ? page_search(page, b->key, equal) : page_search_key_data(page, b->key, b->data, equal);
+    return tree->unique ? page_search(page, b->key, equal)
+                        : page_search_key_data(page, b->key, b->data, equal);
 }
 
 /* ---- descent ---- */
@@ -133,7 +138,8 @@ static err_t choose_child(struct page page, enum descend_to to, struct slice joi
     return JET_errSuccess;
 }
 
-/* A root that is a leaf was latched for reading: have it in `mode`. It may become a branch page meanwhile. */
+/* A root that is a leaf was latched for reading: have it in `mode`. It may become a branch page
+ * meanwhile. */
 static err_t upgrade_root(struct btree *tree, enum latch_mode mode, struct page_ref *at)
 {
     if (mode == LATCH_READ || at->mode == LATCH_WRITE || cache_try_upgrade(at))
@@ -145,7 +151,8 @@ static err_t upgrade_root(struct btree *tree, enum latch_mode mode, struct page_
     return JET_errSuccess;
 }
 
-err_t btree__descend(struct btree *tree, enum descend_to to, struct slice joined, enum latch_mode mode, struct page_ref *leaf)
+err_t btree__descend(struct btree *tree, enum descend_to to, struct slice joined,
+                     enum latch_mode mode, struct page_ref *leaf)
 {
     err_t err = JET_errSuccess;
     struct page_ref at = PAGE_REF_NONE, child = PAGE_REF_NONE;

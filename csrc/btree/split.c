@@ -1,11 +1,11 @@
-/* Splits: planned under the tree's split lock, pages taken before any latch, then latched top down, logged as one macro,
- * copied into place.
+/* Splits: planned under the tree's split lock, pages taken before any latch, then latched top down,
+ * logged as one macro, copied into place.
  *
- * One call makes at most one macro. When it could not take the change along (the root had to move its contents down first,
- * the page had to be cut without it, somebody else changed the leaf) the caller looks again from the start: it holds no
- * promise about the node while no latch is held. */
-#include "btree/btree_apply.h"
+ * One call makes at most one macro. When it could not take the change along (the root had to move
+ * its contents down first, the page had to be cut without it, somebody else changed the leaf) the
+ * caller looks again from the start: it holds no promise about the node while no latch is held. */
 #include "btree/split.h"
+#include "btree/btree_apply.h"
 
 struct level {
     struct page_ref ref;   /* a page of the path */
@@ -27,10 +27,10 @@ struct job {
     struct inner_scope inner;
     struct tree_path path;
     struct level level[BTREE_DEPTH_MAX]; /* as in the path */
-    int top;      /* first latched level */
-    int from, to; /* levels that the macro changes */
-    int wanted;   /* levels to latch above the leaf */
-    int need;     /* pages */
+    int top;                             /* first latched level */
+    int from, to;                        /* levels that the macro changes */
+    int wanted;                          /* levels to latch above the leaf */
+    int need;                            /* pages */
     pgno_t taken[BTREE_DEPTH_MAX + 1];
     int taken_count, used;
     bool with_change; /* the macro makes the change, too */
@@ -65,7 +65,8 @@ static err_t latch_path(struct job *j)
     int leaf = j->path.depth - 1;
     j->top = leaf > j->wanted ? leaf - j->wanted : 0;
     for (int i = j->top; i <= leaf; i++)
-        TRY_RETURN(btree__latch(j->tree, j->path.level[i].pgno, LATCH_WRITE, CACHE_WAIT, &j->level[i].ref));
+        TRY_RETURN(btree__latch(j->tree, j->path.level[i].pgno, LATCH_WRITE, CACHE_WAIT,
+                                &j->level[i].ref));
     if ((page_flags(leaf_of(j)->ref.page) & PAGE_LEAF) == 0)
         return RAISE(JET_errDatabaseCorrupted);
     return JET_errSuccess;
@@ -88,7 +89,8 @@ static err_t has_room(struct job *j, struct page page, bool *yes)
     }
 }
 
-/* Nobody had the leaf since the change was checked; or it is an insert and its place is still free. */
+/* Nobody had the leaf since the change was checked; or it is an insert and its place is still free.
+ */
 static bool is_fresh(struct job *j)
 {
     struct page page = leaf_of(j)->ref.page;
@@ -136,7 +138,8 @@ static err_t node_bytes(const struct split_view *v, int line, bool with_data, st
 }
 
 /* The shortest string above all of the left half and not above any of the right. */
-static err_t make_separator(struct job *j, const struct split_view *v, int line_split, struct buffer *out)
+static err_t make_separator(struct job *j, const struct split_view *v, int line_split,
+                            struct buffer *out)
 {
     err_t err = JET_errSuccess;
     struct buffer left = {0};
@@ -154,7 +157,8 @@ out:
 }
 
 /* Fields of a level that is cut. */
-static err_t fill_cut(struct level *l, const struct split_view *v, const struct split_cut *cut, enum split_type type)
+static err_t fill_cut(struct level *l, const struct split_view *v, const struct split_cut *cut,
+                      enum split_type type)
 {
     struct split_record *r = &l->record;
     uint32_t flags = page_flags(l->ref.page);
@@ -163,7 +167,8 @@ static err_t fill_cut(struct level *l, const struct split_view *v, const struct 
     r->line_oper = (uint16_t)v->line_oper;
     r->line_split = (uint16_t)cut->line_split;
     r->lines = (uint16_t)split_view_lines(v);
-    r->new_flags = flags & (PAGE_LEAF | PAGE_PARENT_OF_LEAF | PAGE_SPACE_TREE | PAGE_INDEX | PAGE_LONG_VALUE | PAGE_NON_UNIQUE);
+    r->new_flags = flags & (PAGE_LEAF | PAGE_PARENT_OF_LEAF | PAGE_SPACE_TREE | PAGE_INDEX |
+                            PAGE_LONG_VALUE | PAGE_NON_UNIQUE);
     r->split_flags = flags & ~(uint32_t)PAGE_FLUSH_TYPE_MASK;
     r->free_source = (int16_t)cut->kept_source;
     r->free_new = (int16_t)cut->kept_new;
@@ -185,14 +190,17 @@ static bool plan_append(const struct split_view *v, struct split_cut *cut)
 {
     int count = page_line_count(v->page);
     struct node last;
-    if (v->oper != SPLIT_OPER_INSERT || v->line_oper != count || count == 0 || page_next(v->page) != PGNO_NIL)
+    if (v->oper != SPLIT_OPER_INSERT || v->line_oper != count || count == 0 ||
+        page_next(v->page) != PGNO_NIL)
         return false;
     split_line_get(v, count - 1, &last);
     uint8_t key[PAGE_SIZE_MAX];
     uint32_t n = node_key_copy(&last, key);
-    uint32_t common = slice_common_prefix(SLICE(key, n), v->key), most = page_node_most(v->page.size);
+    uint32_t common = slice_common_prefix(SLICE(key, n), v->key),
+             most = page_node_most(v->page.size);
     bool shares = common > 2 && 4 + v->key.n + 4 + v->data.n <= most;
-    *cut = (struct split_cut){.line_split = count, .prefix_split = -1, .prefix_new = shares ? 0 : -1};
+    *cut =
+        (struct split_cut){.line_split = count, .prefix_split = -1, .prefix_new = shares ? 0 : -1};
     cut->kept_source = page_uncommitted_free(v->page);
     return true;
 }
@@ -228,13 +236,15 @@ static err_t plan_leaf(struct job *j, bool *alone)
     TRY_RETURN(fill_cut(l, &v, &cut, append ? SPLIT_APPEND : SPLIT_RIGHT));
     TRY_RETURN(make_separator(j, &v, cut.line_split, &l->separator));
     l->record.separator = buffer_slice(&l->separator);
-    l->oper = (struct split_operation){.key = v.key, .data = v.data, .versioned = j->change->version != NULL};
+    l->oper = (struct split_operation){
+        .key = v.key, .data = v.data, .versioned = j->change->version != NULL};
     return JET_errSuccess;
 }
 
 /* ---- plan: above the leaf ---- */
 
-/* The root keeps its place: all it has goes to one new page, under it. Nothing else in this macro. */
+/* The root keeps its place: all it has goes to one new page, under it. Nothing else in this macro.
+ */
 static err_t plan_vertical(struct job *j)
 {
     struct level *l = &j->level[0];
@@ -245,13 +255,15 @@ static err_t plan_vertical(struct job *j)
 
     TRY_RETURN(split_view_check(&v));
     cut.prefix_new = page_best_prefix(v.page, 0, count);
-    if (cut.prefix_new >= 0) { /* it was chosen to save bytes; a root that uses none must not lose */
+    if (cut.prefix_new >=
+        0) { /* it was chosen to save bytes; a root that uses none must not lose */
         struct node node;
         split_line_get(&v, cut.prefix_new, &node);
         uint8_t key[PAGE_SIZE_MAX];
         uint32_t n = node_key_copy(&node, key);
         uint32_t kept = leaf ? page_uncommitted_free(v.page) : 0;
-        if (n + page_lines_cost(v.page, 0, count, SLICE(key, n)) + kept > page_node_most(v.page.size) + 4)
+        if (n + page_lines_cost(v.page, 0, count, SLICE(key, n)) + kept >
+            page_node_most(v.page.size) + 4)
             cut.prefix_new = -1;
     }
     cut.kept_new = leaf ? page_uncommitted_free(v.page) : 0;
@@ -284,7 +296,11 @@ static err_t plan_branch(struct job *j, int i, bool append, bool *cut_it)
     if (!*cut_it || i == 0)
         return JET_errSuccess;
 
-    struct split_view v = {.page = page, .oper = SPLIT_OPER_INSERT, .line_oper = line, .key = key, .data = SLICE(l->child, 4)};
+    struct split_view v = {.page = page,
+                           .oper = SPLIT_OPER_INSERT,
+                           .line_oper = line,
+                           .key = key,
+                           .data = SLICE(l->child, 4)};
     struct split_cut cut;
     TRY_RETURN(split_view_check(&v));
     /* Growing at the right end: leave the left page full. */
@@ -356,7 +372,8 @@ static err_t latch_new_pages(struct job *j)
         if (l->record.pgno_new == PGNO_NIL)
             continue;
         l->record.pgno_new = j->taken[j->used++];
-        TRY_RETURN(cache_latch(j->tree->db, l->record.pgno_new, LATCH_WRITE, CACHE_NO_READ, &l->fresh));
+        TRY_RETURN(
+            cache_latch(j->tree->db, l->record.pgno_new, LATCH_WRITE, CACHE_NO_READ, &l->fresh));
         if (l->images == NULL)
             l->images = malloc((size_t)l->ref.page.size * 2);
         if (l->images == NULL)
@@ -381,9 +398,11 @@ static err_t build_level(struct job *j, int i)
     struct level *l = &j->level[i];
     struct split_record *r = &l->record;
     struct btree *tree = j->tree;
-    unsigned flags = (tree->unique ? LOG_FLAG_UNIQUE : 0u) | ((tree->page_flags & PAGE_SPACE_TREE) != 0 ? LOG_FLAG_SPACE : 0u);
+    unsigned flags = (tree->unique ? LOG_FLAG_UNIQUE : 0u) |
+                     ((tree->page_flags & PAGE_SPACE_TREE) != 0 ? LOG_FLAG_SPACE : 0u);
 
-    r->head = btree_record_head(j->trx, LOG_Split2, tree->db->dbid, l->ref.pgno, page_dbtime(l->ref.page), 0, flags);
+    r->head = btree_record_head(j->trx, LOG_Split2, tree->db->dbid, l->ref.pgno,
+                                page_dbtime(l->ref.page), 0, flags);
     r->root = tree->root;
     r->objid = tree->objid;
     r->right_before = r->parent_before = DBTIME_NIL;
@@ -429,7 +448,8 @@ static err_t log_macro(struct job *j, struct log_stamp *stamp)
     for (int i = j->from; i <= j->to; i++)
         records[n++] = j->level[i].encoded.record;
     if (j->with_change) {
-        btree__encode_change(j->tree, j->trx, &j->level[j->to].ref, j->change, DBTIME_NIL, j->diff, &j->leaf_record);
+        btree__encode_change(j->tree, j->trx, &j->level[j->to].ref, j->change, DBTIME_NIL, j->diff,
+                             &j->leaf_record);
         records[n++] = j->leaf_record.record;
     }
     macro.type = LOG_MacroCommit;
@@ -449,7 +469,8 @@ static void put_page(struct page_ref *ref, const uint8_t *bytes, const struct lo
 /* After the log: nothing here can fail. */
 static void put_in_place(struct job *j, const struct log_stamp *stamp)
 {
-    bool undo = cache_has_undo(&j->level[j->to].ref) || (j->with_change && j->change->version != NULL);
+    bool undo =
+        cache_has_undo(&j->level[j->to].ref) || (j->with_change && j->change->version != NULL);
     if (j->with_change)
         btree__publish_change(j->trx, j->change);
     for (int i = j->from; i <= j->to; i++) {
@@ -458,7 +479,8 @@ static void put_in_place(struct job *j, const struct log_stamp *stamp)
             put_page(&l->ref, l->images, stamp);
             put_page(&l->fresh, l->images + l->ref.page.size, stamp);
         } else {
-            btree__apply_branch_insert(l->ref.page, l->record.line_oper, l->oper.key, j->level[i + 1].ref.pgno, l->oper.child_new);
+            btree__apply_branch_insert(l->ref.page, l->record.line_oper, l->oper.key,
+                                       j->level[i + 1].ref.pgno, l->oper.child_new);
             put_page(&l->ref, NULL, stamp);
         }
     }
@@ -495,7 +517,8 @@ static err_t make_macro(struct job *j)
     return JET_errSuccess;
 }
 
-/* The only node of a leaf wants to grow: the part of the page's prefix that it does not use makes way. */
+/* The only node of a leaf wants to grow: the part of the page's prefix that it does not use makes
+ * way. */
 static err_t cut_prefix(struct job *j)
 {
     struct page_ref *leaf = &leaf_of(j)->ref;
@@ -565,7 +588,8 @@ static err_t run(struct job *j, bool *done)
     return JET_errSuccess;
 }
 
-err_t btree__split(struct btree *tree, struct trx *trx, const struct bookmark *at, struct change *change, bool *done)
+err_t btree__split(struct btree *tree, struct trx *trx, const struct bookmark *at,
+                   struct change *change, bool *done)
 {
     err_t err = JET_errSuccess, ended;
     bool locked = false;

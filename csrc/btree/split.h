@@ -23,7 +23,8 @@ struct split_cut {
 MUST_CHECK err_t split_view_check(const struct split_view *v);
 int split_view_lines(const struct split_view *v);
 void split_line_get(const struct split_view *v, int line, struct node *out);
-/* preferred: tried first when > 0; else the middle of the bytes and away from it. false: no cut serves. */
+/* preferred: tried first when > 0; else the middle of the bytes and away from it. false: no cut
+ * serves. */
 bool split_choose(const struct split_view *v, int preferred, struct split_cut *cut);
 
 #endif

@@ -1,9 +1,11 @@
-/* Where to cut a page that is to be split, and which prefixes serve the two halves. Pure: reads one latched page.
+/* Where to cut a page that is to be split, and which prefixes serve the two halves. Pure: reads one
+ * latched page.
  *
- * Lines are counted with the operation in place. Some cut always exists when no operation is applied and the page has two
- * lines: each half needs no more than it took before, because the line whose key shares most with the old prefix serves as
- * prefix at no loss (its own suffix pays for it). With an operation there may be none (a large node between two large
- * ones); then the page is split without it first. */
+ * Lines are counted with the operation in place. Some cut always exists when no operation is
+ * applied and the page has two lines: each half needs no more than it took before, because the line
+ * whose key shares most with the old prefix serves as prefix at no loss (its own suffix pays for
+ * it). With an operation there may be none (a large node between two large ones); then the page is
+ * split without it first. */
 #include "btree/split.h"
 
 void split_line_get(const struct split_view *v, int line, struct node *out)
@@ -74,8 +76,10 @@ static uint32_t cost_of(const struct node *node, const struct node *prefix)
     return share > 2 ? plain + 2 - share : plain;
 }
 
-/* Do lines [first, last) fit on an empty page with this line's key as prefix, beside what is kept for rollbacks? */
-static bool side_fits(const struct split_view *v, int first, int last, int prefix_line, uint32_t kept)
+/* Do lines [first, last) fit on an empty page with this line's key as prefix, beside what is kept
+ * for rollbacks? */
+static bool side_fits(const struct split_view *v, int first, int last, int prefix_line,
+                      uint32_t kept)
 {
     struct node prefix, node;
     uint32_t room = page_node_most(v->page.size) + 4, used = kept;
@@ -140,7 +144,8 @@ static bool try_cut(const struct split_view *v, int line, struct split_cut *cut)
         right = v->kept(v, to_before(v, line), page_line_count(v->page));
     }
     int prefix_right;
-    if (!choose_prefix(v, 0, line, left, &cut->prefix_split) || !choose_prefix(v, line, lines, right, &prefix_right))
+    if (!choose_prefix(v, 0, line, left, &cut->prefix_split) ||
+        !choose_prefix(v, line, lines, right, &prefix_right))
         return false;
     cut->line_split = line;
     cut->prefix_new = prefix_right < 0 ? -1 : prefix_right - line;

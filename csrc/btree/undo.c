@@ -1,27 +1,31 @@
-/* One version is taken back: its node is found by bookmark, wherever splits and merges have carried it. */
+/* One version is taken back: its node is found by bookmark, wherever splits and merges have carried
+ * it. */
 #include "btree/btree_apply.h"
 
 static err_t no_node(const struct btree *tree, const struct version_undo *u, pgno_t pgno)
 {
     err_t err = RAISE(JET_errDatabaseCorrupted);
-    err_detail("tree %u of %s has lost a node whose change (version %u) is to be undone; page %u", tree->objid, tree->db->path,
-               u->rceid, pgno);
+    err_detail("tree %u of %s has lost a node whose change (version %u) is to be undone; page %u",
+               tree->objid, tree->db->path, u->rceid, pgno);
     return err;
 }
 
 /* Room is there by invariant 7, unless the page comes from a file of another engine's making. */
 static bool has_room(struct page page, int line, const struct version_undo *u)
 {
-    return u->oper != VERSION_REPLACE || page_can_replace_reserved(page, line, u->before.n, UINT32_MAX);
+    return u->oper != VERSION_REPLACE ||
+           page_can_replace_reserved(page, line, u->before.n, UINT32_MAX);
 }
 
-static err_t undo_here(struct btree *tree, struct trx *trx, struct page_ref *leaf, int line, const struct version_undo *u)
+static err_t undo_here(struct btree *tree, struct trx *trx, struct page_ref *leaf, int line,
+                       const struct version_undo *u)
 {
     struct encoded encoded;
     struct log_stamp stamp = {.dbtime_counter = &tree->db->dbtime};
     unsigned flags = LOG_FLAG_VERSIONED | (tree->unique ? LOG_FLAG_UNIQUE : 0u);
     struct node_record r = {
-        .head = btree_record_head(trx, LOG_Undo, tree->db->dbid, leaf->pgno, page_dbtime(leaf->page), line, flags),
+        .head = btree_record_head(trx, LOG_Undo, tree->db->dbid, leaf->pgno,
+                                  page_dbtime(leaf->page), line, flags),
         .rceid = u->rceid,
         .root = tree->root,
         .objid = tree->objid,
@@ -35,7 +39,8 @@ static err_t undo_here(struct btree *tree, struct trx *trx, struct page_ref *lea
     cache_mark_dirty(leaf, trx_begin_bound(trx));
     TRY_RETURN(trx_log(trx, &encoded.record, 1, &stamp));
     if ((u->oper == VERSION_REPLACE || u->oper == VERSION_DELETE) && !cache_has_undo(leaf))
-        btree__counters.undo_after_steal++; /* the page went to disk with the change on it, and came back */
+        btree__counters
+            .undo_after_steal++; /* the page went to disk with the change on it, and came back */
     btree__apply_undo(leaf->page, line, u);
     page_set_dbtime(leaf->page, stamp.dbtime);
     cache_set_lgpos(leaf, stamp.end);
@@ -69,7 +74,8 @@ err_t btree_undo(struct dbfile *db, struct trx *trx, const struct version_undo *
             TRY(undo_here(tree, trx, &leaf, line, u));
             done = true;
         } else {
-            struct change change = {.type = LOG_Undo, .line = line, .key = u->where.key, .data = u->before};
+            struct change change = {
+                .type = LOG_Undo, .line = line, .key = u->where.key, .data = u->before};
             bool split;
             change.seen = page_dbtime(leaf.page);
             cache_release(&leaf);

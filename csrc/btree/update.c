@@ -1,10 +1,11 @@
 /* Changes of a node that is there: replace, delete, delta, lock. */
 #include "btree/btree_private.h"
 
-/* Latches the leaf of the bookmark for writing and finds its line. JET_errRecordDeleted when it is not there or deleted,
- * JET_errWriteConflict when somebody else was quicker. */
-static err_t latch_node(struct btree *tree, struct trx *trx, const struct bookmark *at, bool versioned, bool delta,
-                        struct page_ref *leaf, int *line, struct node *node)
+/* Latches the leaf of the bookmark for writing and finds its line. JET_errRecordDeleted when it is
+ * not there or deleted, JET_errWriteConflict when somebody else was quicker. */
+static err_t latch_node(struct btree *tree, struct trx *trx, const struct bookmark *at,
+                        bool versioned, bool delta, struct page_ref *leaf, int *line,
+                        struct node *node)
 {
     bool equal;
     TRY_RETURN(btree__descend(tree, DESCEND_KEY, at->joined, LATCH_WRITE, leaf));
@@ -24,8 +25,8 @@ static err_t latch_node(struct btree *tree, struct trx *trx, const struct bookma
 /* ---- replace ---- */
 
 /* Room for the new data, or what can be made of it without a split. The line may move. */
-static err_t find_room(struct btree *tree, struct trx *trx, struct page_ref *leaf, const struct bookmark *at, uint32_t size,
-                       int *line, bool *fits)
+static err_t find_room(struct btree *tree, struct trx *trx, struct page_ref *leaf,
+                       const struct bookmark *at, uint32_t size, int *line, bool *fits)
 {
     bool changed, equal;
     TRY_RETURN(btree__can_replace(tree, leaf->page, *line, size, fits));
@@ -105,8 +106,8 @@ out:
 /* ---- delta and lock ---- */
 
 /* The number as trx sees it: its own additions, not those of others that are under way. */
-static err_t read_number(struct btree *tree, struct trx *trx, const struct version_key *where, const struct node *node,
-                         uint16_t offset, int32_t *out)
+static err_t read_number(struct btree *tree, struct trx *trx, const struct version_key *where,
+                         const struct node *node, uint16_t offset, int32_t *out)
 {
     err_t err = JET_errSuccess;
     struct buffer scratch = {0};
@@ -114,7 +115,8 @@ static err_t read_number(struct btree *tree, struct trx *trx, const struct versi
     bool exists = true;
 
     if ((node->flags & NODE_VERSION) != 0)
-        TRY(version_see(tree->db->versions, trx, where, false, node->data, &scratch, &exists, &seen));
+        TRY(version_see(tree->db->versions, trx, where, false, node->data, &scratch, &exists,
+                        &seen));
     if (!exists || (uint32_t)offset + 4 > seen.n)
         FAIL(JET_errRecordDeleted);
     *out = (int32_t)load_u32(seen.p + offset);
@@ -123,7 +125,8 @@ out:
     return err;
 }
 
-err_t btree_delta(struct btree_cursor *cursor, struct slice key, uint16_t offset, int32_t delta, int32_t *before)
+err_t btree_delta(struct btree_cursor *cursor, struct slice key, uint16_t offset, int32_t delta,
+                  int32_t *before)
 {
     err_t err = JET_errSuccess;
     struct btree *tree = cursor->tree;
@@ -166,7 +169,8 @@ err_t btree_lock(struct btree_cursor *cursor, struct slice key, struct slice dat
     TRY(latch_node(tree, trx, &at, true, false, &leaf, &line, &node));
     TRY(version_reserve(trx, VERSION_LOCK, &where, SLICE_EMPTY, 0, 0, &version));
     if ((node.flags & NODE_VERSION) == 0) {
-        /* Not logged, but the flag must outlive an eviction of the page: it says where to look for the lock. */
+        /* Not logged, but the flag must outlive an eviction of the page: it says where to look for
+         * the lock. */
         cache_mark_dirty(&leaf, trx_begin_bound(trx));
         page_set_node_flags(leaf.page, line, node.flags | NODE_VERSION);
         cache_set_lgpos(&leaf, LGPOS_MIN);

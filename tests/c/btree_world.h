@@ -1,5 +1,5 @@
-/* A world for tests of trees: a folder, a small log, a cache, a database file with one root, a bump allocator for pages,
- * sessions with rollback and sweep, and the structure check of a tree. */
+/* A world for tests of trees: a folder, a small log, a cache, a database file with one root, a bump
+ * allocator for pages, sessions with rollback and sweep, and the structure check of a tree. */
 #ifndef BTREE_WORLD_H
 #define BTREE_WORLD_H
 
@@ -69,7 +69,8 @@ static void make_root(struct world *w, uint32_t kind)
 {
     struct page_ref root;
     uint8_t header[16];
-    struct space_header h = {.cpg_primary = 1, .flags = kind & PAGE_NON_UNIQUE ? SPACE_NON_UNIQUE : 0};
+    struct space_header h = {.cpg_primary = 1,
+                             .flags = kind & PAGE_NON_UNIQUE ? SPACE_NON_UNIQUE : 0};
     CHECK_OK(cache_latch(w->db, ROOT_PAGE, LATCH_WRITE, CACHE_NO_READ, &root));
     page_format(root.page, ROOT_PAGE, OBJID, PAGE_ROOT | PAGE_LEAF | kind, DBTIME_START);
     space_header_store(&h, header);
@@ -90,12 +91,19 @@ static struct world *world_make(uint32_t page_size, uint32_t frames, uint32_t ki
     w->page_size = page_size;
     struct cache_config cc = {.page_size = page_size, .bytes_max = (uint64_t)frames * page_size};
     CHECK_OK(cache_create(&cc, &w->cache));
-    struct log_config lc = {.log_dir = w->dir, .system_dir = w->dir, .base_name = "edb", .file_size = 64 * 1024,
-                            .buffer_size = 1 << 20, .page_size = page_size, .enabled = true, .instance_name = "test"};
+    struct log_config lc = {.log_dir = w->dir,
+                            .system_dir = w->dir,
+                            .base_name = "edb",
+                            .file_size = 64 * 1024,
+                            .buffer_size = 1 << 20,
+                            .page_size = page_size,
+                            .enabled = true,
+                            .instance_name = "test"};
     CHECK_OK(log_create(&lc, &w->log));
     CHECK_OK(log_start_new(w->log, 1));
     CHECK_OK(versions_create(64u << 20, &w->versions));
-    struct dbfile_config dc = {.cache = w->cache, .log = w->log, .versions = w->versions, .dbid = 1};
+    struct dbfile_config dc = {
+        .cache = w->cache, .log = w->log, .versions = w->versions, .dbid = 1};
     CHECK_OK(os_join(path, sizeof path, w->dir, "a.edb"));
     CHECK_OK(dbfile_create(&dc, path, 64, false, &w->db));
     memset(&allocator, 0, sizeof allocator);
@@ -203,7 +211,8 @@ struct check {
     int pages, leaves, nodes;
 };
 
-static struct slice joined_key(struct page page, const struct node *node, bool with_data, uint8_t *to)
+static struct slice joined_key(struct page page, const struct node *node, bool with_data,
+                               uint8_t *to)
 {
     uint32_t n = node_key_copy(node, to);
     (void)page;
@@ -214,8 +223,8 @@ static struct slice joined_key(struct page page, const struct node *node, bool w
     return SLICE(to, n);
 }
 
-static void check_page(struct check *c, pgno_t pgno, pgno_t expected_prev, int depth, struct slice low, struct slice high,
-                       bool high_infinite)
+static void check_page(struct check *c, pgno_t pgno, pgno_t expected_prev, int depth,
+                       struct slice low, struct slice high, bool high_infinite)
 {
     struct btree *tree = c->w->tree;
     struct page_ref ref;
@@ -266,7 +275,10 @@ static void check_page(struct check *c, pgno_t pgno, pgno_t expected_prev, int d
             bool last = i == count - 1;
             pgno_t child;
             CHECK_OK(page_child(page, i, &child));
-            CHECK_EQ((flags & PAGE_PARENT_OF_LEAF) != 0, depth + 1 == c->leaf_depth || c->leaf_depth == 0 ? (flags & PAGE_PARENT_OF_LEAF) != 0 : false);
+            CHECK_EQ((flags & PAGE_PARENT_OF_LEAF) != 0,
+                     depth + 1 == c->leaf_depth || c->leaf_depth == 0
+                         ? (flags & PAGE_PARENT_OF_LEAF) != 0
+                         : false);
             if (k.n == 0)
                 CHECK(last && high_infinite);
             else

@@ -39,7 +39,8 @@ static struct slice data_of(const struct row *r)
     return SLICE(r->data, r->data_n);
 }
 
-static int compare_row(const struct model *m, const struct row *r, struct slice key, struct slice data)
+static int compare_row(const struct model *m, const struct row *r, struct slice key,
+                       struct slice data)
 {
     int c = slice_compare(key_of(r), key);
     return c != 0 || m->unique ? c : slice_compare(data_of(r), data);
@@ -84,7 +85,8 @@ static void model_remove(struct model *m, int at)
 
 static struct slice random_key(unsigned long long *state, uint8_t *to)
 {
-    static const char *const groups[] = {"apple/orchard/north/", "apple/orchard/south/", "b", "warehouse-of-long-names-0001/shelf/", ""};
+    static const char *const groups[] = {"apple/orchard/north/", "apple/orchard/south/", "b",
+                                         "warehouse-of-long-names-0001/shelf/", ""};
     const char *group = groups[ctest_random(state) % 5];
     uint32_t n = (uint32_t)strlen(group), more = 2 + (uint32_t)(ctest_random(state) % 20);
     unsigned long long id = ctest_random(state) % 700;
@@ -164,8 +166,8 @@ static void check_batches(struct btree_cursor *c, const struct model *m, int max
     CHECK_EQ(at, m->count);
 }
 
-static void check_seek(struct btree_cursor *c, const struct model *m, struct slice key, struct slice data, bool with_data,
-                       enum seek_mode mode)
+static void check_seek(struct btree_cursor *c, const struct model *m, struct slice key,
+                       struct slice data, bool with_data, enum seek_mode mode)
 {
     bool equal, exact;
     int low, high; /* [low, high): rows equal to the bookmark */
@@ -173,7 +175,7 @@ static void check_seek(struct btree_cursor *c, const struct model *m, struct sli
     while (high < m->count && slice_equal(key_of(&m->rows[high]), key) &&
            (m->unique || !with_data || slice_equal(data_of(&m->rows[high]), data)))
         high++;
-    int want = mode == SEEK_EQ ? (low < high ? low : -1)
+    int want = mode == SEEK_EQ   ? (low < high ? low : -1)
                : mode == SEEK_GE ? low
                : mode == SEEK_GT ? high
                : mode == SEEK_LE ? high - 1
@@ -226,10 +228,12 @@ static void check_all(struct btree_cursor *c, const struct model *m, unsigned lo
 
 /* ---- one random change, in tree and model ---- */
 
-static void change_once(struct session *s, struct model *m, unsigned long long *state, int insert_share)
+static void change_once(struct session *s, struct model *m, unsigned long long *state,
+                        int insert_share)
 {
     uint8_t kb[KEY_MAX], db[DATA_MAX];
-    struct slice key = random_key(state, kb), data = random_data(state, db, m->unique ? DATA_MAX : 60);
+    struct slice key = random_key(state, kb),
+                 data = random_data(state, db, m->unique ? DATA_MAX : 60);
     bool equal;
     int dice = (int)(ctest_random(state) % 100);
     if (dice < insert_share) {
@@ -292,7 +296,9 @@ static void random_work(uint32_t page_size, uint32_t frames, bool unique, int ro
     splits_before = stats.splits;
 
     for (int round = 0; round < rounds; round++) {
-        int share = m.count < 300 ? 80 : m.count > 1200 ? 25 : 30 + (int)(ctest_random(&state) % 40);
+        int share = m.count < 300    ? 80
+                    : m.count > 1200 ? 25
+                                     : 30 + (int)(ctest_random(&state) % 40);
         model_copy(&saved, &m);
         CHECK_OK(trx_begin(&s.trx));
         int changes = 1 + (int)(ctest_random(&state) % 30);
@@ -331,8 +337,9 @@ static void random_work(uint32_t page_size, uint32_t frames, bool unique, int ro
     check_all(&s.cursor, &m, &state);
     struct check c = check_tree(w);
     btree_stats(&stats);
-    printf("%d rows, depth %d, %d pages, %d nodes, %llu splits, %llu merges\n", m.count, c.leaf_depth, c.pages, c.nodes,
-           (unsigned long long)(stats.splits - splits_before), (unsigned long long)stats.merges);
+    printf("%d rows, depth %d, %d pages, %d nodes, %llu splits, %llu merges\n", m.count,
+           c.leaf_depth, c.pages, c.nodes, (unsigned long long)(stats.splits - splits_before),
+           (unsigned long long)stats.merges);
     CHECK_EQ(c.nodes, m.count); /* what was deleted is gone */
     CHECK(c.leaf_depth >= 2);
     session_close(&s);
@@ -386,7 +393,8 @@ CASE(append_fills_the_left_page)
     session_open(&s, w, 10);
     CHECK_OK(trx_begin(&s.trx));
     for (uint32_t i = 0; i < 20000; i++)
-        CHECK_OK(btree_insert(&s.cursor, number_key(i, key), SLICE(data, sizeof data), BTREE_APPEND));
+        CHECK_OK(
+            btree_insert(&s.cursor, number_key(i, key), SLICE(data, sizeof data), BTREE_APPEND));
     session_commit(&s);
     struct check c = check_tree(w);
     CHECK_EQ(c.nodes, 20000);
@@ -396,7 +404,8 @@ CASE(append_fills_the_left_page)
     /* the hint is no promise: an append that does not go to the end */
     CHECK_OK(trx_begin(&s.trx));
     CHECK_OK(btree_insert(&s.cursor, text("aaa"), text("x"), BTREE_APPEND));
-    CHECK_EQ(btree_insert(&s.cursor, number_key(19999, key), text("x"), BTREE_APPEND), JET_errKeyDuplicate);
+    CHECK_EQ(btree_insert(&s.cursor, number_key(19999, key), text("x"), BTREE_APPEND),
+             JET_errKeyDuplicate);
     session_commit(&s);
     CHECK_EQ(check_tree(w).nodes, 20001);
     session_close(&s);
@@ -417,7 +426,8 @@ CASE(large_nodes)
         uint8_t key[80];
         uint32_t i = (uint32_t)(ctest_random(&state) % 120);
         uint32_t n = 1 + (uint32_t)(ctest_random(&state) % 3900);
-        int key_n = snprintf((char *)key, sizeof key, "some long and shared beginning of all keys/%u/%u", i % 7, i);
+        int key_n = snprintf((char *)key, sizeof key,
+                             "some long and shared beginning of all keys/%u/%u", i % 7, i);
         struct slice k = SLICE(key, key_n);
         if (n + (uint32_t)key_n + 2 > 4040 - 32)
             n = 1000;
@@ -446,7 +456,8 @@ CASE(large_nodes)
     for (uint32_t i = 0; i < 120; i++) {
         uint8_t key[80];
         bool exact;
-        int key_n = snprintf((char *)key, sizeof key, "some long and shared beginning of all keys/%u/%u", i % 7, i);
+        int key_n = snprintf((char *)key, sizeof key,
+                             "some long and shared beginning of all keys/%u/%u", i % 7, i);
         err_t err = btree_seek(&s.cursor, SLICE(key, key_n), SLICE_EMPTY, false, SEEK_EQ, &exact);
         CHECK_EQ(err, size[i] != 0 ? JET_errSuccess : JET_errRecordNotFound);
         if (size[i] != 0)
@@ -454,8 +465,10 @@ CASE(large_nodes)
     }
     check_tree(w);
     CHECK_OK(trx_begin(&s.trx));
-    CHECK_EQ(btree_insert(&s.cursor, text("k"), SLICE(data, 4096), BTREE_PLAIN), JET_errRecordTooBig);
-    CHECK_EQ(btree_insert(&s.cursor, SLICE(data, 2100), text("k"), BTREE_PLAIN), JET_errRecordTooBig);
+    CHECK_EQ(btree_insert(&s.cursor, text("k"), SLICE(data, 4096), BTREE_PLAIN),
+             JET_errRecordTooBig);
+    CHECK_EQ(btree_insert(&s.cursor, SLICE(data, 2100), text("k"), BTREE_PLAIN),
+             JET_errRecordTooBig);
     session_commit(&s);
     free(data);
     session_close(&s);
@@ -473,7 +486,8 @@ CASE(rollback_finds_its_room)
     memset(big, 9, sizeof big);
     CHECK_OK(trx_begin(&other.trx));
     for (uint32_t i = 0; i < 4; i++)
-        CHECK_OK(btree_insert(&other.cursor, number_key(i * 1000, key), SLICE(big, sizeof big), BTREE_PLAIN));
+        CHECK_OK(btree_insert(&other.cursor, number_key(i * 1000, key), SLICE(big, sizeof big),
+                              BTREE_PLAIN));
     session_commit(&other);
     CHECK_OK(trx_begin(&s.trx));
     for (uint32_t i = 0; i < 4; i++) {
@@ -489,7 +503,8 @@ CASE(rollback_finds_its_room)
     check_tree(w);
     for (uint32_t i = 0; i < 4; i++) {
         bool exact;
-        CHECK_OK(btree_seek(&s.cursor, number_key(i * 1000, key), SLICE_EMPTY, false, SEEK_EQ, &exact));
+        CHECK_OK(
+            btree_seek(&s.cursor, number_key(i * 1000, key), SLICE_EMPTY, false, SEEK_EQ, &exact));
         CHECK_EQ(s.cursor.data.n, sizeof big);
         memcpy(got, s.cursor.data.p, sizeof got);
         CHECK(memcmp(got, big, sizeof big) == 0);
@@ -499,7 +514,8 @@ CASE(rollback_finds_its_room)
     world_end(w);
 }
 
-/* The only node of a page shrinks and grows in one transaction; and one that shares little of a long prefix grows. */
+/* The only node of a page shrinks and grows in one transaction; and one that shares little of a
+ * long prefix grows. */
 CASE(a_node_alone_grows)
 {
     struct world *w = world_make(4096, 500, 0);
@@ -514,7 +530,8 @@ CASE(a_node_alone_grows)
     memset(key[2], 'a', 4);
     CHECK_OK(trx_begin(&s.trx));
     for (int i = 0; i < 3; i++)
-        for (uint32_t n = 0; n < 20; n++) { /* 60 nodes, three kinds of keys, prefixes of 250 bytes */
+        for (uint32_t n = 0; n < 20;
+             n++) { /* 60 nodes, three kinds of keys, prefixes of 250 bytes */
             store_be32(key[i] + 252, n);
             CHECK_OK(btree_insert(&s.cursor, SLICE(key[i], 256), SLICE(data, 150), BTREE_PLAIN));
         }
@@ -614,7 +631,8 @@ static void forget_reserve(struct page page)
     page_set_uncommitted_free(page, 0);
 }
 
-/* Should the room kept for a rollback be lost all the same (a file that another engine left), it splits the page. */
+/* Should the room kept for a rollback be lost all the same (a file that another engine left), it
+ * splits the page. */
 CASE(rollback_splits_when_it_must)
 {
     struct world *w = world_make(2048, 500, 0);
@@ -625,7 +643,8 @@ CASE(rollback_splits_when_it_must)
     memset(big, 9, sizeof big);
     CHECK_OK(trx_begin(&s.trx));
     for (uint32_t i = 0; i < 30; i++)
-        CHECK_OK(btree_insert(&s.cursor, number_key(i * 1000, key), SLICE(big, sizeof big), BTREE_PLAIN));
+        CHECK_OK(btree_insert(&s.cursor, number_key(i * 1000, key), SLICE(big, sizeof big),
+                              BTREE_PLAIN));
     session_commit(&s);
     CHECK_OK(trx_begin(&s.trx));
     for (uint32_t i = 0; i < 30; i++)
@@ -634,14 +653,16 @@ CASE(rollback_splits_when_it_must)
     CHECK_OK(trx_begin(&other.trx));
     for (uint32_t i = 0; i < 30 * 40; i++)
         if (i % 40 != 0)
-            CHECK_OK(btree_insert(&other.cursor, number_key(i * 25, key), SLICE(big, 30), BTREE_PLAIN));
+            CHECK_OK(
+                btree_insert(&other.cursor, number_key(i * 25, key), SLICE(big, 30), BTREE_PLAIN));
     session_commit(&other);
     each_leaf(w, forget_reserve);
     session_rollback(&s, 1);
     check_tree(w);
     for (uint32_t i = 0; i < 30; i++) {
         bool exact;
-        CHECK_OK(btree_seek(&s.cursor, number_key(i * 1000, key), SLICE_EMPTY, false, SEEK_EQ, &exact));
+        CHECK_OK(
+            btree_seek(&s.cursor, number_key(i * 1000, key), SLICE_EMPTY, false, SEEK_EQ, &exact));
         CHECK(slice_equal(s.cursor.data, SLICE(big, sizeof big)));
     }
     session_close(&s);
@@ -718,7 +739,8 @@ CASE(many_entries_of_one_key)
     CHECK_OK(btree_insert(&s.cursor, text("a\1"), text("x"), BTREE_PLAIN));
     CHECK_OK(btree_insert(&s.cursor, text("z\1"), text("x"), BTREE_PLAIN));
     for (uint32_t i = 0; i < 3000; i++)
-        CHECK_OK(btree_insert(&s.cursor, text("m\1"), number_key(i * 7919 % 65536, data), BTREE_PLAIN));
+        CHECK_OK(
+            btree_insert(&s.cursor, text("m\1"), number_key(i * 7919 % 65536, data), BTREE_PLAIN));
     session_commit(&s);
     CHECK_EQ(check_tree(w).nodes, 3002);
     CHECK_OK(btree_seek(&s.cursor, text("m\1"), SLICE_EMPTY, false, SEEK_EQ, &exact));
@@ -769,7 +791,8 @@ CASE(damaged_trees)
     session_open(&s, w, 10);
     CHECK_OK(trx_begin(&s.trx));
     for (uint32_t i = 0; i < 2000; i++)
-        CHECK_OK(btree_insert(&s.cursor, number_key(i, key), SLICE(data, sizeof data), BTREE_PLAIN));
+        CHECK_OK(
+            btree_insert(&s.cursor, number_key(i, key), SLICE(data, sizeof data), BTREE_PLAIN));
     session_commit(&s);
     CHECK_OK(cache_latch(w->db, ROOT_PAGE, LATCH_READ, CACHE_WAIT, &ref));
     CHECK_OK(page_child(ref.page, 0, &first));
@@ -803,9 +826,11 @@ CASE(damaged_trees)
         page_replace(ref.page, i, SLICE(self, 4));
     cache_release(&ref);
     CHECK_EQ(btree_first(&s.cursor), JET_errDatabaseCorrupted);
-    CHECK_EQ(btree_seek(&s.cursor, number_key(5, key), SLICE_EMPTY, false, SEEK_EQ, &exact), JET_errDatabaseCorrupted);
+    CHECK_EQ(btree_seek(&s.cursor, number_key(5, key), SLICE_EMPTY, false, SEEK_EQ, &exact),
+             JET_errDatabaseCorrupted);
     CHECK_OK(trx_begin(&s.trx));
-    CHECK_EQ(btree_insert(&s.cursor, number_key(5, key), text("x"), BTREE_PLAIN), JET_errDatabaseCorrupted);
+    CHECK_EQ(btree_insert(&s.cursor, number_key(5, key), text("x"), BTREE_PLAIN),
+             JET_errDatabaseCorrupted);
     session_commit(&s);
     struct btree *none;
     CHECK_EQ(btree_open(w->db, second, &none), JET_errDatabaseCorrupted);
@@ -835,7 +860,8 @@ CASE(conflicts)
     CHECK_EQ(btree_lock(&b.cursor, text("one"), SLICE_EMPTY), JET_errWriteConflict);
     CHECK_OK(btree_seek(&b.cursor, text("one"), SLICE_EMPTY, false, SEEK_EQ, &exact));
     CHECK(slice_equal(b.cursor.data, text("1")));
-    CHECK_EQ(btree_seek(&b.cursor, text("two"), SLICE_EMPTY, false, SEEK_EQ, &exact), JET_errRecordNotFound);
+    CHECK_EQ(btree_seek(&b.cursor, text("two"), SLICE_EMPTY, false, SEEK_EQ, &exact),
+             JET_errRecordNotFound);
     session_commit(&a);
     /* committed after b's snapshot: still a conflict, still unseen */
     CHECK_EQ(btree_replace(&b.cursor, text("one"), text("uno"), BTREE_PLAIN), JET_errWriteConflict);
@@ -846,7 +872,8 @@ CASE(conflicts)
     CHECK_OK(btree_refresh(&b.cursor));
     CHECK(slice_equal(b.cursor.data, text("eins")));
 
-    /* a lock keeps others out and dies with its transaction; so does an own deleted row that lives again */
+    /* a lock keeps others out and dies with its transaction; so does an own deleted row that lives
+     * again */
     CHECK_OK(trx_begin(&a.trx));
     CHECK_OK(trx_begin(&b.trx));
     CHECK_OK(btree_lock(&a.cursor, text("one"), SLICE_EMPTY));
@@ -903,7 +930,8 @@ CASE(several_add_at_once)
     CHECK_EQ(number_of(&a, "n"), 106);
     CHECK_EQ(number_of(&b, "n"), 80);
     CHECK_EQ(number_of(&c, "n"), 100);
-    CHECK_EQ(btree_replace(&b.cursor, text("n"), SLICE(data, 8), BTREE_PLAIN), JET_errWriteConflict);
+    CHECK_EQ(btree_replace(&b.cursor, text("n"), SLICE(data, 8), BTREE_PLAIN),
+             JET_errWriteConflict);
     session_commit(&b);
     CHECK_EQ(number_of(&c, "n"), 100);
     session_rollback(&a, 1);
@@ -933,7 +961,8 @@ CASE(levels_roll_back_one_by_one)
     session_rollback(&s, 1);
     CHECK_OK(btree_seek(&s.cursor, text("a"), SLICE_EMPTY, false, SEEK_EQ, &exact));
     CHECK(slice_equal(s.cursor.data, text("first")));
-    CHECK_EQ(btree_seek(&s.cursor, text("b"), SLICE_EMPTY, false, SEEK_EQ, &exact), JET_errRecordNotFound);
+    CHECK_EQ(btree_seek(&s.cursor, text("b"), SLICE_EMPTY, false, SEEK_EQ, &exact),
+             JET_errRecordNotFound);
     session_commit(&s);
     CHECK_EQ(btree_first(&s.cursor), JET_errSuccess);
     CHECK_EQ(btree_next(&s.cursor), JET_errNoCurrentRecord);
@@ -954,7 +983,8 @@ CASE(out_of_space)
         allocator.fail_after = pages % 3;
         CHECK_OK(trx_begin(&s.trx));
         while (err == JET_errSuccess) {
-            err = btree_insert(&s.cursor, number_key(i * 7919 % 65536, key), SLICE(data, sizeof data), BTREE_PLAIN);
+            err = btree_insert(&s.cursor, number_key(i * 7919 % 65536, key),
+                               SLICE(data, sizeof data), BTREE_PLAIN);
             i += err == JET_errSuccess;
         }
         CHECK_EQ(err, JET_errOutOfDatabaseSpace);
@@ -966,13 +996,18 @@ CASE(out_of_space)
     world_end(w);
 }
 
-/* A write to the log or the database fails: the change that meets it is not made, not even half a split. */
+/* A write to the log or the database fails: the change that meets it is not made, not even half a
+ * split. */
 CASE(writes_fail)
 {
     for (uint64_t after = 0; after < 60; after += 7) {
         struct world *w = world_make(2048, 500, 0);
         struct session s;
-        struct os_fault fault = {.ops = 1u << OS_OP_WRITE, .path_part = w->dir, .after = after, .count = UINT64_MAX, .error = 28};
+        struct os_fault fault = {.ops = 1u << OS_OP_WRITE,
+                                 .path_part = w->dir,
+                                 .after = after,
+                                 .count = UINT64_MAX,
+                                 .error = 28};
         uint8_t key[8], data[120] = {1};
         err_t err = JET_errSuccess;
         uint32_t n = 0;
@@ -980,13 +1015,15 @@ CASE(writes_fail)
         os_fault_set(&fault);
         CHECK_OK(trx_begin(&s.trx));
         while (err == JET_errSuccess && n < 60000) {
-            err = btree_insert(&s.cursor, number_key(n * 7919 % 65536, key), SLICE(data, sizeof data), BTREE_PLAIN);
+            err = btree_insert(&s.cursor, number_key(n * 7919 % 65536, key),
+                               SLICE(data, sizeof data), BTREE_PLAIN);
             n += err == JET_errSuccess;
         }
         CHECK(err < 0);
         os_fault_set(NULL);
         CHECK_EQ(check_tree(w).nodes, n);
-        /* the log stopped for good, or it was the database file that could not grow and can again */
+        /* the log stopped for good, or it was the database file that could not grow and can again
+         */
         err = btree_insert(&s.cursor, text("after"), text("x"), BTREE_PLAIN);
         CHECK_EQ(err < 0, log_poisoned(w->log) < 0);
         CHECK_EQ(check_tree(w).nodes, n + (err == JET_errSuccess));
@@ -1008,12 +1045,15 @@ CASE(private_and_unversioned)
     btree_cursor_init(&c, &tree, &s.inner);
     CHECK_OK(trx_begin(&s.inner));
     for (uint32_t i = 0; i < 3000; i++)
-        CHECK_OK(btree_insert(&c, number_key(i * 7919 % 65536, key), text("data"), BTREE_UNVERSIONED));
+        CHECK_OK(
+            btree_insert(&c, number_key(i * 7919 % 65536, key), text("data"), BTREE_UNVERSIONED));
     for (uint32_t i = 0; i < 3000; i++) {
         if (i % 3 == 0)
-            CHECK_OK(btree_replace(&c, number_key(i * 7919 % 65536, key), text("more data"), BTREE_UNVERSIONED));
+            CHECK_OK(btree_replace(&c, number_key(i * 7919 % 65536, key), text("more data"),
+                                   BTREE_UNVERSIONED));
         else
-            CHECK_OK(btree_delete(&c, number_key(i * 7919 % 65536, key), SLICE_EMPTY, BTREE_UNVERSIONED));
+            CHECK_OK(btree_delete(&c, number_key(i * 7919 % 65536, key), SLICE_EMPTY,
+                                  BTREE_UNVERSIONED));
     }
     lgpos_t end;
     CHECK_OK(trx_commit(&s.inner, &end));
@@ -1039,8 +1079,8 @@ struct worker {
     uint64_t conflicts, rows_seen;
 };
 
-/* Each transaction writes a pair of rows, "pair/n/a" and "pair/n/b", with one value: whoever reads them in a snapshot
- * must find both alike. Writers meet on the same pairs. */
+/* Each transaction writes a pair of rows, "pair/n/a" and "pair/n/b", with one value: whoever reads
+ * them in a snapshot must find both alike. Writers meet on the same pairs. */
 static struct slice pair_key(uint32_t n, char half, uint8_t to[32])
 {
     int size = snprintf((char *)to, 32, "pair/%05u/%c", n * 7 % 997, half);
@@ -1096,10 +1136,12 @@ static void read_all(struct worker *me, struct session *s, bool forward)
     struct row last = {0};
     uint64_t n = 0;
     err_t err = forward ? btree_first(&s->cursor) : btree_last(&s->cursor);
-    for (; err == JET_errSuccess; err = forward ? btree_next(&s->cursor) : btree_prev(&s->cursor), n++) {
+    for (; err == JET_errSuccess;
+         err = forward ? btree_next(&s->cursor) : btree_prev(&s->cursor), n++) {
         struct slice key = buffer_slice(&s->cursor.key);
         if (n > 0)
-            CHECK(forward ? slice_compare(key, key_of(&last)) > 0 : slice_compare(key, key_of(&last)) < 0);
+            CHECK(forward ? slice_compare(key, key_of(&last)) > 0
+                          : slice_compare(key, key_of(&last)) < 0);
         if (n % 2 == 1) { /* the other half of the pair */
             CHECK(key.n == last.key_n && memcmp(key.p, last.key, key.n - 1) == 0);
             CHECK(slice_equal(s->cursor.data, data_of(&last)));
@@ -1161,7 +1203,10 @@ static void threads(uint32_t frames, int rounds)
     int count = WRITERS + READERS + 2;
     for (int i = 0; i < count; i++) {
         worker[i] = (struct worker){.w = w, .id = i, .rounds = rounds, .stop = &stop};
-        os_thread_fn fn = i < WRITERS ? writer : i < WRITERS + READERS ? reader : i < count - 1 ? sweeper : page_writer;
+        os_thread_fn fn = i < WRITERS             ? writer
+                          : i < WRITERS + READERS ? reader
+                          : i < count - 1         ? sweeper
+                                                  : page_writer;
         CHECK_OK(os_thread_start("worker", fn, &worker[i], &thread[i]));
     }
     for (int i = 0; i < count; i++) {
@@ -1178,8 +1223,9 @@ static void threads(uint32_t frames, int rounds)
     read_all(&worker[0], &s, true);
     check_tree(w);
     btree_stats(&stats);
-    printf("%llu conflicts, %llu rows read, %llu retries, %llu undo after steal\n", (unsigned long long)conflicts,
-           (unsigned long long)rows, (unsigned long long)stats.retries, (unsigned long long)stats.undo_after_steal);
+    printf("%llu conflicts, %llu rows read, %llu retries, %llu undo after steal\n",
+           (unsigned long long)conflicts, (unsigned long long)rows,
+           (unsigned long long)stats.retries, (unsigned long long)stats.undo_after_steal);
     CHECK(conflicts > 0 && rows > 0);
     session_close(&s);
     world_end(w);
@@ -1208,11 +1254,14 @@ CASE(every_record_can_be_read)
     session_open(&s, w, 10);
     for (uint32_t i = 0; i < 4000; i++) {
         CHECK_OK(trx_begin(&s.trx));
-        CHECK_OK(btree_insert(&s.cursor, number_key(i * 7919 % 65536, key), SLICE(data, sizeof data), BTREE_PLAIN));
+        CHECK_OK(btree_insert(&s.cursor, number_key(i * 7919 % 65536, key),
+                              SLICE(data, sizeof data), BTREE_PLAIN));
         if (i % 5 == 0)
-            CHECK_OK(btree_replace(&s.cursor, number_key(i * 7919 % 65536, key), SLICE(data, 1 + i % 90), BTREE_PLAIN));
+            CHECK_OK(btree_replace(&s.cursor, number_key(i * 7919 % 65536, key),
+                                   SLICE(data, 1 + i % 90), BTREE_PLAIN));
         if (i % 7 == 0)
-            CHECK_OK(btree_delete(&s.cursor, number_key(i * 7919 % 65536, key), SLICE_EMPTY, BTREE_PLAIN));
+            CHECK_OK(btree_delete(&s.cursor, number_key(i * 7919 % 65536, key), SLICE_EMPTY,
+                                  BTREE_PLAIN));
         if (i % 11 == 0)
             session_rollback(&s, 1);
         else
@@ -1221,7 +1270,8 @@ CASE(every_record_can_be_read)
             session_sweep(&s);
     }
     CHECK_OK(log_flush_all(w->log));
-    struct log_reader_config config = {.dirs = {w->dir}, .dir_count = 1, .base_name = "edb", .mode = LOG_READ_SOFT};
+    struct log_reader_config config = {
+        .dirs = {w->dir}, .dir_count = 1, .base_name = "edb", .mode = LOG_READ_SOFT};
     struct log_reader *r;
     struct log_view view;
     bool end = false;
@@ -1244,17 +1294,21 @@ CASE(every_record_can_be_read)
             CHECK_OK(btree_decode_macro(view.bytes, &macro));
             CHECK(type == LOG_MacroBegin ? macro.dbtime > last : macro.dbtime == last);
             last = macro.dbtime;
-        } else if (type == LOG_Insert || type == LOG_Replace || type == LOG_ReplaceD || type == LOG_FlagDelete ||
-                   type == LOG_Delete || type == LOG_Undo || type == LOG_FlagInsert || type == LOG_FlagInsertAndReplaceData) {
+        } else if (type == LOG_Insert || type == LOG_Replace || type == LOG_ReplaceD ||
+                   type == LOG_FlagDelete || type == LOG_Delete || type == LOG_Undo ||
+                   type == LOG_FlagInsert || type == LOG_FlagInsertAndReplaceData) {
             CHECK_OK(btree_decode_node(view.bytes, &node));
             CHECK_EQ(node.objid, OBJID);
-            CHECK(node.head.before == DBTIME_NIL ? node.head.dbtime == last : node.head.dbtime > last);
+            CHECK(node.head.before == DBTIME_NIL ? node.head.dbtime == last
+                                                 : node.head.dbtime > last);
             last = node.head.dbtime;
         }
     }
     log_reader_close(r);
-    CHECK(count[LOG_Insert] == 4000 && count[LOG_Undo] > 300 && count[LOG_Split2] > 200 && count[LOG_Delete] > 500);
-    CHECK(count[LOG_ReplaceD] + count[LOG_Replace] > 700 && count[LOG_MacroBegin] == count[LOG_MacroCommit]);
+    CHECK(count[LOG_Insert] == 4000 && count[LOG_Undo] > 300 && count[LOG_Split2] > 200 &&
+          count[LOG_Delete] > 500);
+    CHECK(count[LOG_ReplaceD] + count[LOG_Replace] > 700 &&
+          count[LOG_MacroBegin] == count[LOG_MacroCommit]);
     session_close(&s);
     world_end(w);
 }
