@@ -371,6 +371,11 @@ CASE(random_large_pages)
     random_work(16384, 200, true, 200);
 }
 
+CASE(random_largest_pages)
+{
+    random_work(32768, 100, true, 150);
+}
+
 /* ---- single cases ---- */
 
 static struct slice text(const char *s)
