@@ -112,13 +112,24 @@ static err_t read_whole(const char *path, uint8_t **bytes, size_t *n)
     return err;
 }
 
+/* Bytes up to the last segment that is not all zero: the unused end of a log becomes a hole. */
+static size_t used_size(const uint8_t *bytes, size_t n)
+{
+    while (n >= LOG_SEGMENT && page_is_all_zero((struct page){(uint8_t *)(uintptr_t)bytes + n - LOG_SEGMENT, LOG_SEGMENT}))
+        n -= LOG_SEGMENT;
+    return n;
+}
+
 static err_t write_whole(struct run *run, const char *path, const uint8_t *bytes, size_t n)
 {
     struct os_file *file;
+    size_t used = used_size(bytes, n);
     TRY_RETURN(os_file_open(path, OS_WRITE | OS_CREATE | OS_TRUNCATE, &file));
     err_t err = run__note_created(run, path);
-    if (err >= 0 && n > 0)
-        err = os_file_write(file, 0, bytes, n);
+    if (err >= 0 && used > 0)
+        err = os_file_write(file, 0, bytes, used);
+    if (err >= 0 && used < n)
+        err = os_file_set_size(file, n);
     if (err >= 0)
         err = os_file_sync(file);
     os_file_close(file);
@@ -135,6 +146,16 @@ static void forget_created(struct run *run, const char *path)
             free(gone);
             return;
         }
+}
+
+/* From the last run, and still the same bytes: nothing to do. */
+static bool is_there(const char *to, const uint8_t *bytes, size_t n)
+{
+    uint8_t *there = NULL;
+    size_t size = 0;
+    bool same = os_exists(to) && read_whole(to, &there, &size) >= 0 && size == n && memcmp(there, bytes, n) == 0;
+    free(there);
+    return same;
 }
 
 /* Written beside and renamed: a set's own log is never half there. One that stood there before stays the set's when the run fails:
@@ -169,11 +190,13 @@ static err_t copy_log(struct run *run, uint32_t generation)
         goto out;
     }
     TRY(may_replace(from, to));
+    TRY(run__progress(run, n));
+    if (is_there(to, bytes, n))
+        goto out;
     TRY(put_log(run, to, bytes, n));
     run->result->logs++;
     run->result->files++;
-    run->result->bytes += n;
-    TRY(run__progress(run, n));
+    run->result->bytes += used_size(bytes, n);
 out:
     free(bytes);
     return err;

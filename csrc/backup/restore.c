@@ -235,7 +235,6 @@ static err_t copy_database(struct job *job, struct plan *plan)
     c = NULL;
     if (err >= 0)
         err = put_header(job, plan);
-    event_report(216, EVENT_INFO, "", "a database was put back", plan->from, plan->to, NULL);
     job->result->bytes += plan->size;
     job->result->files++;
 out:

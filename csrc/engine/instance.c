@@ -215,7 +215,9 @@ static err_t make_checkpointer(struct instance *inst)
         .depth_max = params_number(inst->params, JET_paramCheckpointDepthMax),
         .instance_name = inst->display,
     };
-    return checkpointer_create(&config, &inst->checkpointer);
+    TRY_RETURN(checkpointer_create(&config, &inst->checkpointer));
+    /* a position from the first moment on: a backup pins the generation it names */
+    return log_is_enabled(inst->log) ? checkpointer_run(inst->checkpointer, false) : JET_errSuccess;
 }
 
 static err_t init_rooms(struct instance *inst, const struct init_options *options)
