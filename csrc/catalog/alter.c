@@ -3,16 +3,18 @@
 
 #include "catalog/catalog_private.h"
 
-#define GRBITS_KNOWN                                                                                                          \
-    (JET_bitColumnFixed | JET_bitColumnTagged | JET_bitColumnNotNULL | JET_bitColumnVersion | JET_bitColumnAutoincrement |     \
-     JET_bitColumnUpdatable | JET_bitColumnMultiValued | JET_bitColumnEscrowUpdate | JET_bitColumnUnversioned |                \
-     JET_bitColumnCompressed)
-#define GRBITS_CALLBACK (JET_bitColumnFinalize | JET_bitColumnUserDefinedDefault | JET_bitColumnDeleteOnZero)
+#define GRBITS_KNOWN                                                                               \
+    (JET_bitColumnFixed | JET_bitColumnTagged | JET_bitColumnNotNULL | JET_bitColumnVersion |      \
+     JET_bitColumnAutoincrement | JET_bitColumnUpdatable | JET_bitColumnMultiValued |              \
+     JET_bitColumnEscrowUpdate | JET_bitColumnUnversioned | JET_bitColumnCompressed)
+#define GRBITS_CALLBACK                                                                            \
+    (JET_bitColumnFinalize | JET_bitColumnUserDefinedDefault | JET_bitColumnDeleteOnZero)
 
 static struct table_column *find_column(struct table_desc *desc, const char *name)
 {
     for (uint32_t i = 0; i < desc->column_count; i++)
-        if ((desc->columns[i].def.flags & COLUMN_DELETED) == 0 && catalog__same_name(desc->columns[i].name, name))
+        if ((desc->columns[i].def.flags & COLUMN_DELETED) == 0 &&
+            catalog__same_name(desc->columns[i].name, name))
             return &desc->columns[i];
     return NULL;
 }
@@ -34,7 +36,8 @@ uint32_t catalog__fixed_end(const struct catalog_table *t)
     return end;
 }
 
-err_t catalog__next_column_id(const struct catalog_table *t, colid_t first, colid_t last, colid_t *id)
+err_t catalog__next_column_id(const struct catalog_table *t, colid_t first, colid_t last,
+                              colid_t *id)
 {
     *id = first;
     for (uint32_t i = 0; i < t->desc.column_count; i++)
@@ -50,7 +53,9 @@ static err_t check_empty(struct catalog_table *t, struct trx *trx)
     btree_cursor_init(&c, t->desc.tree, trx);
     err_t err = btree_first(&c);
     btree_cursor_term(&c);
-    return err == JET_errNoCurrentRecord ? JET_errSuccess : err < 0 ? err : RAISE(JET_errTableNotEmpty);
+    return err == JET_errNoCurrentRecord ? JET_errSuccess
+           : err < 0                     ? err
+                                         : RAISE(JET_errTableNotEmpty);
 }
 
 /* ---- what may be asked for (api-notes.md 9) ---- */
@@ -63,7 +68,8 @@ static err_t check_kind(const struct catalog_column_want *want, bool tagged)
         return RAISE(JET_errFeatureNotAvailable);
     if ((g & ~GRBITS_KNOWN) != 0)
         return RAISE(JET_errInvalidGrbit);
-    if (want->coltyp == JET_coltypNil || want->coltyp >= JET_coltypMax || want->coltyp == JET_coltypSLV)
+    if (want->coltyp == JET_coltypNil || want->coltyp >= JET_coltypMax ||
+        want->coltyp == JET_coltypSLV)
         return RAISE(JET_errInvalidColumnType);
     if ((g & JET_bitColumnFixed) != 0 && ((g & JET_bitColumnTagged) != 0 || is_long))
         return RAISE(JET_errInvalidGrbit);
@@ -76,12 +82,14 @@ static err_t check_kind(const struct catalog_column_want *want, bool tagged)
     return JET_errSuccess;
 }
 
-static err_t check_special(struct catalog_table *t, struct trx *trx, const struct catalog_column_want *want, bool tagged)
+static err_t check_special(struct catalog_table *t, struct trx *trx,
+                           const struct catalog_column_want *want, bool tagged)
 {
-    const JET_GRBIT all = JET_bitColumnAutoincrement | JET_bitColumnVersion | JET_bitColumnEscrowUpdate;
+    const JET_GRBIT all =
+        JET_bitColumnAutoincrement | JET_bitColumnVersion | JET_bitColumnEscrowUpdate;
     JET_GRBIT g = want->grbit & all;
-    bool number = want->coltyp == JET_coltypLong || want->coltyp == JET_coltypLongLong || want->coltyp == JET_coltypCurrency ||
-                  want->coltyp == JET_coltypUnsignedLongLong;
+    bool number = want->coltyp == JET_coltypLong || want->coltyp == JET_coltypLongLong ||
+                  want->coltyp == JET_coltypCurrency || want->coltyp == JET_coltypUnsignedLongLong;
     if (g == 0)
         return JET_errSuccess;
     if ((g & (g - 1)) != 0)
@@ -89,9 +97,11 @@ static err_t check_special(struct catalog_table *t, struct trx *trx, const struc
     if (tagged)
         return RAISE(JET_errCannotBeTagged);
     if (g == JET_bitColumnAutoincrement ? !number : want->coltyp != JET_coltypLong)
-        return RAISE(g == JET_bitColumnEscrowUpdate && want->coltyp == JET_coltypLongLong ? JET_errFeatureNotAvailable
-                                                                                        : JET_errInvalidGrbit);
-    if ((g == JET_bitColumnAutoincrement && t->desc.autoinc_column != 0) || (g == JET_bitColumnVersion && t->desc.version_column != 0))
+        return RAISE(g == JET_bitColumnEscrowUpdate && want->coltyp == JET_coltypLongLong
+                         ? JET_errFeatureNotAvailable
+                         : JET_errInvalidGrbit);
+    if ((g == JET_bitColumnAutoincrement && t->desc.autoinc_column != 0) ||
+        (g == JET_bitColumnVersion && t->desc.version_column != 0))
         return RAISE(JET_errColumnRedundant);
     if (g == JET_bitColumnVersion)
         return JET_errSuccess;
@@ -99,7 +109,8 @@ static err_t check_special(struct catalog_table *t, struct trx *trx, const struc
         return RAISE(JET_errExclusiveTableLockRequired);
     if (g == JET_bitColumnAutoincrement)
         return JET_errSuccess;
-    return want->has_default && want->default_value.n != 0 ? check_empty(t, trx) : RAISE(JET_errInvalidGrbit);
+    return want->has_default && want->default_value.n != 0 ? check_empty(t, trx)
+                                                           : RAISE(JET_errInvalidGrbit);
 }
 
 static uint32_t flags_of(JET_GRBIT g)
@@ -132,7 +143,8 @@ static err_t set_type(const struct catalog_column_want *want, struct column_def 
     if (!coltyp_is_text(want->coltyp))
         return JET_errSuccess;
     def->code_page = want->code_page == 0 ? 1252 : want->code_page;
-    return def->code_page != 1252 && def->code_page != 1200 ? RAISE(JET_errInvalidCodePage) : JET_errSuccess;
+    return def->code_page != 1252 && def->code_page != 1200 ? RAISE(JET_errInvalidCodePage)
+                                                            : JET_errSuccess;
 }
 
 static err_t place(struct catalog_table *t, bool tagged, bool fixed, struct column_def *def)
@@ -175,7 +187,8 @@ static err_t set_default_value(struct catalog_table *t, struct column_def *def, 
 
 /* ---- new columns ---- */
 
-static void fill_row(const struct catalog_table *t, const struct table_column *column, struct slice stored_default, struct catalog_row *row)
+static void fill_row(const struct catalog_table *t, const struct table_column *column,
+                     struct slice stored_default, struct catalog_row *row)
 {
     const struct column_def *def = &column->def;
     *row = (struct catalog_row){.table = t->desc.objid,
@@ -193,7 +206,8 @@ static void fill_row(const struct catalog_table *t, const struct table_column *c
     catalog__set_name(row->name, column->name);
 }
 
-static err_t add(struct catalog_table *t, struct trx *trx, const struct table_column *column, struct slice stored_default)
+static err_t add(struct catalog_table *t, struct trx *trx, const struct table_column *column,
+                 struct slice stored_default)
 {
     err_t err = JET_errSuccess;
     struct change_action *c = NULL;
@@ -217,19 +231,23 @@ static err_t add(struct catalog_table *t, struct trx *trx, const struct table_co
     return err;
 }
 
-err_t catalog__make_column(struct catalog_table *t, struct trx *trx, const struct table_column *column)
+err_t catalog__make_column(struct catalog_table *t, struct trx *trx,
+                           const struct table_column *column)
 {
     return add(t, trx, column, column->def.default_value);
 }
 
-static err_t add_wanted(struct catalog_table *t, struct trx *trx, const struct catalog_column_want *want, colid_t *id, bool *cut)
+static err_t add_wanted(struct catalog_table *t, struct trx *trx,
+                        const struct catalog_column_want *want, colid_t *id, bool *cut)
 {
     struct table_column column = {0};
     struct column_def *def = &column.def;
-    bool tagged = (want->grbit & (JET_bitColumnTagged | JET_bitColumnMultiValued)) != 0 || coltyp_is_long(want->coltyp);
+    bool tagged = (want->grbit & (JET_bitColumnTagged | JET_bitColumnMultiValued)) != 0 ||
+                  coltyp_is_long(want->coltyp);
     /* Multi-valued alone does not say tagged: it is refused below. */
     bool asked_tagged = (want->grbit & JET_bitColumnTagged) != 0 || coltyp_is_long(want->coltyp);
-    bool fixed = !tagged && ((want->grbit & JET_bitColumnFixed) != 0 || coltyp_size(want->coltyp) != 0);
+    bool fixed =
+        !tagged && ((want->grbit & JET_bitColumnFixed) != 0 || coltyp_size(want->coltyp) != 0);
     TRY_RETURN(catalog__parse_name(want->name, column.name));
     TRY_RETURN(check_kind(want, asked_tagged));
     TRY_RETURN(catalog__own(t, trx));
@@ -245,7 +263,8 @@ static err_t add_wanted(struct catalog_table *t, struct trx *trx, const struct c
     return JET_errSuccess;
 }
 
-err_t catalog_add_column(struct table_desc *desc, struct trx *trx, const struct catalog_column_want *want, colid_t *id)
+err_t catalog_add_column(struct table_desc *desc, struct trx *trx,
+                         const struct catalog_column_want *want, colid_t *id)
 {
     struct catalog_table *t = catalog_table_of(desc);
     struct txn_savepoint sp;
@@ -263,10 +282,12 @@ struct column_change {
     const char *name, *to;
     struct slice value;
 };
-typedef err_t (*column_fn)(struct catalog_table *t, struct trx *trx, struct table_column *column, const struct column_change *change);
+typedef err_t (*column_fn)(struct catalog_table *t, struct trx *trx, struct table_column *column,
+                           const struct column_change *change);
 
 /* fn changes the row and `column`, a copy, which then takes the former one's place. */
-static err_t change_column(struct catalog_table *t, struct trx *trx, const struct column_change *change, column_fn fn)
+static err_t change_column(struct catalog_table *t, struct trx *trx,
+                           const struct column_change *change, column_fn fn)
 {
     struct change_action *c;
     TRY_RETURN(catalog__own(t, trx));
@@ -287,7 +308,8 @@ static err_t change_column(struct catalog_table *t, struct trx *trx, const struc
     return JET_errSuccess;
 }
 
-static err_t change_in_statement(struct table_desc *desc, struct trx *trx, const struct column_change *change, column_fn fn)
+static err_t change_in_statement(struct table_desc *desc, struct trx *trx,
+                                 const struct column_change *change, column_fn fn)
 {
     struct catalog_table *t = catalog_table_of(desc);
     struct column_change named = *change;
@@ -316,7 +338,9 @@ static bool is_indexed(const struct table_desc *desc, colid_t id)
 
 static bool is_last_of_class(const struct table_desc *desc, colid_t id)
 {
-    colid_t last = id <= COLID_FIXED_LAST ? COLID_FIXED_LAST : id <= COLID_VARIABLE_LAST ? COLID_VARIABLE_LAST : COLID_TAGGED_LAST;
+    colid_t last = id <= COLID_FIXED_LAST      ? COLID_FIXED_LAST
+                   : id <= COLID_VARIABLE_LAST ? COLID_VARIABLE_LAST
+                                               : COLID_TAGGED_LAST;
     for (uint32_t i = 0; i < desc->column_count; i++)
         if (desc->columns[i].def.id > id && desc->columns[i].def.id <= last)
             return false;
@@ -324,7 +348,8 @@ static bool is_last_of_class(const struct table_desc *desc, colid_t id)
 }
 
 /* The row of the last column of its class stays, so that the id is not given again. */
-static err_t drop(struct catalog_table *t, struct trx *trx, struct table_column *column, const struct column_change *change)
+static err_t drop(struct catalog_table *t, struct trx *trx, struct table_column *column,
+                  const struct column_change *change)
 {
     uint8_t nil[4] = {0};
     char stub[NAME_ROOM];
@@ -337,7 +362,8 @@ static err_t drop(struct catalog_table *t, struct trx *trx, struct table_column 
                                      {.column = COL_NAME, .data = SLICE(stub, strlen(stub))},
                                      {.column = COL_DEFAULT, .null = true}};
     if (is_last_of_class(&t->desc, column->def.id))
-        TRY_RETURN(catalog__edit_row(t->cat, trx, t->desc.objid, ROW_COLUMN, column->def.id, edits, 4));
+        TRY_RETURN(
+            catalog__edit_row(t->cat, trx, t->desc.objid, ROW_COLUMN, column->def.id, edits, 4));
     else
         TRY_RETURN(catalog__delete_row(t->cat, trx, t->desc.objid, ROW_COLUMN, column->def.id));
     column->def.flags = COLUMN_DELETED;
@@ -346,14 +372,16 @@ static err_t drop(struct catalog_table *t, struct trx *trx, struct table_column 
     return JET_errSuccess;
 }
 
-err_t catalog_drop_column(struct table_desc *desc, struct trx *trx, const char *name, JET_GRBIT grbit)
+err_t catalog_drop_column(struct table_desc *desc, struct trx *trx, const char *name,
+                          JET_GRBIT grbit)
 {
     if ((grbit & ~JET_bitDeleteColumnIgnoreTemplateColumns) != 0)
         return RAISE(JET_errInvalidGrbit);
     return change_in_statement(desc, trx, &(struct column_change){.name = name}, drop);
 }
 
-static err_t rename_to(struct catalog_table *t, struct trx *trx, struct table_column *column, const struct column_change *change)
+static err_t rename_to(struct catalog_table *t, struct trx *trx, struct table_column *column,
+                       const struct column_change *change)
 {
     struct row_edit edit = {.column = COL_NAME, .data = SLICE(change->to, strlen(change->to))};
     err_t err = catalog__edit_row(t->cat, trx, t->desc.objid, ROW_COLUMN, column->def.id, &edit, 1);
@@ -363,26 +391,32 @@ static err_t rename_to(struct catalog_table *t, struct trx *trx, struct table_co
     return err;
 }
 
-err_t catalog_rename_column(struct table_desc *desc, struct trx *trx, const char *from, const char *to)
+err_t catalog_rename_column(struct table_desc *desc, struct trx *trx, const char *from,
+                            const char *to)
 {
     char name[NAME_ROOM];
     TRY_RETURN(catalog__parse_name(to, name));
-    return change_in_statement(desc, trx, &(struct column_change){.name = from, .to = name}, rename_to);
+    return change_in_statement(desc, trx, &(struct column_change){.name = from, .to = name},
+                               rename_to);
 }
 
-static err_t redefault(struct catalog_table *t, struct trx *trx, struct table_column *column, const struct column_change *change)
+static err_t redefault(struct catalog_table *t, struct trx *trx, struct table_column *column,
+                       const struct column_change *change)
 {
     uint8_t flags[4];
-    if ((column->def.flags & (COLUMN_ESCROW | COLUMN_AUTOINCREMENT | COLUMN_VERSION | COLUMN_USER_DEFAULT)) != 0)
+    if ((column->def.flags &
+         (COLUMN_ESCROW | COLUMN_AUTOINCREMENT | COLUMN_VERSION | COLUMN_USER_DEFAULT)) != 0)
         return RAISE(JET_errInvalidParameter);
     TRY_RETURN(set_default_value(t, &column->def, change->value));
     store_u32(flags, column->def.flags);
-    const struct row_edit edits[] = {{.column = COL_FLAGS, .data = SLICE(flags, 4)},
-                                     {.column = COL_DEFAULT, .data = change->value, .null = change->value.n == 0}};
+    const struct row_edit edits[] = {
+        {.column = COL_FLAGS, .data = SLICE(flags, 4)},
+        {.column = COL_DEFAULT, .data = change->value, .null = change->value.n == 0}};
     return catalog__edit_row(t->cat, trx, t->desc.objid, ROW_COLUMN, column->def.id, edits, 2);
 }
 
-err_t catalog_set_default(struct table_desc *desc, struct trx *trx, const char *column, struct slice value, bool none)
+err_t catalog_set_default(struct table_desc *desc, struct trx *trx, const char *column,
+                          struct slice value, bool none)
 {
     struct column_change change = {.name = column, .value = none ? SLICE_EMPTY : value};
     return change_in_statement(desc, trx, &change, redefault);

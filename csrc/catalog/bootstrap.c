@@ -1,11 +1,13 @@
-/* The first pages of a new database (edb-format.md 8): nothing is versioned, since nobody else can see it yet. */
+/* The first pages of a new database (edb-format.md 8): nothing is versioned, since nobody else can
+ * see it yet. */
 #include "catalog/catalog_private.h"
 
 #define OBJECTS_PAGES 20u
 #define SHADOW_PAGES 5u
 #define INDEX_PAGES 3u
 
-static err_t make_tree(struct trx *trx, struct btree *parent, objid_t objid, pgno_t root, uint32_t cpg, uint32_t flags)
+static err_t make_tree(struct trx *trx, struct btree *parent, objid_t objid, pgno_t root,
+                       uint32_t cpg, uint32_t flags)
 {
     pgno_t made;
     struct space_tree_want want = {.parent = parent,
@@ -39,7 +41,8 @@ out:
 
 /* ---- the catalog's rows about itself (9.3) ---- */
 
-static err_t add_table_row(struct catalog *cat, struct trx *trx, objid_t objid, const char *name, pgno_t root, uint32_t pages)
+static err_t add_table_row(struct catalog *cat, struct trx *trx, objid_t objid, const char *name,
+                           pgno_t root, uint32_t pages)
 {
     struct catalog_row row = {.table = objid,
                               .type = ROW_TABLE,
@@ -62,7 +65,9 @@ static err_t add_column_rows(struct catalog *cat, struct trx *trx, objid_t objid
                                   .type = ROW_COLUMN,
                                   .id = c->id,
                                   .root_or_coltyp = c->coltyp,
-                                  .space_usage = size != 0 ? size : coltyp_is_long(c->coltyp) ? 0 : BYTES_255,
+                                  .space_usage = size != 0                   ? size
+                                                 : coltyp_is_long(c->coltyp) ? 0
+                                                                             : BYTES_255,
                                   .flags = c->not_null ? COLUMN_NOT_NULL : 0,
                                   .pages_or_locale = 1252,
                                   .has_offset = c->id <= COLID_FIXED_LAST,
@@ -106,16 +111,35 @@ static err_t add_index_row(struct catalog *cat, struct trx *trx, const struct ow
 static err_t add_own_rows(struct catalog *cat, struct trx *trx)
 {
     static const struct own_index indexes[] = {
-        {OBJECTS_OBJID, OBJECTS_OBJID, OBJECTS_ROOT, "Id", 0x10031, {COL_TABLE, COL_TYPE, COL_ID}, 3},
-        {OBJECTS_OBJID, NAMES_OBJID, NAMES_ROOT, "Name", 0x10011, {COL_TABLE, COL_TYPE, COL_NAME}, 3},
-        {OBJECTS_OBJID, ROOTS_OBJID, ROOTS_ROOT, "RootObjects", 0x10009, {COL_ROOT_FLAG, COL_NAME}, 2},
+        {OBJECTS_OBJID,
+         OBJECTS_OBJID,
+         OBJECTS_ROOT,
+         "Id",
+         0x10031,
+         {COL_TABLE, COL_TYPE, COL_ID},
+         3},
+        {OBJECTS_OBJID,
+         NAMES_OBJID,
+         NAMES_ROOT,
+         "Name",
+         0x10011,
+         {COL_TABLE, COL_TYPE, COL_NAME},
+         3},
+        {OBJECTS_OBJID,
+         ROOTS_OBJID,
+         ROOTS_ROOT,
+         "RootObjects",
+         0x10009,
+         {COL_ROOT_FLAG, COL_NAME},
+         2},
         {SHADOW_OBJID, SHADOW_OBJID, SHADOW_ROOT, "Id", 0x10031, {COL_TABLE, COL_TYPE, COL_ID}, 3},
     };
     TRY_RETURN(add_table_row(cat, trx, OBJECTS_OBJID, "MSysObjects", OBJECTS_ROOT, OBJECTS_PAGES));
     TRY_RETURN(add_column_rows(cat, trx, OBJECTS_OBJID));
     for (int i = 0; i < 3; i++)
         TRY_RETURN(add_index_row(cat, trx, &indexes[i]));
-    TRY_RETURN(add_table_row(cat, trx, SHADOW_OBJID, "MSysObjectsShadow", SHADOW_ROOT, SHADOW_PAGES));
+    TRY_RETURN(
+        add_table_row(cat, trx, SHADOW_OBJID, "MSysObjectsShadow", SHADOW_ROOT, SHADOW_PAGES));
     TRY_RETURN(add_column_rows(cat, trx, SHADOW_OBJID));
     return add_index_row(cat, trx, &indexes[3]);
 }
@@ -132,7 +156,8 @@ static err_t commit_rows(struct catalog *cat, struct trx *trx)
     return undone < 0 ? undone : err;
 }
 
-err_t catalog_bootstrap(struct dbfile *db, struct trx *trx, const struct txn_databases *dbs, pgno_t pages)
+err_t catalog_bootstrap(struct dbfile *db, struct trx *trx, const struct txn_databases *dbs,
+                        pgno_t pages)
 {
     err_t err = JET_errSuccess;
     struct catalog *cat;

@@ -1,34 +1,40 @@
-/* catalog: tables, columns and indexes by name: keeps MSysObjects and its shadow, MSysObjids, MSysLocales; creates
- * and drops; builds indexes. Facts: edb-format.md 8, 9.
+/* catalog: tables, columns and indexes by name: keeps MSysObjects and its shadow, MSysObjids,
+ * MSysLocales; creates and drops; builds indexes. Facts: edb-format.md 8, 9. Invariants, locks and
+ * what a client must know of schema changes: README.rst.
  *
- * Invariants
- *  1. MSysObjects and MSysObjectsShadow hold the same rows, changed by the same transaction.
- *  2. A table's rows in the catalog are ordinary versioned rows: what a transaction sees of a name is what its snapshot
- *     sees of the row. Descriptions are cached by (db, objid) and shared.
- *  3. Creating a tree is an inner transaction; if the user's transaction rolls back, an action frees the tree.
- *     Dropping flags the rows; an action at TRX_SWEPT frees the space (decision 20).
- *  4. Names: 1-64 bytes of code page 1252, compared without regard to ASCII case (and as the file's own key does). */
+ * All names that come in are UTF-8, and so is catalog_table_info.name; names inside a description
+ * are 1252. A call that changes a schema needs level >= 1, is one statement, and makes its
+ * transaction the table's ddl_owner until the transaction ends: a second one gets
+ * JET_errWriteConflict, and so do other sessions' row changes (table_may_update). */
 #ifndef CATALOG_CATALOG_H
 #define CATALOG_CATALOG_H
 
 #include "table/table.h"
 
-/* Names between UTF-8 (our API) and code page 1252 (on disk). JET_errInvalidName. out: NAME_ROOM (1252), or 3 * NAME_ROOM (UTF-8). */
+/* Names between UTF-8 (our API) and code page 1252 (on disk). JET_errInvalidName. out: NAME_ROOM
+ * (1252), or 3 * NAME_ROOM (UTF-8). */
 MUST_CHECK err_t catalog_name_from_utf8(const char *utf8, char *name1252);
 void catalog_name_to_utf8(const char *name1252, char *utf8);
 
 /* A new database: pages 1-30 of edb-format.md 8, all logged (log-format.md 9.6). trx at level 0. */
-MUST_CHECK err_t catalog_bootstrap(struct dbfile *db, struct trx *trx, const struct txn_databases *dbs, pgno_t pages);
-/* Opens the catalog of an attached database; the system trees and hard-coded descriptions. Adds MSysObjids/MSysLocales when a
- * writable file lacks them. temp_dir for index builds. */
-MUST_CHECK err_t catalog_open(struct dbfile *db, struct txn_databases *dbs, const char *temp_dir, struct trx *trx);
-void catalog_close(struct dbfile *db); /* no table open */
+MUST_CHECK err_t catalog_bootstrap(struct dbfile *db, struct trx *trx,
+                                   const struct txn_databases *dbs, pgno_t pages);
+/* Opens the catalog of an attached database; the system trees and hard-coded descriptions. Adds
+ * MSysObjids/MSysLocales when a writable file lacks them. temp_dir for index builds. */
+MUST_CHECK err_t catalog_open(struct dbfile *db, struct txn_databases *dbs, const char *temp_dir,
+                              struct trx *trx);
+/* No table open. Sweep before: the space of a dropped tree that is not swept yet leaks until
+ * catalog_reconcile. */
+void catalog_close(struct dbfile *db);
 
 /* The description by name as trx sees it; JET_errObjectNotFound. Release with catalog_release. */
-MUST_CHECK err_t catalog_table(struct dbfile *db, struct trx *trx, const char *name, struct table_desc **out);
+MUST_CHECK err_t catalog_table(struct dbfile *db, struct trx *trx, const char *name,
+                               struct table_desc **out);
 void catalog_release(struct table_desc *desc);
-struct table_desc *catalog_system_table(struct dbfile *db, bool shadow); /* MSysObjects; not to be released */
-/* Opening for use with deny bits: JET_errTableLocked, JET_errTableInUse (JET_bitTableDenyRead/DenyWrite). */
+struct table_desc *catalog_system_table(struct dbfile *db,
+                                        bool shadow); /* MSysObjects; not to be released */
+/* Opening for use with deny bits: JET_errTableLocked, JET_errTableInUse
+ * (JET_bitTableDenyRead/DenyWrite). */
 MUST_CHECK err_t catalog_table_use(struct table_desc *desc, struct trx *trx, JET_GRBIT grbit);
 void catalog_table_unuse(struct table_desc *desc, struct trx *trx, JET_GRBIT grbit);
 
@@ -57,14 +63,21 @@ struct catalog_index_want {
     } *conditions;
     uint32_t condition_count;
 };
-MUST_CHECK err_t catalog_create_table(struct dbfile *db, struct trx *trx, const char *name, uint32_t pages, uint32_t density, struct table_desc **out);
+MUST_CHECK err_t catalog_create_table(struct dbfile *db, struct trx *trx, const char *name,
+                                      uint32_t pages, uint32_t density, struct table_desc **out);
 MUST_CHECK err_t catalog_drop_table(struct dbfile *db, struct trx *trx, const char *name);
-MUST_CHECK err_t catalog_rename_table(struct dbfile *db, struct trx *trx, const char *from, const char *to);
-MUST_CHECK err_t catalog_add_column(struct table_desc *desc, struct trx *trx, const struct catalog_column_want *want, colid_t *id);
-MUST_CHECK err_t catalog_drop_column(struct table_desc *desc, struct trx *trx, const char *name, JET_GRBIT grbit);
-MUST_CHECK err_t catalog_rename_column(struct table_desc *desc, struct trx *trx, const char *from, const char *to);
-MUST_CHECK err_t catalog_set_default(struct table_desc *desc, struct trx *trx, const char *column, struct slice value, bool none);
-MUST_CHECK err_t catalog_create_index(struct table_desc *desc, struct trx *trx, const struct catalog_index_want *want);
+MUST_CHECK err_t catalog_rename_table(struct dbfile *db, struct trx *trx, const char *from,
+                                      const char *to);
+MUST_CHECK err_t catalog_add_column(struct table_desc *desc, struct trx *trx,
+                                    const struct catalog_column_want *want, colid_t *id);
+MUST_CHECK err_t catalog_drop_column(struct table_desc *desc, struct trx *trx, const char *name,
+                                     JET_GRBIT grbit);
+MUST_CHECK err_t catalog_rename_column(struct table_desc *desc, struct trx *trx, const char *from,
+                                       const char *to);
+MUST_CHECK err_t catalog_set_default(struct table_desc *desc, struct trx *trx, const char *column,
+                                     struct slice value, bool none);
+MUST_CHECK err_t catalog_create_index(struct table_desc *desc, struct trx *trx,
+                                      const struct catalog_index_want *want);
 MUST_CHECK err_t catalog_drop_index(struct table_desc *desc, struct trx *trx, const char *name);
 
 /* Names of tables in name order as trx sees them; stops at the first error of visit. */
@@ -76,9 +89,11 @@ struct catalog_table_info {
     uint32_t pages, density;
 };
 typedef err_t (*catalog_visit_fn)(void *context, const struct catalog_table_info *info);
-MUST_CHECK err_t catalog_visit_tables(struct dbfile *db, struct trx *trx, catalog_visit_fn visit, void *context);
+MUST_CHECK err_t catalog_visit_tables(struct dbfile *db, struct trx *trx, catalog_visit_fn visit,
+                                      void *context);
 
-/* After a recovery that undid something: frees trees that no row names, gives leaked pages back (decision 8). */
+/* After a recovery that undid something: frees trees that no row names, gives leaked pages back
+ * (decision 8). */
 MUST_CHECK err_t catalog_reconcile(struct dbfile *db, struct trx *trx, uint32_t *pages_found);
 
 #endif

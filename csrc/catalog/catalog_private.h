@@ -1,4 +1,5 @@
-/* catalog, inside the room: rows of MSysObjects, descriptions and who uses them, schema changes that can be taken back. */
+/* catalog, inside the room: rows of MSysObjects, descriptions and who uses them, schema changes
+ * that can be taken back. */
 #ifndef CATALOG_PRIVATE_H
 #define CATALOG_PRIVATE_H
 
@@ -24,7 +25,13 @@ enum {
     OBJIDS_OBJID = 6,
     LOCALES_OBJID = 7,
 };
-enum row_type { ROW_TABLE = 1, ROW_COLUMN = 2, ROW_INDEX = 3, ROW_LONG_VALUES = 4, ROW_CALLBACK = 5 };
+enum row_type {
+    ROW_TABLE = 1,
+    ROW_COLUMN = 2,
+    ROW_INDEX = 3,
+    ROW_LONG_VALUES = 4,
+    ROW_CALLBACK = 5
+};
 enum table_flag {
     TABLE_SYSTEM = 0x80000000,
     TABLE_FIXED_DDL = 0x40000000,
@@ -60,7 +67,9 @@ enum row_column {
 #define DENSITY_DEFAULT 80u
 #define LCMAP_DEFAULT 0x00030401u
 #define LOCALE_DEFAULT "en-US"
-#define SORT_VERSION_OURS 0x0000000100000001ull /* no Windows has it: Windows deletes such an index instead of trusting it */
+#define SORT_VERSION_OURS                                                                          \
+    0x0000000100000001ull /* no Windows has it: Windows deletes such an index instead of trusting  \
+                             it */
 #define KEY_MOST_DEFAULT 255u
 #define BYTES_255 255u
 #define LOCALE_ROOM 86u
@@ -81,19 +90,20 @@ struct catalog {
     struct dbfile *db;
     struct txn_databases *dbs;
     char *temp_dir;
-    struct os_lock lock;  /* RANK_SCHEMA: the list, refs, uses, serial; never held across I/O */
-    struct list tables;   /* descriptions, struct catalog_table */
+    struct os_lock lock; /* RANK_SCHEMA: the list, refs, uses, serial; never held across I/O */
+    struct list tables;  /* descriptions, struct catalog_table */
     uint32_t table_count;
-    uint64_t serial;      /* grows when committed rows may differ from what a loader read before */
-    uint32_t pending;     /* actions that still point here */
+    uint64_t serial;  /* grows when committed rows may differ from what a loader read before */
+    uint32_t pending; /* actions that still point here */
     bool closed;
-    unsigned how;         /* BTREE_UNVERSIONED while the database is being made */
+    unsigned how; /* BTREE_UNVERSIONED while the database is being made */
     bool has_shadow;
     struct btree *system, *objects, *names, *roots, *shadow;
     struct record_layout layout; /* of MSysObjects' rows: the columns that this file has */
-    struct column_def fixed[COLID_FIXED_LAST], variable[COLID_VARIABLE_LAST - COLID_VARIABLE_FIRST + 1], tagged[8];
-    struct table_desc *self[2];  /* MSysObjects, MSysObjectsShadow */
-    struct table_desc *objids;   /* NULL: the file has none */
+    struct column_def fixed[COLID_FIXED_LAST],
+        variable[COLID_VARIABLE_LAST - COLID_VARIABLE_FIRST + 1], tagged[8];
+    struct table_desc *self[2]; /* MSysObjects, MSysObjectsShadow */
+    struct table_desc *objids;  /* NULL: the file has none */
 };
 static inline struct catalog *catalog_of(struct dbfile *db)
 {
@@ -121,34 +131,44 @@ struct catalog_row {
 #define ROW_KEY_SIZE 13u
 #define NAME_KEY_ROOM (16u + NAME_ROOM)
 void catalog__row_key(objid_t table, uint32_t type, uint32_t id, uint8_t key[ROW_KEY_SIZE]);
-uint32_t catalog__name_key(objid_t table, uint32_t type, const char *name, uint8_t key[NAME_KEY_ROOM]);
+uint32_t catalog__name_key(objid_t table, uint32_t type, const char *name,
+                           uint8_t key[NAME_KEY_ROOM]);
 uint32_t catalog__root_key(const char *name, uint8_t key[NAME_KEY_ROOM]);
 void catalog__init_layout(struct catalog *cat);
 /* JET_errCatalogCorrupted for rows that no engine writes. */
-MUST_CHECK err_t catalog__decode_row(const struct catalog *cat, struct slice record, struct catalog_row *row);
-MUST_CHECK err_t catalog__encode_row(const struct catalog *cat, const struct catalog_row *row, struct buffer *record);
+MUST_CHECK err_t catalog__decode_row(const struct catalog *cat, struct slice record,
+                                     struct catalog_row *row);
+MUST_CHECK err_t catalog__encode_row(const struct catalog *cat, const struct catalog_row *row,
+                                     struct buffer *record);
 
 /* Reading. trx NULL: what is committed. JET_errRecordNotFound. */
-MUST_CHECK err_t catalog__read_row(struct catalog *cat, struct trx *trx, objid_t table, uint32_t type, uint32_t id,
-                                   struct catalog_row *row);
-MUST_CHECK err_t catalog__find_table_row(struct catalog *cat, struct trx *trx, const char *name, struct catalog_row *row);
+MUST_CHECK err_t catalog__read_row(struct catalog *cat, struct trx *trx, objid_t table,
+                                   uint32_t type, uint32_t id, struct catalog_row *row);
+MUST_CHECK err_t catalog__find_table_row(struct catalog *cat, struct trx *trx, const char *name,
+                                         struct catalog_row *row);
 typedef err_t (*catalog__row_fn)(void *context, const struct catalog_row *row);
 /* Rows of one table (0: all) in key order. */
-MUST_CHECK err_t catalog__visit_rows(struct catalog *cat, struct trx *trx, objid_t table, catalog__row_fn fn, void *context);
+MUST_CHECK err_t catalog__visit_rows(struct catalog *cat, struct trx *trx, objid_t table,
+                                     catalog__row_fn fn, void *context);
 
-/* Writing: MSysObjects, its two indexes, the shadow. Needs level >= 1. JET_errKeyDuplicate: the name is taken. */
-MUST_CHECK err_t catalog__insert_row(struct catalog *cat, struct trx *trx, const struct catalog_row *row);
-MUST_CHECK err_t catalog__delete_row(struct catalog *cat, struct trx *trx, objid_t table, uint32_t type, uint32_t id);
+/* Writing: MSysObjects, its two indexes, the shadow. Needs level >= 1. JET_errKeyDuplicate: the
+ * name is taken. */
+MUST_CHECK err_t catalog__insert_row(struct catalog *cat, struct trx *trx,
+                                     const struct catalog_row *row);
+MUST_CHECK err_t catalog__delete_row(struct catalog *cat, struct trx *trx, objid_t table,
+                                     uint32_t type, uint32_t id);
 struct row_edit {
     colid_t column;
     struct slice data;
     bool null;
 };
-MUST_CHECK err_t catalog__edit_row(struct catalog *cat, struct trx *trx, objid_t table, uint32_t type, uint32_t id,
-                                   const struct row_edit *edits, int count);
+MUST_CHECK err_t catalog__edit_row(struct catalog *cat, struct trx *trx, objid_t table,
+                                   uint32_t type, uint32_t id, const struct row_edit *edits,
+                                   int count);
 
 /* ---- MSysObjids, MSysLocales (objids.c) ---- */
-MUST_CHECK err_t catalog__objid_add(struct catalog *cat, struct trx *trx, objid_t objid, objid_t table, enum row_type type);
+MUST_CHECK err_t catalog__objid_add(struct catalog *cat, struct trx *trx, objid_t objid,
+                                    objid_t table, enum row_type type);
 MUST_CHECK err_t catalog__objid_remove(struct catalog *cat, struct trx *trx, objid_t objid);
 /* Makes the two tables where they are missing; fixed_root: at their pages of a new database. */
 MUST_CHECK err_t catalog__add_system_tables(struct catalog *cat, struct trx *trx, bool fixed_root);
@@ -167,48 +187,58 @@ struct catalog_table {
     struct table_desc desc; /* desc.owner points back */
     struct catalog *cat;
     uint32_t columns_room, tagged_room;
-    struct memory_block *memory; /* arrays live as long as the description: readers may hold old ones */
-    struct catalog_use *uses;    /* under cat->lock */
+    struct memory_block
+        *memory; /* arrays live as long as the description: readers may hold old ones */
+    struct catalog_use *uses; /* under cat->lock */
     uint32_t use_count, use_room;
-    const struct trx *creator;   /* created by it, uncommitted */
-    bool dropped;                /* rows are gone, or the creation was rolled back */
-    bool linked;                 /* in cat->tables */
+    const struct trx *creator; /* created by it, uncommitted */
+    bool dropped;              /* rows are gone, or the creation was rolled back */
+    bool linked;               /* in cat->tables */
     _Atomic uint32_t longval_busy;
 };
 static inline struct catalog_table *catalog_table_of(struct table_desc *desc)
 {
     return desc->owner;
 }
-MUST_CHECK err_t catalog__table_new(struct catalog *cat, const struct catalog_row *row, struct catalog_table **out);
-void catalog__table_destroy(struct catalog_table *t); /* closes its trees */
+MUST_CHECK err_t catalog__table_new(struct catalog *cat, const struct catalog_row *row,
+                                    struct catalog_table **out);
+void catalog__table_destroy(struct catalog_table *t);       /* closes its trees */
 void *catalog__alloc(struct catalog_table *t, size_t size); /* zeroed; NULL: no memory */
 /* Room for one more column; after it catalog__put_column cannot fail. */
 MUST_CHECK err_t catalog__reserve_column(struct catalog_table *t, colid_t id);
-void catalog__put_column(struct catalog_table *t, const struct table_column *column); /* new, or in place of its id */
+void catalog__put_column(struct catalog_table *t,
+                         const struct table_column *column); /* new, or in place of its id */
 void catalog__take_column(struct catalog_table *t, colid_t id);
-MUST_CHECK err_t catalog__column_from_row(struct catalog_table *t, const struct catalog_row *row, struct table_column *out);
-MUST_CHECK err_t catalog__index_from_row(struct catalog_table *t, const struct catalog_row *row, struct table_index *out);
+MUST_CHECK err_t catalog__column_from_row(struct catalog_table *t, const struct catalog_row *row,
+                                          struct table_column *out);
+MUST_CHECK err_t catalog__index_from_row(struct catalog_table *t, const struct catalog_row *row,
+                                         struct table_index *out);
 void catalog__publish_indexes(struct catalog_table *t, struct table_index *indexes, uint32_t count);
 MUST_CHECK err_t catalog__load(struct catalog *cat, objid_t objid, struct catalog_table **out);
-MUST_CHECK err_t catalog__create(struct dbfile *db, struct txn_databases *dbs, const char *temp_dir, struct catalog **out);
+MUST_CHECK err_t catalog__create(struct dbfile *db, struct txn_databases *dbs, const char *temp_dir,
+                                 struct catalog **out);
 void catalog__free(struct catalog *cat);
 MUST_CHECK err_t catalog__open_trees(struct catalog *cat);
 MUST_CHECK err_t catalog__open_system_tables(struct catalog *cat);
-MUST_CHECK err_t catalog__longval_tree(void *context, struct trx *trx, bool create, struct btree **tree);
+MUST_CHECK err_t catalog__longval_tree(void *context, struct trx *trx, bool create,
+                                       struct btree **tree);
 
 /* The cache of descriptions (use.c). */
-MUST_CHECK err_t catalog__get(struct catalog *cat, struct trx *trx, objid_t objid, struct catalog_table **out); /* refs + 1 */
+MUST_CHECK err_t catalog__get(struct catalog *cat, struct trx *trx, objid_t objid,
+                              struct catalog_table **out); /* refs + 1 */
 void catalog__link(struct catalog_table *t);
 void catalog__unlink(struct catalog_table *t);
 void catalog__add_ref(struct catalog_table *t);
 bool catalog__used_by_others(struct catalog_table *t, const struct trx *trx);
-bool catalog__denies_read(struct catalog_table *t, const struct trx *trx); /* trx has it for itself */
+bool catalog__denies_read(struct catalog_table *t,
+                          const struct trx *trx); /* trx has it for itself */
 
 /* ---- schema changes (change.c) ---- */
 
 /* One change of a description or of a tree, taken back when its level is rolled back. */
 enum change_kind {
-    CHANGE_OWNER,      /* trx became the table's ddl_owner; the oldest change of a table in a transaction */
+    CHANGE_OWNER, /* trx became the table's ddl_owner; the oldest change of a table in a transaction
+                   */
     CHANGE_COLUMN_NEW,
     CHANGE_COLUMN,     /* `column` is the former state */
     CHANGE_INDEX_NEW,  /* `indexes` the former array, tree the new one */
@@ -230,9 +260,11 @@ struct change_action {
     objid_t index_objid;
     char name[NAME_ROOM];
 };
-MUST_CHECK err_t catalog__change_new(struct catalog_table *t, enum change_kind kind, struct change_action **out);
-void catalog__change_add(struct trx *trx, struct change_action *change); /* it happened: to be taken back from now on */
-void catalog__change_cancel(struct change_action *change);               /* it did not; NULL is fine */
+MUST_CHECK err_t catalog__change_new(struct catalog_table *t, enum change_kind kind,
+                                     struct change_action **out);
+void catalog__change_add(
+    struct trx *trx, struct change_action *change); /* it happened: to be taken back from now on */
+void catalog__change_cancel(struct change_action *change); /* it did not; NULL is fine */
 /* Checks that trx may change this table's schema and makes it the owner. JET_errWriteConflict. */
 MUST_CHECK err_t catalog__own(struct catalog_table *t, struct trx *trx);
 MUST_CHECK err_t catalog__check_writable(const struct catalog *cat, const struct trx *trx);
@@ -252,11 +284,14 @@ struct table_parts {
     objid_t objid;
     pgno_t fixed_root;
 };
-MUST_CHECK err_t catalog__make_table(struct catalog *cat, struct trx *trx, const struct table_parts *parts,
-                                     struct catalog_table **out);
-MUST_CHECK err_t catalog__make_column(struct catalog_table *t, struct trx *trx, const struct table_column *column);
-MUST_CHECK err_t catalog__make_index(struct catalog_table *t, struct trx *trx, struct catalog_row *row);
-MUST_CHECK err_t catalog__next_column_id(const struct catalog_table *t, colid_t first, colid_t last, colid_t *id);
+MUST_CHECK err_t catalog__make_table(struct catalog *cat, struct trx *trx,
+                                     const struct table_parts *parts, struct catalog_table **out);
+MUST_CHECK err_t catalog__make_column(struct catalog_table *t, struct trx *trx,
+                                      const struct table_column *column);
+MUST_CHECK err_t catalog__make_index(struct catalog_table *t, struct trx *trx,
+                                     struct catalog_row *row);
+MUST_CHECK err_t catalog__next_column_id(const struct catalog_table *t, colid_t first, colid_t last,
+                                         colid_t *id);
 uint32_t catalog__fixed_end(const struct catalog_table *t);
 
 #endif

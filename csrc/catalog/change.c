@@ -1,9 +1,11 @@
-/* Schema changes as part of the user's transaction: rows roll back as rows do, descriptions and trees by these actions. */
+/* Schema changes as part of the user's transaction: rows roll back as rows do, descriptions and
+ * trees by these actions. */
 #include "catalog/catalog_private.h"
 
 static void run_change(struct trx_action *action, enum trx_event event, struct trx *trx);
 
-err_t catalog__change_new(struct catalog_table *t, enum change_kind kind, struct change_action **out)
+err_t catalog__change_new(struct catalog_table *t, enum change_kind kind,
+                          struct change_action **out)
 {
     struct change_action *c = calloc(1, sizeof *c);
     *out = NULL;
@@ -55,8 +57,8 @@ err_t catalog__free_tree(struct btree *tree, struct trx *trx)
     return err;
 }
 
-/* ---- taking back. Nothing here may be refused: a tree whose space cannot be given back leaks until the next
- *      reconciliation. ---- */
+/* ---- taking back. Nothing here may be refused: a tree whose space cannot be given back leaks
+ * until the next reconciliation. ---- */
 
 static void disown(struct catalog_table *t, const void *owner)
 {
@@ -189,13 +191,14 @@ err_t catalog__check_writable(const struct catalog *cat, const struct trx *trx)
     return trx->read_only ? RAISE(JET_errTransReadOnly) : JET_errSuccess;
 }
 
-/* From here to the end of the transaction others do not change the table's rows; statements under way are waited for. */
+/* From here to the end of the transaction others do not change the table's rows; statements under
+ * way are waited for. */
 err_t catalog__own(struct catalog_table *t, struct trx *trx)
 {
     struct change_action *c;
     TRY_RETURN(catalog__check_writable(t->cat, trx));
-    if ((t->desc.flags & (TABLE_SYSTEM | TABLE_FIXED_DDL | TABLE_TEMPLATE)) != 0 && (t->cat->how & BTREE_UNVERSIONED) == 0 &&
-        t->creator != trx)
+    if ((t->desc.flags & (TABLE_SYSTEM | TABLE_FIXED_DDL | TABLE_TEMPLATE)) != 0 &&
+        (t->cat->how & BTREE_UNVERSIONED) == 0 && t->creator != trx)
         return RAISE(JET_errFixedDDL);
     TRY_RETURN(catalog__change_new(t, CHANGE_OWNER, &c));
     os_rwlock_write(&t->desc.lock);

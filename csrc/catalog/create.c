@@ -1,7 +1,8 @@
 /* New tables, and the tree of long values that a table gets with its first separated value. */
 #include "catalog/catalog_private.h"
 
-static err_t register_table(struct catalog *cat, struct trx *trx, const struct catalog_row *row, struct catalog_table **out)
+static err_t register_table(struct catalog *cat, struct trx *trx, const struct catalog_row *row,
+                            struct catalog_table **out)
 {
     err_t err = JET_errSuccess;
     struct catalog_table *t = NULL;
@@ -23,7 +24,8 @@ out:
 }
 
 /* The tree comes first, unversioned; from the moment it is there an action takes it back. */
-err_t catalog__make_table(struct catalog *cat, struct trx *trx, const struct table_parts *parts, struct catalog_table **out)
+err_t catalog__make_table(struct catalog *cat, struct trx *trx, const struct table_parts *parts,
+                          struct catalog_table **out)
 {
     struct catalog_row row = {.table = parts->objid,
                               .type = ROW_TABLE,
@@ -66,8 +68,8 @@ static err_t check_new_name(struct catalog *cat, struct trx *trx, const char *na
     return err;
 }
 
-err_t catalog_create_table(struct dbfile *db, struct trx *trx, const char *name, uint32_t pages, uint32_t density,
-                           struct table_desc **out)
+err_t catalog_create_table(struct dbfile *db, struct trx *trx, const char *name, uint32_t pages,
+                           uint32_t density, struct table_desc **out)
 {
     struct catalog *cat = catalog_of(db);
     struct catalog_table *t = NULL;
@@ -81,7 +83,8 @@ err_t catalog_create_table(struct dbfile *db, struct trx *trx, const char *name,
     if (density < 20 || density > 100)
         return RAISE(JET_errDensityInvalid);
     TRY_RETURN(check_new_name(cat, trx, name1252));
-    struct table_parts parts = {.name = name1252, .density = density, .pages = pages, .objid = space_new_objid(db)};
+    struct table_parts parts = {
+        .name = name1252, .density = density, .pages = pages, .objid = space_new_objid(db)};
     TRY_RETURN(txn_statement_begin(trx, &sp));
     err_t err = catalog__make_table(cat, trx, &parts, &t);
     err = txn_statement_end(trx, cat->dbs, &sp, err);
@@ -92,7 +95,8 @@ err_t catalog_create_table(struct dbfile *db, struct trx *trx, const char *name,
 
 /* ---- long values ---- */
 
-static err_t create_longval_rows(struct catalog_table *t, struct trx *trx, const struct catalog_row *row)
+static err_t create_longval_rows(struct catalog_table *t, struct trx *trx,
+                                 const struct catalog_row *row)
 {
     TRY_RETURN(catalog__insert_row(t->cat, trx, row));
     return catalog__objid_add(t->cat, trx, row->id, t->desc.objid, ROW_LONG_VALUES);
@@ -129,7 +133,8 @@ static err_t make_longval(struct catalog_table *t, struct trx *trx)
     return JET_errSuccess;
 }
 
-/* The rows belong to the user's transaction while the table itself is uncommitted: both go or stay. */
+/* The rows belong to the user's transaction while the table itself is uncommitted: both go or stay.
+ */
 static err_t make_longval_with_table(struct catalog_table *t, struct trx *trx)
 {
     struct txn_savepoint sp;
@@ -137,7 +142,8 @@ static err_t make_longval_with_table(struct catalog_table *t, struct trx *trx)
     return txn_statement_end(trx, t->cat->dbs, &sp, make_longval(t, trx));
 }
 
-/* Else they are committed at once, in a transaction of the session's second number: others use the tree from now on. */
+/* Else they are committed at once, in a transaction of the session's second number: others use the
+ * tree from now on. */
 static err_t make_longval_alone(struct catalog_table *t, struct trx *trx)
 {
     struct trx own;
@@ -174,7 +180,8 @@ err_t catalog__longval_tree(void *context, struct trx *trx, bool create, struct 
         idle = 0;
     }
     if (__atomic_load_n(&t->desc.longval_tree, __ATOMIC_ACQUIRE) == NULL)
-        err = t->creator == trx || trx->inner == NULL ? make_longval_with_table(t, trx) : make_longval_alone(t, trx);
+        err = t->creator == trx || trx->inner == NULL ? make_longval_with_table(t, trx)
+                                                      : make_longval_alone(t, trx);
     atomic_store(&t->longval_busy, 0);
     os_unpark(&t->longval_busy, INT32_MAX);
     *tree = __atomic_load_n(&t->desc.longval_tree, __ATOMIC_ACQUIRE);

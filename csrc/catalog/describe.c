@@ -1,5 +1,5 @@
-/* A description in memory: its arrays, how a column or an index gets in and out. Arrays that were replaced live as long as the
- * description, since readers may still hold them. */
+/* A description in memory: its arrays, how a column or an index gets in and out. Arrays that were
+ * replaced live as long as the description, since readers may still hold them. */
 #include "catalog/catalog_private.h"
 
 #define COLUMNS_FIRST_ROOM 16u
@@ -26,12 +26,14 @@ static err_t start_layout(struct catalog_table *t)
     desc->layout.large_page = t->cat->db->page_size > 8192;
     desc->layout.page_size = t->cat->db->page_size;
     desc->layout.fixed = catalog__alloc(t, COLID_FIXED_LAST * sizeof(struct column_def));
-    desc->layout.variable =
-        catalog__alloc(t, (COLID_VARIABLE_LAST - COLID_VARIABLE_FIRST + 1) * sizeof(struct column_def));
-    return desc->layout.fixed == NULL || desc->layout.variable == NULL ? RAISE(JET_errOutOfMemory) : JET_errSuccess;
+    desc->layout.variable = catalog__alloc(t, (COLID_VARIABLE_LAST - COLID_VARIABLE_FIRST + 1) *
+                                                  sizeof(struct column_def));
+    return desc->layout.fixed == NULL || desc->layout.variable == NULL ? RAISE(JET_errOutOfMemory)
+                                                                       : JET_errSuccess;
 }
 
-err_t catalog__table_new(struct catalog *cat, const struct catalog_row *row, struct catalog_table **out)
+err_t catalog__table_new(struct catalog *cat, const struct catalog_row *row,
+                         struct catalog_table **out)
 {
     err_t err = JET_errSuccess;
     struct catalog_table *t = calloc(1, sizeof *t);
@@ -51,7 +53,8 @@ err_t catalog__table_new(struct catalog *cat, const struct catalog_row *row, str
     desc->key_most_page = key_most_of_page(cat->db->page_size);
     desc->longval.context = t;
     desc->longval.tree = catalog__longval_tree;
-    desc->longval.chunk_size = row->lv_chunk_max != 0 ? row->lv_chunk_max : longval_chunk_size(cat->db->page_size);
+    desc->longval.chunk_size =
+        row->lv_chunk_max != 0 ? row->lv_chunk_max : longval_chunk_size(cat->db->page_size);
     catalog__set_name(desc->name, row->name);
     list_init(&desc->in_catalog);
     os_rwlock_init(&desc->lock, RANK_TABLE_DESC);
@@ -59,7 +62,8 @@ err_t catalog__table_new(struct catalog *cat, const struct catalog_row *row, str
     TRY(btree_open(cat->db, row->root_or_coltyp, &desc->tree));
     if (desc->tree->objid != row->id) {
         err = RAISE(JET_errCatalogCorrupted);
-        err_detail("table %s of %s: page %u belongs to object %u", row->name, cat->db->path, row->root_or_coltyp, desc->tree->objid);
+        err_detail("table %s of %s: page %u belongs to object %u", row->name, cat->db->path,
+                   row->root_or_coltyp, desc->tree->objid);
         goto out;
     }
     *out = t;
@@ -127,7 +131,8 @@ err_t catalog__reserve_column(struct catalog_table *t, colid_t id)
 }
 
 /* The layout's slot of an id; the layout is const for everybody else. */
-static struct column_def *slot_of(struct catalog_table *t, colid_t id, uint32_t **count, uint32_t *index)
+static struct column_def *slot_of(struct catalog_table *t, colid_t id, uint32_t **count,
+                                  uint32_t *index)
 {
     struct record_layout *l = &t->desc.layout;
     if (id <= COLID_FIXED_LAST) {
@@ -173,7 +178,8 @@ void catalog__put_column(struct catalog_table *t, const struct table_column *col
     uint32_t at = place_of(desc, column->def.id), *count, index;
     if (at == desc->column_count || desc->columns[at].def.id != column->def.id) {
         ASSERT(desc->column_count < t->columns_room);
-        memmove(desc->columns + at + 1, desc->columns + at, (desc->column_count - at) * sizeof *desc->columns);
+        memmove(desc->columns + at + 1, desc->columns + at,
+                (desc->column_count - at) * sizeof *desc->columns);
         desc->column_count++;
     }
     desc->columns[at] = *column;
@@ -190,7 +196,8 @@ void catalog__take_column(struct catalog_table *t, colid_t id)
     uint32_t at = place_of(desc, id), *count, index;
     if (at == desc->column_count || desc->columns[at].def.id != id)
         return;
-    memmove(desc->columns + at, desc->columns + at + 1, (desc->column_count - at - 1) * sizeof *desc->columns);
+    memmove(desc->columns + at, desc->columns + at + 1,
+            (desc->column_count - at - 1) * sizeof *desc->columns);
     desc->column_count--;
     slot_of(t, id, &count, &index)->id = 0;
     if (*count == index + 1)

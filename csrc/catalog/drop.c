@@ -1,4 +1,5 @@
-/* Tables and indexes go: rows in the transaction, space when no snapshot is left that may read it (decision 20). Renaming. */
+/* Tables and indexes go: rows in the transaction, space when no snapshot is left that may read it
+ * (decision 20). Renaming. */
 #include "catalog/catalog_private.h"
 
 /* ---- rows ---- */
@@ -28,7 +29,8 @@ static err_t note_row(void *context, const struct catalog_row *row)
 
 static bool has_objid_row(const struct catalog_table *t, uint32_t type, uint32_t id)
 {
-    return type == ROW_TABLE || type == ROW_LONG_VALUES || (type == ROW_INDEX && id != t->desc.objid);
+    return type == ROW_TABLE || type == ROW_LONG_VALUES ||
+           (type == ROW_INDEX && id != t->desc.objid);
 }
 
 static err_t delete_rows(struct catalog_table *t, struct trx *trx)
@@ -67,7 +69,8 @@ static err_t drop_in_statement(struct catalog_table *t, struct trx *trx)
     return delete_rows(t, trx);
 }
 
-static err_t in_statement(struct catalog_table *t, struct trx *trx, err_t (*fn)(struct catalog_table *t, struct trx *trx, void *context),
+static err_t in_statement(struct catalog_table *t, struct trx *trx,
+                          err_t (*fn)(struct catalog_table *t, struct trx *trx, void *context),
                           void *context)
 {
     struct txn_savepoint sp;
@@ -132,7 +135,8 @@ err_t catalog_rename_table(struct dbfile *db, struct trx *trx, const char *from,
 
 /* ---- indexes ---- */
 
-static err_t drop_index_rows(struct catalog_table *t, struct trx *trx, const struct table_index *index)
+static err_t drop_index_rows(struct catalog_table *t, struct trx *trx,
+                             const struct table_index *index)
 {
     TRY_RETURN(catalog__delete_row(t->cat, trx, t->desc.objid, ROW_INDEX, index->def.objid));
     return catalog__objid_remove(t->cat, trx, index->def.objid);

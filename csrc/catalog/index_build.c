@@ -1,11 +1,13 @@
 /* New indexes: what is asked for, its row, its tree, its entries. */
 #include "catalog/catalog_private.h"
 
-#define NULL_KINDS (JET_bitIndexIgnoreNull | JET_bitIndexIgnoreAnyNull | JET_bitIndexIgnoreFirstNull)
-#define KIND_BITS                                                                                                              \
-    (JET_bitIndexUnique | JET_bitIndexPrimary | JET_bitIndexDisallowNull | NULL_KINDS | JET_bitIndexLazyFlush |               \
-     JET_bitIndexEmpty | JET_bitIndexUnversioned | JET_bitIndexSortNullsHigh | JET_bitIndexUnicode |                          \
-     JET_bitIndexCrossProduct | JET_bitIndexKeyMost | JET_bitIndexDisallowTruncation | JET_bitIndexNestedTable |              \
+#define NULL_KINDS                                                                                 \
+    (JET_bitIndexIgnoreNull | JET_bitIndexIgnoreAnyNull | JET_bitIndexIgnoreFirstNull)
+#define KIND_BITS                                                                                  \
+    (JET_bitIndexUnique | JET_bitIndexPrimary | JET_bitIndexDisallowNull | NULL_KINDS |            \
+     JET_bitIndexLazyFlush | JET_bitIndexEmpty | JET_bitIndexUnversioned |                         \
+     JET_bitIndexSortNullsHigh | JET_bitIndexUnicode | JET_bitIndexCrossProduct |                  \
+     JET_bitIndexKeyMost | JET_bitIndexDisallowTruncation | JET_bitIndexNestedTable |              \
      JET_bitIndexDotNetGuid | JET_bitIndexImmutableStructure)
 
 static err_t invalid(const struct catalog_table *t, const char *why)
@@ -27,11 +29,14 @@ static err_t check_grbit(const struct catalog_index_want *want)
         return err;
     }
     if ((g & ~KIND_BITS) != 0 || (primary && (g & NULL_KINDS) != 0) ||
-        ((g & JET_bitIndexDisallowNull) != 0 && (g & (NULL_KINDS | JET_bitIndexSortNullsHigh)) != 0) ||
+        ((g & JET_bitIndexDisallowNull) != 0 &&
+         (g & (NULL_KINDS | JET_bitIndexSortNullsHigh)) != 0) ||
         ((g & JET_bitIndexEmpty) != 0 && (g & JET_bitIndexIgnoreAnyNull) == 0) ||
         ((g & JET_bitIndexCrossProduct) != 0 && (g & JET_bitIndexNestedTable) != 0))
         return RAISE(JET_errInvalidGrbit);
-    return want->density != 0 && (want->density < 20 || want->density > 100) ? RAISE(JET_errDensityInvalid) : JET_errSuccess;
+    return want->density != 0 && (want->density < 20 || want->density > 100)
+               ? RAISE(JET_errDensityInvalid)
+               : JET_errSuccess;
 }
 
 static uint32_t flags_of(const struct catalog_index_want *want)
@@ -60,12 +65,14 @@ static uint32_t flags_of(const struct catalog_index_want *want)
 static const struct column_def *find(const struct table_desc *desc, const char *name)
 {
     for (uint32_t i = 0; i < desc->column_count; i++)
-        if ((desc->columns[i].def.flags & COLUMN_DELETED) == 0 && catalog__same_name(desc->columns[i].name, name))
+        if ((desc->columns[i].def.flags & COLUMN_DELETED) == 0 &&
+            catalog__same_name(desc->columns[i].name, name))
             return &desc->columns[i].def;
     return NULL;
 }
 
-static err_t find_key_column(const struct catalog_table *t, const char *utf8, const struct column_def **out)
+static err_t find_key_column(const struct catalog_table *t, const char *utf8,
+                             const struct column_def **out)
 {
     char name[NAME_ROOM];
     TRY_RETURN(catalog__parse_name(utf8, name));
@@ -109,7 +116,8 @@ static err_t add_key_column(struct catalog_table *t, const char *part, struct ca
 }
 
 /* "+a\0-b\0\0": size counts both terminators. */
-static err_t parse_key(struct catalog_table *t, const struct catalog_index_want *want, struct catalog_row *row)
+static err_t parse_key(struct catalog_table *t, const struct catalog_index_want *want,
+                       struct catalog_row *row)
 {
     const char *key = want->key;
     uint32_t size = want->key_size, at = 0;
@@ -127,9 +135,11 @@ static err_t parse_key(struct catalog_table *t, const struct catalog_index_want 
     return row->key_ids_n == 0 ? invalid(t, "the key names no column") : JET_errSuccess;
 }
 
-static err_t parse_conditions(struct catalog_table *t, const struct catalog_index_want *want, struct catalog_row *row)
+static err_t parse_conditions(struct catalog_table *t, const struct catalog_index_want *want,
+                              struct catalog_row *row)
 {
-    if (want->condition_count > INDEX_SEGMENTS_MAX || (want->condition_count > 0 && (row->flags & INDEX_PRIMARY) != 0))
+    if (want->condition_count > INDEX_SEGMENTS_MAX ||
+        (want->condition_count > 0 && (row->flags & INDEX_PRIMARY) != 0))
         return invalid(t, "these conditions are not possible");
     for (uint32_t i = 0; i < want->condition_count; i++) {
         const struct column_def *column;
@@ -137,12 +147,14 @@ static err_t parse_conditions(struct catalog_table *t, const struct catalog_inde
         if (g != JET_bitIndexColumnMustBeNull && g != JET_bitIndexColumnMustBeNonNull)
             return RAISE(JET_errInvalidGrbit);
         TRY_RETURN(find_key_column(t, want->conditions[i].column, &column));
-        put_segment(row->conditions, &row->conditions_n, column->id, g == JET_bitIndexColumnMustBeNull ? 0x20 : 0);
+        put_segment(row->conditions, &row->conditions_n, column->id,
+                    g == JET_bitIndexColumnMustBeNull ? 0x20 : 0);
     }
     return JET_errSuccess;
 }
 
-static err_t set_sizes(struct catalog_table *t, const struct catalog_index_want *want, struct catalog_row *row)
+static err_t set_sizes(struct catalog_table *t, const struct catalog_index_want *want,
+                       struct catalog_row *row)
 {
     uint32_t most = want->key_most == 0 ? KEY_MOST_DEFAULT : want->key_most;
     if (most < KEY_MOST_DEFAULT || most > t->desc.key_most_page)
@@ -157,7 +169,8 @@ static err_t set_sizes(struct catalog_table *t, const struct catalog_index_want 
 /* Only ASCII names exist. An index of Unicode text says that it is sorted as no Windows sorts. */
 static err_t set_locale(const struct catalog_index_want *want, struct catalog_row *row)
 {
-    const char *locale = want->locale != NULL && want->locale[0] != '\0' ? want->locale : LOCALE_DEFAULT;
+    const char *locale =
+        want->locale != NULL && want->locale[0] != '\0' ? want->locale : LOCALE_DEFAULT;
     if (strlen(locale) >= LOCALE_ROOM)
         return RAISE(JET_errInvalidLanguageId);
     for (const char *p = locale; *p != '\0'; p++)
@@ -187,10 +200,13 @@ static err_t check_place(struct catalog_table *t, struct trx *trx, const struct 
     btree_cursor_init(&c, t->desc.tree, trx);
     err_t err = btree_first(&c);
     btree_cursor_term(&c);
-    return err == JET_errNoCurrentRecord ? JET_errSuccess : err < 0 ? err : RAISE(JET_errTableNotEmpty);
+    return err == JET_errNoCurrentRecord ? JET_errSuccess
+           : err < 0                     ? err
+                                         : RAISE(JET_errTableNotEmpty);
 }
 
-static err_t make_tree(struct catalog_table *t, struct trx *trx, struct catalog_row *row, struct change_action *c)
+static err_t make_tree(struct catalog_table *t, struct trx *trx, struct catalog_row *row,
+                       struct change_action *c)
 {
     bool unique = (row->flags & INDEX_UNIQUE) != 0;
     c->indexes = t->desc.indexes;
@@ -203,7 +219,8 @@ static err_t make_tree(struct catalog_table *t, struct trx *trx, struct catalog_
     }
     row->id = space_new_objid(t->cat->db);
     struct space_tree_want want = {.parent = t->desc.tree,
-                                   .page_flags = PAGE_INDEX | (unique ? 0u : (unsigned)PAGE_NON_UNIQUE),
+                                   .page_flags =
+                                       PAGE_INDEX | (unique ? 0u : (unsigned)PAGE_NON_UNIQUE),
                                    .unique = unique,
                                    .objid = row->id,
                                    .cpg = 1};
@@ -217,11 +234,14 @@ static err_t insert_rows(struct catalog_table *t, struct trx *trx, const struct 
     if (err == JET_errKeyDuplicate)
         return RAISE(JET_errIndexDuplicate);
     TRY_RETURN(err);
-    return row->id == t->desc.objid ? JET_errSuccess : catalog__objid_add(t->cat, trx, row->id, t->desc.objid, ROW_INDEX);
+    return row->id == t->desc.objid
+               ? JET_errSuccess
+               : catalog__objid_add(t->cat, trx, row->id, t->desc.objid, ROW_INDEX);
 }
 
 /* The primary index is the first of the array. */
-static err_t longer_array(struct catalog_table *t, const struct catalog_row *row, struct table_index **out, uint32_t *at)
+static err_t longer_array(struct catalog_table *t, const struct catalog_row *row,
+                          struct table_index **out, uint32_t *at)
 {
     uint32_t n = t->desc.index_count;
     struct table_index *grown = catalog__alloc(t, (n + 1) * sizeof *grown);
@@ -241,7 +261,8 @@ static err_t longer_array(struct catalog_table *t, const struct catalog_row *row
     return JET_errSuccess;
 }
 
-static err_t make_index(struct catalog_table *t, struct trx *trx, struct catalog_row *row, bool build)
+static err_t make_index(struct catalog_table *t, struct trx *trx, struct catalog_row *row,
+                        bool build)
 {
     struct change_action *c;
     struct table_index *grown;
@@ -269,7 +290,8 @@ err_t catalog__make_index(struct catalog_table *t, struct trx *trx, struct catal
     return make_index(t, trx, row, false);
 }
 
-static err_t create_wanted(struct catalog_table *t, struct trx *trx, const struct catalog_index_want *want)
+static err_t create_wanted(struct catalog_table *t, struct trx *trx,
+                           const struct catalog_index_want *want)
 {
     struct catalog_row row = {.table = t->desc.objid, .type = ROW_INDEX, .flags = flags_of(want)};
     row.space_usage = want->density != 0 ? want->density : DENSITY_DEFAULT;
@@ -284,7 +306,8 @@ static err_t create_wanted(struct catalog_table *t, struct trx *trx, const struc
     return make_index(t, trx, &row, (want->grbit & JET_bitIndexEmpty) == 0);
 }
 
-err_t catalog_create_index(struct table_desc *desc, struct trx *trx, const struct catalog_index_want *want)
+err_t catalog_create_index(struct table_desc *desc, struct trx *trx,
+                           const struct catalog_index_want *want)
 {
     struct catalog_table *t = catalog_table_of(desc);
     struct txn_savepoint sp;

@@ -11,7 +11,8 @@ static err_t bad_row(const struct catalog_table *t, const struct catalog_row *ro
 /* ---- columns ---- */
 
 /* Fixed text and binary defaults fill the column: the record layer returns them as they are. */
-static err_t set_default(struct catalog_table *t, const struct catalog_row *row, struct column_def *def)
+static err_t set_default(struct catalog_table *t, const struct catalog_row *row,
+                         struct column_def *def)
 {
     bool fixed = def->id <= COLID_FIXED_LAST;
     uint32_t size = coltyp_size(def->coltyp), n = row->default_n;
@@ -29,7 +30,8 @@ static err_t set_default(struct catalog_table *t, const struct catalog_row *row,
     return JET_errSuccess;
 }
 
-static err_t place_fixed(const struct catalog_table *t, const struct catalog_row *row, struct column_def *def)
+static err_t place_fixed(const struct catalog_table *t, const struct catalog_row *row,
+                         struct column_def *def)
 {
     bool of_catalog = row->table == OBJECTS_OBJID || row->table == SHADOW_OBJID;
     def->record_offset = row->record_offset;
@@ -47,7 +49,8 @@ static err_t place_fixed(const struct catalog_table *t, const struct catalog_row
     return JET_errSuccess;
 }
 
-err_t catalog__column_from_row(struct catalog_table *t, const struct catalog_row *row, struct table_column *out)
+err_t catalog__column_from_row(struct catalog_table *t, const struct catalog_row *row,
+                               struct table_column *out)
 {
     struct column_def *def = &out->def;
     memset(out, 0, sizeof *out);
@@ -76,7 +79,8 @@ err_t catalog__column_from_row(struct catalog_table *t, const struct catalog_row
 
 /* ---- indexes ---- */
 
-static err_t parse_segments(const struct catalog_table *t, const struct catalog_row *row, const uint8_t *p, uint32_t n,
+static err_t parse_segments(const struct catalog_table *t, const struct catalog_row *row,
+                            const uint8_t *p, uint32_t n,
                             struct index_segment out[INDEX_SEGMENTS_MAX], uint8_t *count)
 {
     bool wide = (row->flags & INDEX_LONG_SEGMENTS) != 0;
@@ -86,8 +90,9 @@ static err_t parse_segments(const struct catalog_table *t, const struct catalog_
     for (uint32_t i = 0; i < n / size; i++) {
         const uint8_t *s = p + i * size;
         int16_t id = (int16_t)load_u16(s);
-        out[i] = wide ? (struct index_segment){load_u16(s + 2), (s[0] & 0x40) != 0, (s[0] & 0x20) != 0}
-                      : (struct index_segment){(colid_t)(id < 0 ? -id : id), id < 0, false};
+        out[i] =
+            wide ? (struct index_segment){load_u16(s + 2), (s[0] & 0x40) != 0, (s[0] & 0x20) != 0}
+                 : (struct index_segment){(colid_t)(id < 0 ? -id : id), id < 0, false};
         if (record_column(&t->desc.layout, out[i].column) == NULL)
             return bad_row(t, row, "has a key column that does not exist");
     }
@@ -95,7 +100,8 @@ static err_t parse_segments(const struct catalog_table *t, const struct catalog_
     return JET_errSuccess;
 }
 
-static err_t open_index_tree(struct catalog_table *t, const struct catalog_row *row, struct table_index *out)
+static err_t open_index_tree(struct catalog_table *t, const struct catalog_row *row,
+                             struct table_index *out)
 {
     if ((out->def.flags & INDEX_PRIMARY) != 0) {
         if (row->root_or_coltyp != t->desc.tree->root)
@@ -111,7 +117,8 @@ static err_t open_index_tree(struct catalog_table *t, const struct catalog_row *
     return bad_row(t, row, "has its root page in another object");
 }
 
-err_t catalog__index_from_row(struct catalog_table *t, const struct catalog_row *row, struct table_index *out)
+err_t catalog__index_from_row(struct catalog_table *t, const struct catalog_row *row,
+                              struct table_index *out)
 {
     struct index_def *def = &out->def;
     memset(out, 0, sizeof *out);
@@ -122,14 +129,17 @@ err_t catalog__index_from_row(struct catalog_table *t, const struct catalog_row 
     def->var_seg_mac = (uint16_t)(row->var_seg_mac != 0 ? row->var_seg_mac : def->key_most);
     if (def->key_most > KEY_SIZE_MOST || def->var_seg_mac > def->key_most)
         return bad_row(t, row, "has an impossible key size");
-    TRY_RETURN(parse_segments(t, row, row->key_ids, row->key_ids_n, def->segments, &def->segment_count));
+    TRY_RETURN(
+        parse_segments(t, row, row->key_ids, row->key_ids_n, def->segments, &def->segment_count));
     if (def->segment_count == 0)
         return bad_row(t, row, "has no key column");
-    TRY_RETURN(parse_segments(t, row, row->conditions, row->conditions_n, def->conditions, &def->condition_count));
+    TRY_RETURN(parse_segments(t, row, row->conditions, row->conditions_n, def->conditions,
+                              &def->condition_count));
     out->density = row->space_usage;
     out->lcmap_flags = row->has_lcmap ? row->lcmap_flags : LCMAP_DEFAULT;
     memcpy(out->locale, row->locale, sizeof out->locale);
-    bool foreign_text = (def->flags & INDEX_LOCALIZED) != 0 && (!row->has_version || row->version != SORT_VERSION_OURS);
+    bool foreign_text = (def->flags & INDEX_LOCALIZED) != 0 &&
+                        (!row->has_version || row->version != SORT_VERSION_OURS);
     out->foreign_sort = foreign_text || row->has_tuples;
     return open_index_tree(t, row, out);
 }
@@ -152,7 +162,8 @@ static err_t load_column(struct loader *l, const struct catalog_row *row)
     return JET_errSuccess;
 }
 
-/* The primary index comes first. Until they are published, trees of secondary ones are the loader's. */
+/* The primary index comes first. Until they are published, trees of secondary ones are the
+ * loader's. */
 static err_t load_index(struct loader *l, const struct catalog_row *row)
 {
     if (l->index_count == l->index_room) {
@@ -196,7 +207,9 @@ static err_t load_row(void *context, const struct catalog_row *row)
         return load_column(l, row);
     if (l->of_template)
         return JET_errSuccess;
-    return row->type == ROW_INDEX ? load_index(l, row) : row->type == ROW_LONG_VALUES ? load_longval(l, row) : JET_errSuccess;
+    return row->type == ROW_INDEX         ? load_index(l, row)
+           : row->type == ROW_LONG_VALUES ? load_longval(l, row)
+                                          : JET_errSuccess;
 }
 
 static err_t load_parts(struct loader *l, struct catalog *cat, const struct catalog_row *row)
@@ -286,7 +299,8 @@ err_t catalog__open_trees(struct catalog *cat)
     return open_system_tree(cat->db, SHADOW_ROOT, SHADOW_OBJID, &cat->shadow);
 }
 
-err_t catalog__create(struct dbfile *db, struct txn_databases *dbs, const char *temp_dir, struct catalog **out)
+err_t catalog__create(struct dbfile *db, struct txn_databases *dbs, const char *temp_dir,
+                      struct catalog **out)
 {
     struct catalog *cat = calloc(1, sizeof *cat);
     *out = NULL;
@@ -363,7 +377,8 @@ err_t catalog__open_system_tables(struct catalog *cat)
     return hold_system_table(cat, "MSysObjids", &cat->objids);
 }
 
-err_t catalog_open(struct dbfile *db, struct txn_databases *dbs, const char *temp_dir, struct trx *trx)
+err_t catalog_open(struct dbfile *db, struct txn_databases *dbs, const char *temp_dir,
+                   struct trx *trx)
 {
     err_t err = JET_errSuccess;
     struct catalog *cat;

@@ -1,4 +1,5 @@
-/* MSysObjids: one row for each tree. MSysLocales: a small store of names and numbers that newer engines look for. */
+/* MSysObjids: one row for each tree. MSysLocales: a small store of names and numbers that newer
+ * engines look for. */
 #include "catalog/catalog_private.h"
 
 /* ---- rows of MSysObjids ---- */
@@ -20,7 +21,8 @@ static err_t set_objid_row(struct record_builder *b, objid_t objid, objid_t tabl
     return record_builder_set(b, 258, 1, SLICE(bytes + 8, 2), false);
 }
 
-err_t catalog__objid_add(struct catalog *cat, struct trx *trx, objid_t objid, objid_t table, enum row_type type)
+err_t catalog__objid_add(struct catalog *cat, struct trx *trx, objid_t objid, objid_t table,
+                         enum row_type type)
 {
     err_t err = JET_errSuccess;
     struct record_builder *b = NULL;
@@ -93,7 +95,10 @@ static err_t make_columns(struct catalog_table *t, struct trx *trx, const struct
         struct table_column column = {0};
         uint32_t size = coltyp_size(c->coltyp);
         catalog__set_name(column.name, c->name);
-        column.def = (struct column_def){.id = c->id, .coltyp = c->coltyp, .flags = c->flags, .cb_max = size != 0 ? size : BYTES_255};
+        column.def = (struct column_def){.id = c->id,
+                                         .coltyp = c->coltyp,
+                                         .flags = c->flags,
+                                         .cb_max = size != 0 ? size : BYTES_255};
         if (c->id <= COLID_FIXED_LAST)
             column.def.record_offset = (uint16_t)catalog__fixed_end(t);
         if ((c->flags & COLUMN_HAS_DEFAULT) != 0)
@@ -103,7 +108,8 @@ static err_t make_columns(struct catalog_table *t, struct trx *trx, const struct
     return JET_errSuccess;
 }
 
-static err_t make_system_table(struct catalog *cat, struct trx *trx, const struct system_table *want, struct catalog_table **out)
+static err_t make_system_table(struct catalog *cat, struct trx *trx,
+                               const struct system_table *want, struct catalog_table **out)
 {
     struct catalog_row index = {.table = want->parts.objid,
                                 .type = ROW_INDEX,
@@ -134,24 +140,27 @@ struct objid_lister {
 static err_t add_objid_of_row(void *context, const struct catalog_row *row)
 {
     const struct objid_lister *l = context;
-    bool has_tree = row->type == ROW_TABLE || row->type == ROW_LONG_VALUES || (row->type == ROW_INDEX && row->id != row->table);
-    return has_tree ? catalog__objid_add(l->cat, l->trx, row->id, row->table, row->type) : JET_errSuccess;
+    bool has_tree = row->type == ROW_TABLE || row->type == ROW_LONG_VALUES ||
+                    (row->type == ROW_INDEX && row->id != row->table);
+    return has_tree ? catalog__objid_add(l->cat, l->trx, row->id, row->table, row->type)
+                    : JET_errSuccess;
 }
 
 static err_t add_objids_table(struct catalog *cat, struct trx *trx, bool fixed_root)
 {
     struct catalog_table *t;
     struct objid_lister lister = {cat, trx};
-    const struct system_table want = {.parts = {.name = "MSysObjids",
-                                                .flags = TABLE_SYSTEM | TABLE_FIXED_DDL | TABLE_DYNAMIC,
-                                                .density = 100,
-                                                .objid = space_new_objid(cat->db),
-                                                .fixed_root = fixed_root ? OBJIDS_ROOT : 0},
-                                      .columns = objids_columns,
-                                      .column_count = 3,
-                                      .index = "primary",
-                                      .index_flags = 0x1002F,
-                                      .key = 256};
+    const struct system_table want = {
+        .parts = {.name = "MSysObjids",
+                  .flags = TABLE_SYSTEM | TABLE_FIXED_DDL | TABLE_DYNAMIC,
+                  .density = 100,
+                  .objid = space_new_objid(cat->db),
+                  .fixed_root = fixed_root ? OBJIDS_ROOT : 0},
+        .columns = objids_columns,
+        .column_count = 3,
+        .index = "primary",
+        .index_flags = 0x1002F,
+        .key = 256};
     TRY_RETURN(make_system_table(cat, trx, &want, &t));
     cat->objids = &t->desc;
     return catalog__visit_rows(cat, trx, 0, add_objid_of_row, &lister);
@@ -159,7 +168,8 @@ static err_t add_objids_table(struct catalog *cat, struct trx *trx, bool fixed_r
 
 /* ---- MSysLocales ---- */
 
-static err_t add_local(struct catalog *cat, struct trx *trx, struct table_desc *desc, const char *name, uint8_t type, uint32_t value)
+static err_t add_local(struct catalog *cat, struct trx *trx, struct table_desc *desc,
+                       const char *name, uint8_t type, uint32_t value)
 {
     err_t err = JET_errSuccess;
     struct record_builder *b = NULL;
@@ -177,8 +187,8 @@ static err_t add_local(struct catalog *cat, struct trx *trx, struct table_desc *
     TRY(record_builder_set(b, 2, 1, SLICE(number, 4), false));
     TRY(record_builder_set(b, 128, 1, SLICE(utf16, n), false));
     TRY(record_builder_pack(b, &record));
-    TRY(key_segment(record_column(&desc->layout, 128), &desc->primary->def, false, SLICE(utf16, n), false, false, key, &size,
-                    KEY_MOST_DEFAULT, &truncated));
+    TRY(key_segment(record_column(&desc->layout, 128), &desc->primary->def, false, SLICE(utf16, n),
+                    false, false, key, &size, KEY_MOST_DEFAULT, &truncated));
     TRY(btree_insert(&c, SLICE(key, size), buffer_slice(&record), cat->how));
 out:
     btree_cursor_term(&c);
@@ -194,8 +204,9 @@ static err_t add_locales_table(struct catalog *cat, struct trx *trx, bool fixed_
         uint8_t type;
         uint32_t value;
     } rows[] = {
-        {".Schema\\External\\Major", 1, 1},  {".Schema\\External\\Minor", 1, 0},  {".Schema\\External\\Update", 1, 0},
-        {".Schema\\Internal\\Major", 1, 1},  {".Schema\\Internal\\Minor", 1, 0},  {".Schema\\Internal\\Update", 1, 0},
+        {".Schema\\External\\Major", 1, 1},  {".Schema\\External\\Minor", 1, 0},
+        {".Schema\\External\\Update", 1, 0}, {".Schema\\Internal\\Major", 1, 1},
+        {".Schema\\Internal\\Minor", 1, 0},  {".Schema\\Internal\\Update", 1, 0},
         {"MSysLocalesConsistent", 2, 1},
     };
     struct catalog_table *t;

@@ -1,4 +1,5 @@
-/* After a crash: which trees there are is what the committed rows say; every page that no tree uses is free again. */
+/* After a crash: which trees there are is what the committed rows say; every page that no tree uses
+ * is free again. */
 #include "catalog/catalog_private.h"
 
 struct tree_list {
@@ -14,7 +15,8 @@ static err_t note_tree(void *context, const struct catalog_row *row)
 {
     struct tree_list *trees = context;
     bool is_table = row->type == ROW_TABLE;
-    if (!is_table && row->type != ROW_LONG_VALUES && (row->type != ROW_INDEX || row->id == row->table))
+    if (!is_table && row->type != ROW_LONG_VALUES &&
+        (row->type != ROW_INDEX || row->id == row->table))
         return JET_errSuccess;
     if (trees->n == trees->room) {
         uint32_t room = trees->room == 0 ? 64 : trees->room * 2;
@@ -30,7 +32,8 @@ static err_t note_tree(void *context, const struct catalog_row *row)
     return JET_errSuccess;
 }
 
-static err_t reconcile(struct catalog *cat, struct trx *trx, pgno_t root, const pgno_t *children, int count, uint32_t *pages)
+static err_t reconcile(struct catalog *cat, struct trx *trx, pgno_t root, const pgno_t *children,
+                       int count, uint32_t *pages)
 {
     struct btree *tree;
     TRY_RETURN(btree_open(cat->db, root, &tree));
@@ -39,8 +42,10 @@ static err_t reconcile(struct catalog *cat, struct trx *trx, pgno_t root, const 
     return err;
 }
 
-/* Rows of a table are neighbours: its own first, then those of its indexes and of its long values. */
-static err_t reconcile_all(struct catalog *cat, struct trx *trx, const struct tree_list *trees, pgno_t *children, uint32_t *pages)
+/* Rows of a table are neighbours: its own first, then those of its indexes and of its long values.
+ */
+static err_t reconcile_all(struct catalog *cat, struct trx *trx, const struct tree_list *trees,
+                           pgno_t *children, uint32_t *pages)
 {
     int tables = 0;
     for (uint32_t i = 0; i < trees->n; i++)
@@ -49,7 +54,9 @@ static err_t reconcile_all(struct catalog *cat, struct trx *trx, const struct tr
     TRY_RETURN(reconcile(cat, trx, SYSTEM_ROOT, children, tables, pages));
     for (uint32_t i = 0; i < trees->n; i++) {
         int count = 0;
-        for (uint32_t k = i + 1; trees->list[i].is_table && k < trees->n && trees->list[k].table == trees->list[i].table; k++)
+        for (uint32_t k = i + 1; trees->list[i].is_table && k < trees->n &&
+                                 trees->list[k].table == trees->list[i].table;
+             k++)
             children[count++] = trees->list[k].root;
         TRY_RETURN(reconcile(cat, trx, trees->list[i].root, children, count, pages));
     }

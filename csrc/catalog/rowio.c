@@ -3,7 +3,8 @@
 
 /* ---- reading ---- */
 
-static err_t read_at(struct catalog *cat, struct trx *trx, struct slice key, struct catalog_row *row)
+static err_t read_at(struct catalog *cat, struct trx *trx, struct slice key,
+                     struct catalog_row *row)
 {
     err_t err = JET_errSuccess;
     struct btree_cursor c;
@@ -16,15 +17,18 @@ out:
     return err;
 }
 
-err_t catalog__read_row(struct catalog *cat, struct trx *trx, objid_t table, uint32_t type, uint32_t id, struct catalog_row *row)
+err_t catalog__read_row(struct catalog *cat, struct trx *trx, objid_t table, uint32_t type,
+                        uint32_t id, struct catalog_row *row)
 {
     uint8_t key[ROW_KEY_SIZE];
     catalog__row_key(table, type, id, key);
     return read_at(cat, trx, SLICE(key, ROW_KEY_SIZE), row);
 }
 
-/* A name belongs to one table at a time, but an old snapshot may see a renamed one: the row as the reader sees it decides. */
-err_t catalog__find_table_row(struct catalog *cat, struct trx *trx, const char *name, struct catalog_row *row)
+/* A name belongs to one table at a time, but an old snapshot may see a renamed one: the row as the
+ * reader sees it decides. */
+err_t catalog__find_table_row(struct catalog *cat, struct trx *trx, const char *name,
+                              struct catalog_row *row)
 {
     err_t err = JET_errSuccess;
     struct btree_cursor c;
@@ -43,7 +47,8 @@ out:
     return err;
 }
 
-err_t catalog__visit_rows(struct catalog *cat, struct trx *trx, objid_t table, catalog__row_fn fn, void *context)
+err_t catalog__visit_rows(struct catalog *cat, struct trx *trx, objid_t table, catalog__row_fn fn,
+                          void *context)
 {
     err_t err = JET_errSuccess;
     struct btree_cursor c;
@@ -74,7 +79,8 @@ out:
 
 /* ---- writing ---- */
 
-static err_t insert(struct catalog *cat, struct trx *trx, struct btree *tree, struct slice key, struct slice data)
+static err_t insert(struct catalog *cat, struct trx *trx, struct btree *tree, struct slice key,
+                    struct slice data)
 {
     struct btree_cursor c;
     btree_cursor_init(&c, tree, trx);
@@ -83,7 +89,8 @@ static err_t insert(struct catalog *cat, struct trx *trx, struct btree *tree, st
     return err;
 }
 
-static err_t replace(struct catalog *cat, struct trx *trx, struct btree *tree, struct slice key, struct slice data)
+static err_t replace(struct catalog *cat, struct trx *trx, struct btree *tree, struct slice key,
+                     struct slice data)
 {
     struct btree_cursor c;
     btree_cursor_init(&c, tree, trx);
@@ -101,7 +108,8 @@ static err_t delete(struct catalog *cat, struct trx *trx, struct btree *tree, st
     return err;
 }
 
-static err_t insert_names(struct catalog *cat, struct trx *trx, const struct catalog_row *row, struct slice primary)
+static err_t insert_names(struct catalog *cat, struct trx *trx, const struct catalog_row *row,
+                          struct slice primary)
 {
     uint8_t key[NAME_KEY_ROOM];
     uint32_t n = catalog__name_key(row->table, row->type, row->name, key);
@@ -140,7 +148,8 @@ out:
     return err;
 }
 
-err_t catalog__delete_row(struct catalog *cat, struct trx *trx, objid_t table, uint32_t type, uint32_t id)
+err_t catalog__delete_row(struct catalog *cat, struct trx *trx, objid_t table, uint32_t type,
+                          uint32_t id)
 {
     struct catalog_row row;
     uint8_t bytes[ROW_KEY_SIZE];
@@ -152,7 +161,8 @@ err_t catalog__delete_row(struct catalog *cat, struct trx *trx, objid_t table, u
     return cat->has_shadow ? delete(cat, trx, cat->shadow, key) : JET_errSuccess;
 }
 
-static err_t edited_record(struct catalog *cat, struct slice old, const struct row_edit *edits, int count, struct buffer *record)
+static err_t edited_record(struct catalog *cat, struct slice old, const struct row_edit *edits,
+                           int count, struct buffer *record)
 {
     err_t err = JET_errSuccess;
     struct record_builder *b = NULL;
@@ -166,7 +176,8 @@ out:
     return err;
 }
 
-static err_t write_edited(struct catalog *cat, struct trx *trx, struct slice key, struct slice before, struct slice record)
+static err_t write_edited(struct catalog *cat, struct trx *trx, struct slice key,
+                          struct slice before, struct slice record)
 {
     struct catalog_row old, new;
     TRY_RETURN(catalog__decode_row(cat, before, &old));
@@ -180,8 +191,8 @@ static err_t write_edited(struct catalog *cat, struct trx *trx, struct slice key
 }
 
 /* Columns that we know nothing of stay in the row. */
-err_t catalog__edit_row(struct catalog *cat, struct trx *trx, objid_t table, uint32_t type, uint32_t id, const struct row_edit *edits,
-                        int count)
+err_t catalog__edit_row(struct catalog *cat, struct trx *trx, objid_t table, uint32_t type,
+                        uint32_t id, const struct row_edit *edits, int count)
 {
     err_t err = JET_errSuccess;
     struct btree_cursor c;

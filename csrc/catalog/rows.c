@@ -50,7 +50,9 @@ void catalog__init_layout(struct catalog *cat)
         struct column_def def = {.id = c->id,
                                  .coltyp = c->coltyp,
                                  .flags = c->not_null ? COLUMN_NOT_NULL : 0,
-                                 .cb_max = size != 0 ? size : coltyp_is_long(c->coltyp) ? 0 : BYTES_255,
+                                 .cb_max = size != 0                   ? size
+                                           : coltyp_is_long(c->coltyp) ? 0
+                                                                       : BYTES_255,
                                  .code_page = 1252};
         if (c->id <= COLID_FIXED_LAST) {
             def.record_offset = offset;
@@ -102,7 +104,8 @@ void catalog__row_key(objid_t table, uint32_t type, uint32_t id, uint8_t key[ROW
     put_long(put_short(put_long(key, table), type), id);
 }
 
-uint32_t catalog__name_key(objid_t table, uint32_t type, const char *name, uint8_t key[NAME_KEY_ROOM])
+uint32_t catalog__name_key(objid_t table, uint32_t type, const char *name,
+                           uint8_t key[NAME_KEY_ROOM])
 {
     return (uint32_t)(put_name(put_short(put_long(key, table), type), name) - key);
 }
@@ -132,6 +135,10 @@ struct decoder {
 static err_t get(const struct decoder *d, colid_t id, struct slice *data, bool *there)
 {
     struct record_value v;
+    *data = SLICE_EMPTY;
+    *there = false;
+    if (record_column(&d->cat->layout, id) == NULL) /* an older file has fewer columns */
+        return JET_errSuccess;
     TRY_RETURN(record_get(&d->cat->layout, d->record, id, 1, &v));
     *there = !v.null && !v.separated;
     *data = *there ? v.data : SLICE_EMPTY;
@@ -140,7 +147,8 @@ static err_t get(const struct decoder *d, colid_t id, struct slice *data, bool *
     return JET_errSuccess;
 }
 
-static err_t get_number(const struct decoder *d, colid_t id, bool needed, uint32_t *out, bool *there)
+static err_t get_number(const struct decoder *d, colid_t id, bool needed, uint32_t *out,
+                        bool *there)
 {
     struct slice s;
     *out = 0;
@@ -272,7 +280,8 @@ static err_t set_locale(const struct encoder *e, const char *locale)
 
 static err_t set_index_parts(const struct encoder *e, const struct catalog_row *row)
 {
-    static const uint8_t sort_id[16] = {0x01, 0, 0, 0, 0xee, 0x57, 0x5c, 0x1e, 0x00, 0xb4, 0xd0, 0x00, 0x0b, 0xb1, 0xe1, 0x1e};
+    static const uint8_t sort_id[16] = {0x01, 0,    0,    0,    0xee, 0x57, 0x5c, 0x1e,
+                                        0x00, 0xb4, 0xd0, 0x00, 0x0b, 0xb1, 0xe1, 0x1e};
     uint8_t bytes[8];
     TRY_RETURN(set_number(e, COL_LCMAP_FLAGS, row->lcmap_flags));
     if (row->key_most != 0)
@@ -307,7 +316,8 @@ static err_t encode(const struct encoder *e, const struct catalog_row *row)
     return row->type == ROW_INDEX ? set_index_parts(e, row) : JET_errSuccess;
 }
 
-err_t catalog__encode_row(const struct catalog *cat, const struct catalog_row *row, struct buffer *record)
+err_t catalog__encode_row(const struct catalog *cat, const struct catalog_row *row,
+                          struct buffer *record)
 {
     err_t err = JET_errSuccess;
     struct encoder e = {.cat = cat};

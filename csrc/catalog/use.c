@@ -1,4 +1,5 @@
-/* Descriptions by name, shared: the cache, references, who has a table open and whom it keeps away. */
+/* Descriptions by name, shared: the cache, references, who has a table open and whom it keeps away.
+ */
 #include "catalog/catalog_private.h"
 
 #define CACHED_MOST 256u /* descriptions nobody refers to are kept up to this number of tables */
@@ -51,17 +52,20 @@ void catalog__add_ref(struct catalog_table *t)
     os_lock_release(&t->cat->lock);
 }
 
-/* A dropped table is found by name until its rows are gone for the reader's snapshot, but its tree may go at any time. */
+/* A dropped table is found by name until its rows are gone for the reader's snapshot, but its tree
+ * may go at any time. */
 static err_t take_ref_locked(struct catalog_table *t, const struct trx *trx)
 {
     const void *owner = atomic_load(&t->desc.ddl_owner);
     if (t->dropped)
-        return owner == trx || owner == t ? RAISE(JET_errObjectNotFound) : RAISE(JET_errTableLocked);
+        return owner == trx || owner == t ? RAISE(JET_errObjectNotFound)
+                                          : RAISE(JET_errTableLocked);
     t->desc.refs++;
     return JET_errSuccess;
 }
 
-/* Committed rows are read without a lock; when something was committed meanwhile they are read again. */
+/* Committed rows are read without a lock; when something was committed meanwhile they are read
+ * again. */
 err_t catalog__get(struct catalog *cat, struct trx *trx, objid_t objid, struct catalog_table **out)
 {
     *out = NULL;
@@ -135,7 +139,8 @@ static struct catalog_use *use_of_locked(struct catalog_table *t, const struct t
     return NULL;
 }
 
-static err_t add_use_locked(struct catalog_table *t, const struct trx *trx, struct catalog_use **out)
+static err_t add_use_locked(struct catalog_table *t, const struct trx *trx,
+                            struct catalog_use **out)
 {
     *out = use_of_locked(t, trx);
     if (*out != NULL)
@@ -154,7 +159,8 @@ static err_t add_use_locked(struct catalog_table *t, const struct trx *trx, stru
 }
 
 /* TableLocked: another keeps us away. TableInUse: we want to keep others away who are in. */
-static err_t check_deny_locked(const struct catalog_table *t, const struct trx *trx, JET_GRBIT grbit)
+static err_t check_deny_locked(const struct catalog_table *t, const struct trx *trx,
+                               JET_GRBIT grbit)
 {
     bool writes = (grbit & JET_bitTableReadOnly) == 0;
     for (uint32_t i = 0; i < t->use_count; i++) {
@@ -163,7 +169,8 @@ static err_t check_deny_locked(const struct catalog_table *t, const struct trx *
             continue;
         if (u->deny_read > 0 || (u->deny_write > 0 && writes))
             return RAISE(JET_errTableLocked);
-        if ((grbit & JET_bitTableDenyRead) != 0 || ((grbit & JET_bitTableDenyWrite) != 0 && u->writers > 0))
+        if ((grbit & JET_bitTableDenyRead) != 0 ||
+            ((grbit & JET_bitTableDenyWrite) != 0 && u->writers > 0))
             return RAISE(JET_errTableInUse);
     }
     return JET_errSuccess;
@@ -251,7 +258,8 @@ static err_t list_row(const struct lister *l, const struct catalog_row *row)
     return l->visit(l->context, &info);
 }
 
-static err_t list_here(struct catalog *cat, struct trx *trx, const struct lister *l, struct slice bookmark)
+static err_t list_here(struct catalog *cat, struct trx *trx, const struct lister *l,
+                       struct slice bookmark)
 {
     struct catalog_row row;
     if (bookmark.n != ROW_KEY_SIZE || bookmark.p[0] != 0x7F || bookmark.p[8] != 0x7F)
@@ -263,7 +271,8 @@ static err_t list_here(struct catalog *cat, struct trx *trx, const struct lister
     return err < 0 ? err : list_row(l, &row);
 }
 
-err_t catalog_visit_tables(struct dbfile *db, struct trx *trx, catalog_visit_fn visit, void *context)
+err_t catalog_visit_tables(struct dbfile *db, struct trx *trx, catalog_visit_fn visit,
+                           void *context)
 {
     err_t err = JET_errSuccess;
     struct btree_cursor c;
