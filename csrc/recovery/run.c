@@ -22,7 +22,7 @@ static err_t redo(struct recovery *r)
     TRY_RETURN(recovery__enter_generation(r));
     TRY_RETURN(recovery__attach_list(r));
     TRY_RETURN(recovery__replay(r));
-    return recovery__check_ranges(r);
+    return r->stopped ? JET_errSuccess : recovery__check_ranges(r); /* stopped on request: the range is needed later */
 }
 
 /* Pages whose before-images are not in the log stay in memory and are dropped: the headers tell what must be redone. */

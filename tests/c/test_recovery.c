@@ -110,7 +110,7 @@ static void copy_dir(const char *from, const char *to)
     CHECK_OK(os_dir_list(copy_from, copy_entry, NULL));
 }
 
-__attribute__((unused)) static void flip_bit(const char *path, uint64_t offset)
+static void flip_bit(const char *path, uint64_t offset)
 {
     struct os_file *f;
     uint8_t byte;
@@ -146,6 +146,7 @@ struct options {
     uint64_t depth;
     bool no_undo, ignore_lost, ignore_missing_db;
     const char *set_dir;
+    uint32_t set_low, set_high, stop_generation;
     struct progress progress;
 };
 static const struct options plain = {.frames = 256, .log_size = 64 * 1024, .depth = 256 * 1024};
@@ -221,8 +222,10 @@ static err_t recover(struct world *w, const struct options *o)
         .reconcile = reconcile,
         .progress = o->progress,
     };
-    if (o->set_dir != NULL)
-        rc.set_dir = o->set_dir;
+    rc.stop_generation = o->stop_generation;
+    rc.set_dir = o->set_dir;
+    rc.set_gen_low = o->set_low;
+    rc.set_gen_high = o->set_high;
     return recovery_run(&rc, &w->recovered);
 }
 
@@ -559,12 +562,14 @@ static void check_space(struct world *w)
     CHECK_EQ(found, 0);
 }
 
-/* The judge of the logs, where it is at hand. */
+static bool damaged_on_purpose; /* a closed log stays as it is: a reader corrects it each time */
+
+/* The judge of the logs, where it is at hand (PYJET_JUDGES: its folder). */
 static void judge_logs(const char *dir)
 {
     const char *tools = getenv("PYJET_JUDGES");
     char command[3 * OS_PATH_MAX];
-    if (tools == NULL)
+    if (tools == NULL || damaged_on_purpose)
         return;
     snprintf(command, sizeof command, "python3 %s/edblog.py check %s/edb.log $(ls %s/edb0*.log 2>/dev/null) > %s/judge.txt 2>&1 || { cat %s/judge.txt; false; }", tools, dir, dir, dir, dir);
     CHECK_EQ(system(command), 0);
@@ -663,6 +668,498 @@ CASE(crashes)
            (unsigned long long)sum.macros_half_redone, (unsigned long long)sum.records_filtered, (unsigned long long)sum.skipped,
            (unsigned long long)sum.pages_reconciled);
     CHECK(undo_infos > 0 && sum.undone > 0 && sum.undo_after_steal > 0 && sum.records_filtered > 0 && sum.skipped > 0);
+    abandon(&w);
+    remove_scratch();
+}
+
+/* A crash inside recovery, at its n-th write, again and again in the same folder. */
+CASE(crashes_in_recovery)
+{
+    struct world w, again;
+    struct model m;
+    struct options o = plain;
+    o.frames = 64;
+    start(&w, &m, &o);
+    m.random = ctest_seed();
+    int failed = 0;
+    for (int round = 0; round < 4; round++) {
+        work(&w, &m, 300);
+        copy_dir(w.dir, in(scratch, "copy"));
+        for (uint64_t n = round; n < 200; n += 1 + n / 4) {
+            struct os_fault fault = {.ops = 1u << OS_OP_WRITE | 1u << OS_OP_SIZE | 1u << OS_OP_SYNC | 1u << OS_OP_UNLINK | 1u << OS_OP_RENAME,
+                                     .path_part = "/copy/",
+                                     .after = n,
+                                     .count = UINT64_MAX,
+                                     .error = -1};
+            os_fault_set(&fault);
+            err_t err = begin_world(&again, in(scratch, "copy"), &o);
+            uint64_t hits = os_fault_hits();
+            os_fault_set(NULL);
+            if (err >= 0) {
+                CHECK(hits == 0 || again.recovered.clean_end);
+                abandon(&again);
+                break;
+            }
+            failed++;
+        }
+        check_copy(in(scratch, "copy"), &m, &plain);
+    }
+    CHECK(failed > 20);
+    abandon(&w);
+    remove_scratch();
+}
+
+/* An orderly end that is cut off at each of its steps. */
+CASE(cut_off_ends)
+{
+    struct world w;
+    struct model m;
+    for (int stop = STOP_MARKED; stop <= STOP_ALL; stop++) {
+        start(&w, &m, &plain);
+        m.random = ctest_seed();
+        work(&w, &m, 200);
+        for (int s = 0; s < SESSIONS; s++)
+            if (w.trx[s].level != 0)
+                CHECK_OK(txn_rollback(&w.trx[s], &w.dbs, 0));
+        memcpy(m.now, m.committed, sizeof m.now);
+        sweep(&w);
+        shut_down(&w, (enum stop_at)stop);
+        struct recovery_result r = check_copy(in(scratch, "live"), &m, &plain);
+        CHECK_EQ(r.clean_end, stop >= STOP_TERM);
+        CHECK_EQ(r.undone + r.sessions_undone, 0);
+    }
+    remove_scratch();
+}
+
+CASE(unfinished_creation)
+{
+    struct world w;
+    new_scratch();
+    first_path[0] = 0;
+    tree_root = PGNO_NIL;
+    CHECK_OK(os_dir_create(in(scratch, "live")));
+    CHECK_OK(begin_world(&w, in(scratch, "live"), &plain));
+    create_database(&w, false);
+    CHECK_OK(dbfile_flush(w.db));
+    abandon(&w);
+    CHECK(os_exists(in(in(scratch, "live"), "a.edb")));
+    CHECK_OK(begin_world(&w, in(scratch, "live"), &plain));
+    CHECK(w.recovered.redone);
+    CHECK(!os_exists(in(in(scratch, "live"), "a.edb")));
+    abandon(&w);
+    remove_scratch();
+}
+
+/* The file was never written: all of it comes from the log. */
+CASE(created_again_from_the_log)
+{
+    struct world w;
+    struct model m;
+    start(&w, &m, &plain);
+    m.random = ctest_seed();
+    for (int i = 0; i < 200; i++)
+        step(&w, &m);
+    copy_dir(w.dir, in(scratch, "copy"));
+    CHECK_OK(os_unlink(in(in(scratch, "copy"), "a.edb")));
+    check_copy(in(scratch, "copy"), &m, &plain);
+    abandon(&w);
+    remove_scratch();
+}
+
+static void expect(const char *dir, const struct options *o, err_t expected)
+{
+    struct world w;
+    err_t err = begin_world(&w, dir, o);
+    if (err != expected)
+        fprintf(stderr, "%s instead of %s: %s\n", err_name(err), err_name(expected), err_last()->detail);
+    CHECK_EQ(err, expected);
+}
+
+static void lose(const char *dir, const char *name)
+{
+    char path[OS_PATH_MAX];
+    CHECK_OK(os_join(path, sizeof path, dir, name));
+    CHECK_OK(os_unlink(path));
+}
+
+CASE(damage)
+{
+    struct world w;
+    struct model m;
+    struct options o = plain;
+    char dir[OS_PATH_MAX], name[32];
+    o.depth = 320 * 1024;
+    start(&w, &m, &o);
+    m.random = ctest_seed();
+    while (log_current_generation(w.log) < 12) {
+        for (int i = 0; i < 50; i++)
+            step(&w, &m);
+        for (int s = 0; s < SESSIONS; s++)
+            while (w.trx[s].level != 0)
+                end_level(&w, &m, s);
+        CHECK_OK(checkpointer_run(w.checkpointer, false));
+    }
+    for (int i = 0; i < 30; i++)
+        step(&w, &m);
+    CHECK_OK(os_join(dir, sizeof dir, scratch, "copy"));
+    uint32_t low = LGPOS_GEN(checkpointer_position(w.checkpointer)), high = log_current_generation(w.log);
+    printf("generations %u..%u\n", low, high);
+    CHECK(low > 1 && low + 2 < high);
+
+    copy_dir(w.dir, dir); /* nothing wrong */
+    check_copy(dir, &m, &o);
+
+    copy_dir(w.dir, dir); /* no checkpoint: all logs */
+    lose(dir, "edb.chk");
+    check_copy(dir, &m, &o);
+
+    copy_dir(w.dir, dir); /* one copy of it damaged, then both */
+    flip_bit(in(dir, "edb.chk"), 13);
+    check_copy(dir, &m, &o);
+    copy_dir(w.dir, dir);
+    flip_bit(in(dir, "edb.chk"), 13);
+    flip_bit(in(dir, "edb.chk"), 4096 + 13);
+    check_copy(dir, &m, &o);
+
+    copy_dir(w.dir, dir); /* logs below the checkpoint are not needed */
+    lose(dir, "edb00001.log");
+    check_copy(dir, &m, &o);
+
+    copy_dir(w.dir, dir); /* the checkpoint's log */
+    CHECK_OK(log_name("edb", low, 3, name, sizeof name));
+    lose(dir, name);
+    expect(dir, &o, JET_errMissingLogFile);
+
+    copy_dir(w.dir, dir); /* a gap */
+    CHECK_OK(log_name("edb", low + 1, 3, name, sizeof name));
+    lose(dir, name);
+    expect(dir, &o, JET_errMissingLogFile);
+
+    copy_dir(w.dir, dir); /* no checkpoint, and the lowest that is required is gone */
+    lose(dir, "edb.chk");
+    for (uint32_t g = 1; g <= low; g++) {
+        CHECK_OK(log_name("edb", g, 3, name, sizeof name));
+        lose(dir, name);
+    }
+    expect(dir, &o, JET_errRequiredLogFilesMissing);
+
+    copy_dir(w.dir, dir); /* the current one */
+    lose(dir, "edb.log");
+    expect(dir, &o, JET_errMissingLogFile);
+
+    copy_dir(w.dir, dir); /* a flipped bit is put right */
+    CHECK_OK(log_name("edb", high - 1, 3, name, sizeof name));
+    flip_bit(in(dir, name), 5 * 4096 + 1000);
+    damaged_on_purpose = true;
+    check_copy(dir, &m, &o);
+    damaged_on_purpose = false;
+
+    copy_dir(w.dir, dir); /* three in one segment are not */
+    for (int i = 0; i < 3; i++)
+        flip_bit(in(dir, name), 5 * 4096 + 1000 + 37u * (unsigned)i);
+    struct world again;
+    err_t err = begin_world(&again, dir, &o);
+    CHECK(err == JET_errLogFileCorrupt || err == JET_errCommittedLogFileCorrupt);
+
+    copy_dir(w.dir, dir); /* the database is gone */
+    lose(dir, "a.edb");
+    lose(dir, "edb.dwr");
+    expect(dir, &o, JET_errAttachedDatabaseMismatch);
+    struct options lenient = o;
+    lenient.ignore_missing_db = true;
+    CHECK_OK(begin_world(&again, dir, &lenient));
+    abandon(&again);
+
+    copy_dir(w.dir, dir); /* redo only, twice, then all */
+    struct options half = o;
+    half.no_undo = true;
+    expect(dir, &half, JET_errRecoveredWithoutUndo);
+    expect(dir, &half, JET_errRecoveredWithoutUndo);
+    half.no_undo = false;
+    half.stop_generation = high - 1;
+    expect(dir, &half, JET_errRecoveredWithoutUndo);
+    check_copy(dir, &m, &o);
+    abandon(&w);
+    remove_scratch();
+}
+
+/* Current log lost together with committed work: refused, or let go on request. */
+CASE(lost_committed)
+{
+    struct world w;
+    struct model m, before;
+    struct options o = plain;
+    char dir[OS_PATH_MAX], name[32];
+    start(&w, &m, &o);
+    m.random = ctest_seed();
+    while (log_current_generation(w.log) < 3)
+        work(&w, &m, 20);
+    CHECK_OK(os_join(dir, sizeof dir, scratch, "copy"));
+    struct required_edit {
+        uint32_t generation;
+    } committed = {log_current_generation(w.log) + 2};
+    copy_dir(w.dir, dir);
+    struct os_file *f;
+    struct db_header h;
+    CHECK_OK(os_file_open(in(dir, "a.edb"), OS_WRITE, &f));
+    CHECK_OK(db_header_read(f, &h, NULL));
+    h.gen_max_committed = committed.generation;
+    CHECK_OK(db_header_write(f, &h));
+    os_file_close(f);
+    before = m;
+    expect(dir, &o, JET_errCommittedLogFilesMissing);
+    struct world again;
+    o.ignore_lost = true;
+    CHECK_EQ(begin_world(&again, dir, &o), JET_errSuccess);
+    attach_database(&again);
+    check_tree(&again, &before);
+    shut_down(&again, STOP_ALL);
+    (void)name;
+    abandon(&w);
+    remove_scratch();
+}
+
+/* Under load the checkpoint comes along, old logs go, and every crash is recovered from what is left. */
+CASE(checkpoint_advances)
+{
+    struct world w;
+    struct model m;
+    struct options o = plain;
+    o.circular = true;
+    o.depth = 128 * 1024;
+    start(&w, &m, &o);
+    m.random = ctest_seed();
+    lgpos_t last = LGPOS_MIN;
+    int moved = 0;
+    for (int round = 0; round < 60; round++) {
+        for (int i = 0; i < 60; i++)
+            step(&w, &m);
+        for (int s = 0; s < SESSIONS; s++) /* none may hold it for long */
+            while (w.trx[s].level != 0)
+                end_level(&w, &m, s);
+        CHECK_OK(checkpointer_run(w.checkpointer, round % 10 == 9));
+        lgpos_t now = checkpointer_position(w.checkpointer);
+        CHECK(now >= last);
+        moved += now > last;
+        last = now;
+        if (round % 12 == 11) {
+            copy_dir(w.dir, in(scratch, "copy"));
+            check_copy(in(scratch, "copy"), &m, &o);
+        }
+    }
+    uint32_t lowest, current = log_current_generation(w.log);
+    CHECK_OK(log_lowest_generation(w.log, &lowest));
+    printf("moved %d times; generations %u..%u\n", moved, lowest, current);
+    CHECK(moved > 10 && lowest + 8 > current && current > 12);
+    checkpointer_pin(w.checkpointer, lowest);
+    uint32_t pinned = lowest;
+    for (int i = 0; i < 600; i++)
+        step(&w, &m);
+    for (int s = 0; s < SESSIONS; s++)
+        while (w.trx[s].level != 0)
+            end_level(&w, &m, s);
+    CHECK_OK(checkpointer_run(w.checkpointer, true));
+    CHECK_OK(log_lowest_generation(w.log, &lowest));
+    CHECK_EQ(lowest, pinned);
+    checkpointer_pin(w.checkpointer, 0);
+    checkpointer_hold(w.checkpointer);
+    last = checkpointer_position(w.checkpointer);
+    for (int i = 0; i < 100; i++)
+        step(&w, &m);
+    CHECK_OK(checkpointer_run(w.checkpointer, true));
+    CHECK_EQ(checkpointer_position(w.checkpointer), last);
+    checkpointer_release(w.checkpointer);
+    copy_dir(w.dir, in(scratch, "copy"));
+    check_copy(in(scratch, "copy"), &m, &o);
+    abandon(&w);
+    remove_scratch();
+}
+
+/* ---- progress ---- */
+
+struct told {
+    int begins, ends, fails;
+    uint32_t last;
+    int steps;
+};
+
+static err_t tell(void *context, JET_SNP snp, JET_SNT snt, uint32_t done, uint32_t total)
+{
+    struct told *t = context;
+    CHECK_EQ(snp, JET_snpRestore);
+    CHECK_EQ(total, 100);
+    CHECK(done <= total);
+    if (snt == JET_sntProgress)
+        CHECK(done > t->last && t->begins == 1 && t->ends == 0);
+    t->begins += snt == JET_sntBegin;
+    t->ends += snt == JET_sntComplete;
+    t->fails += snt == JET_sntFail;
+    t->steps += snt == JET_sntProgress;
+    t->last = done;
+    return JET_errSuccess;
+}
+
+CASE(progress)
+{
+    struct world w, again;
+    struct model m;
+    struct told told = {0};
+    struct options o = plain;
+    start(&w, &m, &o);
+    m.random = ctest_seed();
+    work(&w, &m, 800);
+    copy_dir(w.dir, in(scratch, "copy"));
+    o.progress = (struct progress){&told, tell};
+    CHECK_OK(begin_world(&again, in(scratch, "copy"), &o));
+    abandon(&again);
+    CHECK(told.begins == 1 && told.ends == 1 && told.fails == 0 && told.steps > 20 && told.last == 100);
+    copy_dir(w.dir, in(scratch, "copy"));
+    lose(in(scratch, "copy"), "edb.chk");
+    lose(in(scratch, "copy"), "edb00002.log");
+    told = (struct told){0};
+    expect(in(scratch, "copy"), &o, JET_errMissingLogFile);
+    CHECK(told.begins == 1 && told.ends == 0 && told.fails == 1);
+    abandon(&w);
+    remove_scratch();
+}
+
+/* ---- torn pages ---- */
+
+CASE(torn_page)
+{
+    struct world w, again;
+    struct model m;
+    char dir[OS_PATH_MAX];
+    start(&w, &m, &plain);
+    m.random = ctest_seed();
+    work(&w, &m, 400);
+    struct write_goal goal = {.log = w.log, .older_than = LGPOS_MAX, .pages_max = 64};
+    uint32_t written = 0;
+    step(&w, &m);
+    for (int i = 0; written == 0 && i < 100; i++) {
+        step(&w, &m);
+        CHECK_OK(cache_write_back(w.cache, &goal, &written));
+    }
+    CHECK(written > 0);
+    CHECK_OK(os_join(dir, sizeof dir, scratch, "copy"));
+    copy_dir(w.dir, dir);
+    /* the pages of the last batch stand in the double-write file: damage one of them */
+    struct os_file *f;
+    uint8_t head[64];
+    CHECK_OK(os_file_open(in(dir, "edb.dwr"), OS_READ, &f));
+    CHECK_OK(os_file_read(f, 0, head, sizeof head));
+    os_file_close(f);
+    pgno_t pgno = load_u32(head + 32 + 4);
+    for (int i = 0; i < 40; i++)
+        flip_bit(in(dir, "a.edb"), ((uint64_t)pgno + 1) * PAGE + 512 + 3u * (unsigned)i);
+    CHECK_OK(begin_world(&again, dir, &plain));
+    CHECK_EQ(again.recovered.pages_restored, 1);
+    abandon(&again);
+    check_copy(dir, &m, &plain);
+    abandon(&w);
+    remove_scratch();
+}
+
+/* ---- restore ---- */
+
+static void into_set(const char *dir, const char *set, uint32_t low, uint32_t high)
+{
+    char name[32];
+    for (uint32_t g = low; g <= high; g++) {
+        CHECK_OK(log_name("edb", g, 3, name, sizeof name));
+        copy_file(in(dir, name), in(set, name));
+    }
+}
+
+/* A copy of the database while it changes, and the logs that belong to it: as backup does it. */
+CASE(restore)
+{
+    struct world w, again;
+    struct model m, at_roll;
+    struct options o = plain;
+    char set[OS_PATH_MAX], to[OS_PATH_MAX];
+    start(&w, &m, &o);
+    m.random = ctest_seed();
+    work(&w, &m, 600);
+    uint32_t low = LGPOS_GEN(checkpointer_position(w.checkpointer)), high;
+    CHECK_OK(os_join(set, sizeof set, scratch, "set"));
+    CHECK_OK(os_join(to, sizeof to, scratch, "to"));
+    CHECK_OK(os_dir_create(set));
+    CHECK_OK(os_dir_create(to));
+    low = low == 0 ? 1 : low;
+    struct db_header h = w.db->header;
+    copy_file(in(w.dir, "a.edb"), in(to, "a.edb"));
+    work(&w, &m, 300);
+    CHECK_OK(log_roll(w.log, &high));
+    at_roll = m;
+    into_set(w.dir, set, low, high);
+    h.full_cur = (struct bkinfo){.mark = LGPOS(low, 1, 0), .gen_low = low, .gen_high = high};
+    h.gen_max_required = h.gen_max_committed = high;
+    memset(&h.time_gen_max_created, 0, sizeof h.time_gen_max_created);
+    struct os_file *f;
+    CHECK_OK(os_file_open(in(to, "a.edb"), OS_WRITE, &f));
+    CHECK_OK(db_header_write(f, &h));
+    os_file_close(f);
+
+    o.set_dir = set;
+    o.set_low = low;
+    o.set_high = high;
+    CHECK_OK(begin_world(&again, to, &o));
+    CHECK(again.recovered.redone && again.recovered.applied > 0);
+    attach_database(&again);
+    check_tree(&again, &at_roll);
+    shut_down(&again, STOP_ALL);
+    check_copy(to, &at_roll, &plain);
+
+    /* with the live logs behind the set: all that was committed */
+    work(&w, &m, 300);
+    remove_tree(to);
+    copy_dir(w.dir, to);
+    lose(to, "edb.chk");
+    CHECK_OK(os_file_open(in(to, "a.edb"), OS_WRITE, &f));
+    CHECK_OK(db_header_read(f, &h, NULL));
+    h.full_cur = (struct bkinfo){.mark = LGPOS(low, 1, 0), .gen_low = low, .gen_high = high};
+    CHECK_OK(db_header_write(f, &h));
+    os_file_close(f);
+    CHECK_OK(begin_world(&again, to, &o));
+    attach_database(&again);
+    check_tree(&again, &m);
+    shut_down(&again, STOP_ALL);
+
+    /* a set that lacks a log, one with a bad one */
+    remove_tree(to);
+    CHECK_OK(os_dir_create(to));
+    copy_file(in(w.dir, "a.edb"), in(to, "a.edb"));
+    char name[32];
+    CHECK_OK(log_name("edb", high, 3, name, sizeof name));
+    flip_bit(in(set, name), 4096 + 99);
+    flip_bit(in(set, name), 4096 + 1098);
+    err_t err = begin_world(&again, to, &o);
+    printf("a damaged set: %s, %s\n", err_name(err), err_last()->detail);
+    CHECK(err == JET_errLogCorruptDuringHardRestore || err == JET_errLogTornWriteDuringHardRestore);
+    lose(set, name);
+    expect(to, &o, JET_errRequiredLogFilesMissing);
+    abandon(&w);
+    remove_scratch();
+}
+
+/* A copy out of a backup set is no database to be recovered softly. */
+CASE(backup_copy_refused)
+{
+    struct world w;
+    struct model m;
+    char dir[OS_PATH_MAX];
+    start(&w, &m, &plain);
+    CHECK_OK(os_join(dir, sizeof dir, scratch, "copy"));
+    copy_dir(w.dir, dir);
+    struct os_file *f;
+    struct db_header h;
+    CHECK_OK(os_file_open(in(dir, "a.edb"), OS_WRITE, &f));
+    CHECK_OK(db_header_read(f, &h, NULL));
+    h.full_cur.gen_low = 1;
+    CHECK_OK(db_header_write(f, &h));
+    os_file_close(f);
+    expect(dir, &plain, JET_errSoftRecoveryOnBackupDatabase);
     abandon(&w);
     remove_scratch();
 }
