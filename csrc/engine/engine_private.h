@@ -41,7 +41,7 @@ struct instance {
     struct backup *backup;
     struct txn_databases finder;
     struct attached dbs[DBID_MAX];
-    struct os_lock attach_lock; /* one attach, detach or create at a time; RANK_BACKUP + 1: above all but session and instance */
+    struct os_lock attach_lock; /* one attach, detach or create at a time; RANK_INSTANCE + 1 */
     struct list sessions;
     uint32_t session_count;
     uint8_t procids[SESSIONS_MOST / 8 + 1];

@@ -51,7 +51,7 @@ err_t instance_create(const char *name, const char *display_name, struct instanc
     snprintf(inst->display, sizeof inst->display, "%s", display_name == NULL ? inst->name : display_name);
     os_lock_init(&inst->lock, RANK_INSTANCE);
     os_cond_init(&inst->changed);
-    os_lock_init(&inst->attach_lock, RANK_BACKUP + 1);
+    os_lock_init(&inst->attach_lock, RANK_INSTANCE + 1);
     list_init(&inst->sessions);
     inst->process_id = os_process_id();
     atomic_fetch_add(&instance_count, 1);
