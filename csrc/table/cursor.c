@@ -187,24 +187,19 @@ err_t cursor_set_index(struct table_cursor *c, const char *name, JET_GRBIT grbit
 
 err_t table__enter_index(struct table_cursor *c, struct slice record, uint32_t sequence)
 {
-    err_t err = JET_errSuccess;
-    struct key_set set = {0};
+    uint8_t key[KEY_SIZE_MOST];
+    uint32_t n = 0;
     bool exact;
-    TRY(key_set__collect(c->desc, &c->def, c->trx, record, &set));
-    if (sequence == 0 || sequence > set.count) {
-        c->index.place = BTREE_NOWHERE;
-        c->nowhere = true;
-        FAIL(JET_errNoCurrentRecord);
-    }
-    struct slice key = key_set__key(&set, sequence - 1), bookmark = buffer_slice(&c->primary.key);
-    err = btree_seek(&c->index, key, bookmark, true, SEEK_EQ, &exact);
+    c->index.place = BTREE_NOWHERE;
+    c->nowhere = true;
+    TRY_RETURN(table__key_of_value(c->desc, &c->def, c->trx, record, sequence, key, &n));
+    err_t err = btree_seek(&c->index, SLICE(key, n), buffer_slice(&c->primary.key), true, SEEK_EQ, &exact);
     if (err == JET_errRecordNotFound)
-        err = RAISE(JET_errNoCurrentRecord);
-    c->record_ready = err >= 0;
-    c->deferred = false;
-out:
-    key_set__term(&set);
-    return err;
+        return RAISE(JET_errNoCurrentRecord);
+    TRY_RETURN(err);
+    table__leave(c);
+    c->record_ready = true;
+    return JET_errSuccess;
 }
 
 /* ---- the current record ---- */

@@ -45,21 +45,22 @@ static bool contains(const struct key_set *set, struct slice key)
     return false;
 }
 
-static err_t add_key(struct key_set *set, struct slice key)
+static err_t add_key(struct key_set *set, struct slice key, uint32_t entry)
 {
     if (contains(set, key))
         return JET_errSuccess;
     if (set->count + 1 >= set->room) {
         uint32_t room = set->room == 0 ? 8 : 2 * set->room;
-        uint32_t *at = realloc(set->at, room * sizeof *at);
+        void *at = realloc(set->at, room * sizeof *set->at);
         if (at == NULL)
             return RAISE(JET_errOutOfMemory);
         set->at = at;
         set->room = room;
     }
-    set->at[set->count] = set->bytes.n;
+    set->at[set->count].offset = set->bytes.n;
+    set->at[set->count].entry = entry;
     TRY_RETURN(buffer_append(&set->bytes, key));
-    set->at[++set->count] = set->bytes.n;
+    set->at[++set->count].offset = set->bytes.n;
     return JET_errSuccess;
 }
 
@@ -75,7 +76,7 @@ err_t key_set__collect(struct table_desc *desc, const struct index_def *def, str
         uint32_t n = 0;
         TRY(key_make(&desc->layout, def, &source, entry, key, &n, &result));
         if (result == KEY_MADE)
-            TRY(add_key(set, SLICE(key, n)));
+            TRY(add_key(set, SLICE(key, n), entry));
     }
 out:
     buffer_free(&s.scratch);
@@ -92,6 +93,19 @@ err_t table_entries(struct table_desc *desc, const struct table_index *index, st
         TRY(fn(context, key_set__key(&set, i)));
 out:
     key_set__term(&set);
+    return err;
+}
+
+err_t table__key_of_value(struct table_desc *desc, const struct index_def *def, struct trx *trx,
+                          struct slice record, uint32_t sequence, uint8_t *key, uint32_t *n)
+{
+    struct record_source s = {.desc = desc, .trx = trx, .record = record};
+    struct key_source source = {&s, source_value, source_count};
+    enum key_result result;
+    err_t err = key_make(&desc->layout, def, &source, sequence - 1, key, n, &result);
+    buffer_free(&s.scratch);
+    if (err >= 0 && result != KEY_MADE)
+        err = RAISE(JET_errNoCurrentRecord);
     return err;
 }
 

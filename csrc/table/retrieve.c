@@ -108,7 +108,7 @@ static err_t entry_sequence(struct table_cursor *c, struct slice record, uint32_
     TRY(key_set__collect(c->desc, &c->def, c->trx, record, &set));
     for (uint32_t i = 0; i < set.count; i++)
         if (slice_equal(key_set__key(&set, i), buffer_slice(&c->index.key)))
-            *sequence = i + 1;
+            *sequence = set.at[i].entry + 1;
 out:
     key_set__term(&set);
     return err;

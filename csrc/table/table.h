@@ -88,7 +88,8 @@ void cursor_close(struct table_cursor *c); /* cancels a prepared update */
 MUST_CHECK err_t cursor_dup(struct table_cursor *c, struct table_cursor **out);
 struct table_desc *cursor_table(struct table_cursor *c);
 struct trx *cursor_trx(struct table_cursor *c);
-/* The outermost level was rolled back or committed: drop what belonged to it. */
+/* A level ended; `level` = the level that is left. After a rollback: an update prepared above it is dropped, an index selected
+ * above it falls back to the primary one. */
 void cursor_trx_ended(struct table_cursor *c, bool rolled_back, uint8_t level);
 
 /* Row callbacks are a socket (table <- api). */

@@ -104,16 +104,22 @@ MUST_CHECK err_t table__step(struct table_cursor *c, bool forward);
 /* Keys of one record in one index, each once, in the order in which they are made. */
 struct key_set {
     struct buffer bytes;
-    uint32_t *at; /* offsets of keys; at[count] = end */
+    struct {
+        uint32_t offset; /* of the key; that of [count] is the end */
+        uint32_t entry;  /* key_make's number: that of the value in a multi-valued index, from 0 */
+    } *at;
     uint32_t count, room;
 };
 void key_set__term(struct key_set *set);
 static inline struct slice key_set__key(const struct key_set *set, uint32_t i)
 {
-    return SLICE(set->bytes.p + set->at[i], set->at[i + 1] - set->at[i]);
+    return SLICE(set->bytes.p + set->at[i].offset, set->at[i + 1].offset - set->at[i].offset);
 }
 MUST_CHECK err_t key_set__collect(struct table_desc *desc, const struct index_def *def, struct trx *trx,
                                   struct slice record, struct key_set *set);
+/* The key that value number `sequence` makes; JET_errNoCurrentRecord when it makes none. key: room KEY_SIZE_MOST. */
+MUST_CHECK err_t table__key_of_value(struct table_desc *desc, const struct index_def *def, struct trx *trx,
+                                     struct slice record, uint32_t sequence, uint8_t *key, uint32_t *n);
 /* The bookmark of a record by its primary index; key: room KEY_SIZE_MOST. */
 MUST_CHECK err_t table__primary_key(struct table_desc *desc, struct trx *trx, struct slice record,
                                     uint8_t *key, uint32_t *n);

@@ -113,8 +113,8 @@ struct session {
 
 static void session_open(struct session *s)
 {
-    static uint16_t procid = 2;
-    procid = (uint16_t)(procid + 2);
+    static _Atomic uint16_t procids = 2;
+    uint16_t procid = (uint16_t)(atomic_fetch_add(&procids, 2) + 2);
     trx_init(&s->inner, world_versions, world_log, (uint16_t)(procid + 1), true, NULL);
     trx_init(&s->trx, world_versions, world_log, procid, false, &s->inner);
 }
