@@ -14,6 +14,7 @@ static struct cache *cache;
 static struct versions *versions;
 static struct dbfile *db;
 static struct trx sweeper, sweeper_inner;
+static bool logging;
 
 struct session {
     struct trx trx, inner;
@@ -44,7 +45,7 @@ static void rooms_begin(uint32_t page_size)
                             .base_name = "edb",
                             .file_size = 1u << 20,
                             .page_size = page_size,
-                            .enabled = false,
+                            .enabled = logging,
                             .legacy_names = 3,
                             .instance_name = "test"};
     CHECK_OK(cache_create(&cc, &cache));
@@ -81,8 +82,8 @@ static void folder_end(void)
 
 static void session_open(struct session *s)
 {
-    static uint16_t procid = 2;
-    procid = (uint16_t)(procid + 2);
+    static _Atomic uint16_t next = 2;
+    uint16_t procid = (uint16_t)(atomic_fetch_add(&next, 2) + 2);
     trx_init(&s->inner, versions, the_log, (uint16_t)(procid + 1), true, NULL);
     trx_init(&s->trx, versions, the_log, procid, false, &s->inner);
 }
@@ -911,6 +912,328 @@ CASE(reconcile)
     CHECK_EQ(found, 0);
     btree_close(top);
     catalog_release(d);
+    session_close(&s);
+    end_judged();
+}
+
+/* ---- with rows ---- */
+
+static void put_row(struct table_cursor *c, uint32_t a, uint32_t b, uint32_t long_size)
+{
+    static uint8_t bytes[5000];
+    struct slice b_value = SLICE_OF(b);
+    CHECK_OK(cursor_prepare(c, JET_prepInsert));
+    CHECK_OK(cursor_set(c, 1, 1, 0, SLICE_OF(a), false, 0));
+    CHECK_OK(cursor_set(c, 2, 1, 0, b_value, false, 0));
+    if (long_size > 0)
+        CHECK_OK(cursor_set(c, 256, 1, 0, SLICE(bytes, long_size), false, 0));
+    CHECK_OK(cursor_update(c, NULL));
+}
+
+static struct table_desc *make_filled(struct session *s, const char *name, uint32_t rows)
+{
+    struct table_desc *d;
+    struct table_cursor *c;
+    colid_t id;
+    begin(s);
+    CHECK_OK(catalog_create_table(db, &s->trx, name, 1, 80, &d));
+    CHECK_OK(add_column(d, s, "a", JET_coltypLong, 0, &id));
+    CHECK_OK(add_column(d, s, "b", JET_coltypLong, 0, &id));
+    CHECK_OK(add_column(d, s, "c", JET_coltypLongBinary, 0, &id));
+    CHECK_OK(add_index(d, s, "p", KEY("a"), JET_bitIndexPrimary));
+    CHECK_OK(cursor_open(d, &s->trx, 0, &c));
+    for (uint32_t i = 0; i < rows; i++)
+        put_row(c, i, i % 100, i % 50 == 0 ? 4500 : 0);
+    cursor_close(c);
+    commit(s);
+    return d;
+}
+
+static int entries(struct btree *tree, struct trx *trx)
+{
+    struct btree_cursor c;
+    int n = 0;
+    btree_cursor_init(&c, tree, trx);
+    err_t err = btree_first(&c);
+    for (; err >= 0; n++)
+        err = btree_next(&c);
+    CHECK_EQ(err, JET_errNoCurrentRecord);
+    btree_cursor_term(&c);
+    return n;
+}
+
+CASE(index_on_rows)
+{
+    struct session s, other;
+    struct table_cursor *c;
+    colid_t id;
+    create_database(4096, 256);
+    session_open(&s);
+    session_open(&other);
+    struct table_desc *d = make_filled(&s, "t", 1500);
+    uint32_t free_pages = owned_by_system();
+    begin(&s);
+    CHECK_EQ(add_index(d, &s, "p2", KEY("b"), JET_bitIndexPrimary), JET_errIndexHasPrimary);
+    CHECK_EQ(add_index(d, &s, "u", KEY("b"), JET_bitIndexUnique), JET_errKeyDuplicate);
+    CHECK_EQ(d->index_count, 1);
+    CHECK_OK(add_index(d, &s, "i", KEY("b"), 0));
+    CHECK_EQ(entries(d->indexes[1].tree, &s.trx), 1500);
+    CHECK_OK(cursor_open(d, &s.trx, 0, &c));
+    put_row(c, 5000, 7, 0);
+    CHECK_EQ(entries(d->indexes[1].tree, &s.trx), 1501);
+    cursor_close(c);
+    rollback(&s);
+    CHECK_EQ(d->index_count, 1);
+    CHECK_EQ(entries(d->tree, &s.trx), 1500);
+    sweep();
+
+    /* What another has changed and we do not see would be missing. */
+    begin(&other);
+    CHECK_OK(cursor_open(d, &other.trx, 0, &c));
+    put_row(c, 6000, 1, 0);
+    begin(&s);
+    CHECK_EQ(add_index(d, &s, "i", KEY("b"), 0), JET_errWriteConflict);
+    CHECK(table_may_update(d, &other.trx)); /* the failed statement left nothing behind */
+    commit(&other);
+    CHECK_EQ(add_index(d, &s, "i", KEY("b"), 0), JET_errWriteConflict);
+    CHECK_EQ(catalog_drop_table(db, &s.trx, "t"), JET_errWriteConflict);
+    commit(&s);
+    begin(&s);
+    CHECK_OK(add_index(d, &s, "i", KEY("b\0-a"), JET_bitIndexUnique));
+    begin(&other);
+    CHECK_OK(cursor_prepare(c, JET_prepInsert));
+    CHECK_OK(cursor_set(c, 1, 1, 0, SLICE("\1\1\1\1", 4), false, 0));
+    CHECK_EQ(cursor_update(c, NULL), JET_errWriteConflict);
+    cursor_close(c);
+    rollback(&other);
+    CHECK_OK(add_column(d, &s, "late", JET_coltypLong, 0, &id));
+    commit(&s);
+    CHECK_EQ(entries(d->indexes[1].tree, &s.trx), 1501);
+    CHECK(owned_by_system() <= free_pages);
+    catalog_release(d);
+    session_close(&s);
+    session_close(&other);
+    end_judged();
+}
+
+CASE(drop_gives_all_space_back)
+{
+    struct session s;
+    create_database(4096, 256);
+    session_open(&s);
+    struct table_desc *d = make_filled(&s, "first", 200); /* the file grows once */
+    catalog_release(d);
+    uint32_t available = owned_by_system();
+    d = make_filled(&s, "second", 600);
+    begin(&s);
+    CHECK_OK(add_index(d, &s, "i", KEY("b"), 0));
+    commit(&s);
+    CHECK_EQ(try_table(&s, "second"), 0);
+    catalog_release(d);
+    begin(&s);
+    CHECK_OK(catalog_drop_table(db, &s.trx, "second"));
+    commit(&s);
+    uint32_t found;
+    sweep();
+    CHECK(owned_by_system() >= available);
+    CHECK_OK(catalog_reconcile(db, &s.trx, &found));
+    CHECK_EQ(found, 0);
+    session_close(&s);
+    end_judged();
+}
+
+CASE(three_hundred_tables)
+{
+    struct session s;
+    struct table_desc *d;
+    colid_t id;
+    char name[20];
+    create_database(4096, 256);
+    session_open(&s);
+    for (int i = 0; i < 300; i++) {
+        snprintf(name, sizeof name, "table %d", i);
+        begin(&s);
+        CHECK_OK(catalog_create_table(db, &s.trx, name, 1, 80, &d));
+        CHECK_OK(add_column(d, &s, "a", JET_coltypLong, 0, &id));
+        CHECK_OK(add_column(d, &s, "b", JET_coltypText, 0, &id));
+        catalog_release(d);
+        commit(&s);
+    }
+    CHECK_EQ(count_tables(&s), 304);
+    for (int i = 0; i < 300; i += 2) {
+        snprintf(name, sizeof name, "TABLE %d", i);
+        begin(&s);
+        CHECK_OK(catalog_drop_table(db, &s.trx, name));
+        commit(&s);
+    }
+    sweep();
+    for (int i = 0; i < 300; i++) {
+        snprintf(name, sizeof name, "table %d", i);
+        CHECK_EQ(try_table(&s, name), i % 2 == 0 ? JET_errObjectNotFound : 0);
+    }
+    session_close(&s);
+    close_database();
+    judge_file();
+    open_database(4096, false);
+    session_open(&s);
+    CHECK_EQ(count_tables(&s), 154);
+    session_close(&s);
+    end_judged();
+}
+
+/* The same with a log: every change has its record. */
+CASE(logged)
+{
+    struct session s;
+    struct table_desc *d;
+    colid_t id;
+    logging = true;
+    create_database(4096, 256);
+    session_open(&s);
+    lgpos_t before = log_tail(the_log);
+    d = make_filled(&s, "t", 300);
+    CHECK(log_tail(the_log) > before);
+    begin(&s);
+    CHECK_OK(add_index(d, &s, "i", KEY("b"), 0));
+    CHECK_OK(add_column(d, &s, "d", JET_coltypText, 0, &id));
+    rollback(&s);
+    begin(&s);
+    CHECK_OK(add_index(d, &s, "i", KEY("b"), 0));
+    commit(&s);
+    catalog_release(d);
+    begin(&s);
+    CHECK_OK(catalog_drop_table(db, &s.trx, "t"));
+    commit(&s);
+    session_close(&s);
+    close_database();
+    logging = false;
+    open_database(4096, true);
+    session_open(&s);
+    CHECK_EQ(count_tables(&s), 4);
+    session_close(&s);
+    close_database();
+    folder_end();
+}
+
+static void forget_table(struct session *s, const char *upper_name)
+{
+    struct btree *roots;
+    struct btree_cursor c;
+    uint8_t key[NAME_ROOM + 4] = {0x7F, 0xFF, 0x7F};
+    size_t n = strlen(upper_name);
+    memcpy(key + 3, upper_name, n);
+    CHECK_OK(btree_open(db, 10, &roots));
+    btree_cursor_init(&c, roots, &s->trx);
+    CHECK_OK(btree_delete(&c, SLICE(key, n + 4), SLICE_EMPTY, 0));
+    btree_cursor_term(&c);
+    btree_close(roots);
+}
+
+/* A file of an engine that knew neither MSysObjids nor MSysLocales. */
+CASE(older_file_gets_system_tables)
+{
+    struct session s;
+    struct table_desc *d;
+    create_database(4096, 256);
+    session_open(&s);
+    catalog_release(make_filled(&s, "t", 100)); /* objid 8, long values 9 */
+    begin(&s);
+    forget_table(&s, "MSYSOBJIDS");
+    forget_table(&s, "MSYSLOCALES");
+    commit(&s);
+    session_close(&s);
+    close_database();
+    open_database(4096, true); /* read-only: as it is */
+    session_open(&s);
+    CHECK_EQ(try_table(&s, "MSysObjids"), JET_errObjectNotFound);
+    session_close(&s);
+    close_database();
+    open_database(4096, false);
+    session_open(&s);
+    d = table(&s, "MSysObjids");
+    CHECK_EQ(d->objid, 10);
+    CHECK_EQ(entries(d->tree, &s.trx),
+             2 + 2 + 2 + 2 + 2); /* 2 3 4 5, the forgotten 6 7, 8 9, 10 11 */
+    catalog_release(d);
+    d = table(&s, "MSysLocales");
+    CHECK_EQ(entries(d->tree, &s.trx), 7);
+    catalog_release(d);
+    session_close(&s);
+    close_database();
+    folder_end();
+}
+
+/* ---- threads ---- */
+
+static _Atomic bool sweeping;
+
+static void sweep_until_told(void *context)
+{
+    bool worked;
+    (void)context;
+    while (atomic_load(&sweeping)) {
+        CHECK_OK(txn_sweep(&sweeper, &dbs, 100, &worked));
+        os_sleep_ms(1);
+    }
+}
+
+/* Tables of its own, one name that all want, and one table that all read the description of. */
+static void change_schemas(void *context)
+{
+    int me = *(int *)context;
+    struct session s;
+    char name[20];
+    session_open(&s);
+    for (int i = 0; i < 12; i++) {
+        snprintf(name, sizeof name, "own %d %d", me, i % 3);
+        struct table_desc *d = make_filled(&s, name, 60), *shared;
+        begin(&s);
+        CHECK_OK(add_index(d, &s, "i", KEY("b"), 0));
+        if (i % 4 == 1)
+            rollback(&s);
+        else
+            commit(&s);
+        catalog_release(d);
+        begin(&s);
+        err_t err = catalog_create_table(db, &s.trx, "wanted", 1, 80, &shared);
+        CHECK(err >= 0 || err == JET_errWriteConflict || err == JET_errTableDuplicate);
+        if (err >= 0)
+            catalog_release(shared);
+        if (i % 2 == 0)
+            commit(&s);
+        else
+            rollback(&s);
+        begin(&s);
+        err = catalog_drop_table(db, &s.trx, "wanted");
+        CHECK(err >= 0 || err == JET_errWriteConflict || err == JET_errObjectNotFound ||
+              err == JET_errTableLocked || err == JET_errTableInUse);
+        CHECK_OK(catalog_drop_table(db, &s.trx, name));
+        commit(&s);
+        CHECK_EQ(try_table(&s, "common"), 0);
+    }
+    session_close(&s);
+}
+
+CASE(threads)
+{
+    struct session s;
+    struct os_thread *sweep_thread, *threads[3];
+    int numbers[3] = {0, 1, 2};
+    create_database(4096, 256);
+    session_open(&s);
+    catalog_release(make_filled(&s, "common", 10));
+    atomic_store(&sweeping, true);
+    CHECK_OK(os_thread_start("sweep", sweep_until_told, NULL, &sweep_thread));
+    for (int i = 0; i < 3; i++)
+        CHECK_OK(os_thread_start("schemas", change_schemas, &numbers[i], &threads[i]));
+    for (int i = 0; i < 3; i++)
+        os_thread_join(threads[i]);
+    atomic_store(&sweeping, false);
+    os_thread_join(sweep_thread);
+    sweep();
+    uint32_t found;
+    CHECK_OK(catalog_reconcile(db, &s.trx, &found));
+    CHECK_EQ(found, 0);
     session_close(&s);
     end_judged();
 }
