@@ -25,8 +25,7 @@ err_t catalog__read_row(struct catalog *cat, struct trx *trx, objid_t table, uin
     return read_at(cat, trx, SLICE(key, ROW_KEY_SIZE), row);
 }
 
-/* A name belongs to one table at a time, but an old snapshot may see a renamed one: the row as the
- * reader sees it decides. */
+/* Without a snapshot the table may be renamed between the two looks: then the name is gone. */
 err_t catalog__find_table_row(struct catalog *cat, struct trx *trx, const char *name,
                               struct catalog_row *row)
 {
@@ -40,8 +39,10 @@ err_t catalog__find_table_row(struct catalog *cat, struct trx *trx, const char *
     if (c.data.n != ROW_KEY_SIZE)
         FAIL(JET_errCatalogCorrupted);
     err = read_at(cat, trx, c.data, row);
-    if (err >= 0 && (row->type != ROW_TABLE || !catalog__same_name(row->name, name)))
+    if (err >= 0 && row->type != ROW_TABLE)
         err = RAISE(JET_errCatalogCorrupted);
+    else if (err >= 0 && !catalog__same_name(row->name, name))
+        err = RAISE(JET_errRecordNotFound);
 out:
     btree_cursor_term(&c);
     return err;

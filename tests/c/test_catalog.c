@@ -1163,6 +1163,79 @@ CASE(older_file_gets_system_tables)
     folder_end();
 }
 
+/* ---- failing reads ---- */
+
+static err_t use_everything(struct session *s)
+{
+    err_t err = JET_errSuccess;
+    struct table_desc *d = NULL, *fresh = NULL;
+    colid_t id;
+    begin(s);
+    TRY(catalog_table(db, &s->trx, "t", &d));
+    TRY(add_index(d, s, "i", KEY("b"), 0));
+    TRY(add_column(d, s, "d", JET_coltypText, 0, &id));
+    TRY(catalog_rename_column(d, &s->trx, "b", "e"));
+    TRY(catalog_create_table(db, &s->trx, "fresh", 1, 80, &fresh));
+    TRY(add_column(fresh, s, "d", JET_coltypText, 0, &id));
+    TRY(catalog_drop_table(db, &s->trx, "gone"));
+out:
+    if (d != NULL)
+        catalog_release(d);
+    if (fresh != NULL)
+        catalog_release(fresh);
+    if (err >= 0)
+        commit(s);
+    else
+        rollback(s);
+    return err;
+}
+
+/* The n-th read of the file fails, for n = 0, 1, ...: what was begun is undone, and the next
+ * session does it all. */
+CASE(failing_reads)
+{
+    struct session s;
+    create_database(4096, 256);
+    session_open(&s);
+    catalog_release(make_filled(&s, "t", 300));
+    catalog_release(make_filled(&s, "gone", 30));
+    session_close(&s);
+    close_database();
+    int failed = 0;
+    bool done = false;
+    for (uint64_t n = 0; !done; n++) {
+        rooms_begin(4096);
+        struct dbfile_config dc = db_config(false);
+        CHECK_OK(dbfile_open(&dc, file_path, &db));
+        CHECK_OK(space_init(db));
+        session_open(&s);
+        os_fault_set(&(struct os_fault){
+            .ops = 1u << OS_OP_READ, .path_part = "c.edb", .after = n, .count = 1, .error = 5});
+        err_t err = catalog_open(db, &dbs, folder, &s.trx);
+        if (err >= 0)
+            err = use_everything(&s);
+        bool hit = os_fault_hits() > 0;
+        os_fault_set(NULL);
+        CHECK(err >= 0 || hit);
+        failed += err < 0;
+        done = !hit;
+        if (db->catalog != NULL && err < 0) {
+            CHECK_EQ(try_table(&s, "fresh"), JET_errObjectNotFound);
+            CHECK_EQ(try_table(&s, "gone"), 0);
+            struct table_desc *d = table(&s, "t");
+            CHECK(d->index_count == 1 && column(d, "b") != NULL && d->column_count == 3);
+            CHECK(atomic_load(&d->ddl_owner) == NULL);
+            catalog_release(d);
+        }
+        session_close(&s);
+        close_database();
+        CHECK(n < 500 && (err < 0 || done));
+    }
+    CHECK(failed > 10);
+    judge_file();
+    folder_end();
+}
+
 /* ---- threads ---- */
 
 static _Atomic bool sweeping;
