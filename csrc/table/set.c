@@ -73,11 +73,14 @@ static err_t load_current(struct table_cursor *c)
 static err_t start_replace(struct table_cursor *c)
 {
     struct slice record;
-    bool lock = c->prep == JET_prepReplace && c->trx->level > 0;
-    if (lock) {
+    struct version_undo newest;
+    c->lock_rceid = 0;
+    if (c->prep == JET_prepReplace && c->trx->level > 0) {
         TRY_RETURN(table__fetch(c, &record));
         TRY_RETURN(buffer_set(&c->target, buffer_slice(&c->primary.key)));
         TRY_RETURN(btree_lock(&c->primary, buffer_slice(&c->target), SLICE_EMPTY));
+        if (version_newest(c->trx, 0, &newest))
+            c->lock_rceid = newest.rceid;
     }
     return load_current(c);
 }

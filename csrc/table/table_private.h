@@ -53,7 +53,7 @@ struct table_cursor {
     /* ---- the prepared update ---- */
     uint32_t prep; /* JET_prep..., when prepared */
     bool prepared;
-    bool locked;   /* the record has our write lock since prepare */
+    uint32_t lock_rceid; /* of the write lock taken at prepare; 0 = none */
     uint8_t prep_level;
     struct record_builder *builder;
     struct buffer original; /* the record as it was at prepare */

@@ -100,16 +100,32 @@ static err_t delete_row(struct table_cursor *c, struct slice bookmark, struct sl
 
 /* ---- replace ---- */
 
-/* Nobody has changed the record since it was prepared. The cursor stays on it. */
+/* Others cannot have changed a record that we locked, and we have changed nothing since. */
+static bool is_locked_still(const struct table_cursor *c)
+{
+    struct version_undo newest;
+    return c->lock_rceid != 0 && c->prep == JET_prepReplace && version_newest(c->trx, 0, &newest) &&
+           newest.rceid == c->lock_rceid;
+}
+
+/* Nobody has changed the record since it was prepared. The cursor stays where it is. */
 static err_t check_unchanged(struct table_cursor *c)
 {
-    bool exact;
-    struct btree_cursor here;
+    struct btree_cursor here, *at = &c->primary;
+    bool exact, near = at->place == BTREE_ON && slice_equal(buffer_slice(&at->key), buffer_slice(&c->target));
+    err_t err;
+    if (is_locked_still(c))
+        return JET_errSuccess;
     btree_cursor_init(&here, c->desc->tree, c->trx);
-    err_t err = btree_seek(&here, buffer_slice(&c->target), SLICE_EMPTY, false, SEEK_EQ, &exact);
+    if (near) {
+        err = btree_refresh(at);
+    } else {
+        at = &here;
+        err = btree_seek(at, buffer_slice(&c->target), SLICE_EMPTY, false, SEEK_EQ, &exact);
+    }
     if (err == JET_errRecordNotFound)
         err = RAISE(JET_errRecordDeleted);
-    else if (err >= 0 && !slice_equal(here.data, buffer_slice(&c->original)))
+    else if (err >= 0 && !slice_equal(at->data, buffer_slice(&c->original)))
         err = RAISE(JET_errWriteConflict);
     btree_cursor_term(&here);
     return err;

@@ -646,6 +646,30 @@ CASE(update_rules)
     seek_long("by_n", 98, JET_bitSeekEQ, JET_errRecordNotFound);
     seek_long("by_n", 97, JET_bitSeekEQ, 0);
     commit(&s);
+    /* nor may a second cursor of the same session change it in between, lock or not */
+    struct table_cursor *second;
+    begin(&s);
+    CHECK_OK(cursor_open(&f.desc, &s.trx, 0, &second));
+    for (int way = 0; way < 3; way++) {
+        select_id(60);
+        CHECK_OK(cursor_prepare(cur, way == 1 ? JET_prepReplaceNoLock : JET_prepReplace));
+        CHECK_OK(set_long(cur, N, 3));
+        CHECK_OK(make_long(second, 60, JET_bitNewKey));
+        CHECK_OK(cursor_seek(second, JET_bitSeekEQ));
+        if (way < 2) {
+            CHECK_OK(cursor_prepare(second, JET_prepReplace));
+            CHECK_OK(set_long(second, N, 200 + way));
+            CHECK_OK(cursor_update(second, NULL));
+        } else {
+            CHECK_OK(cursor_delete(second));
+        }
+        CHECK_EQ(cursor_update(cur, NULL), way == 2 ? JET_errRecordDeleted : JET_errWriteConflict);
+        CHECK_OK(cursor_prepare(cur, JET_prepCancel));
+    }
+    cursor_close(second);
+    rollback(&s);
+    cursor_trx_ended(cur, true, 0);
+    select_id(50);
     /* read only, and no transaction */
     CHECK_EQ(cursor_delete(cur), JET_errNotInTransaction);
     CHECK_EQ(cursor_lock(cur, JET_bitWriteLock), JET_errNotInTransaction);
