@@ -684,6 +684,9 @@ CASE(columns_go_and_ids_stay)
 {
     struct session s;
     struct table_desc *d;
+    struct table_cursor *c;
+    uint8_t got[8];
+    uint32_t actual, used;
     colid_t id;
     create_database(4096, 256);
     session_open(&s);
@@ -693,6 +696,13 @@ CASE(columns_go_and_ids_stay)
     CHECK_OK(add_column(d, &s, "b", JET_coltypLongLong, 0, &id));
     CHECK_OK(add_column(d, &s, "c", JET_coltypText, 0, &id));
     CHECK_OK(add_index(d, &s, "i", KEY("c"), 0));
+    CHECK_OK(cursor_open(d, &s.trx, 0, &c));
+    CHECK_OK(cursor_prepare(c, JET_prepInsert));
+    CHECK_OK(cursor_set(c, 1, 1, 0, SLICE("aaaa", 4), false, 0));
+    CHECK_OK(cursor_set(c, 2, 1, 0, SLICE("bbbbbbbb", 8), false, 0));
+    CHECK_OK(cursor_set(c, 128, 1, 0, SLICE("c", 1), false, 0));
+    CHECK_OK(cursor_update(c, NULL));
+    cursor_close(c);
     commit(&s);
     begin(&s);
     CHECK_EQ(catalog_drop_column(d, &s.trx, "c", 0), JET_errColumnInUse);
@@ -717,6 +727,28 @@ CASE(columns_go_and_ids_stay)
     CHECK_OK(add_column(d, &s, "b", JET_coltypShort, 0, &id));
     CHECK_EQ(id, 3);
     CHECK_EQ(column(d, "b")->def.record_offset, 16);
+    commit(&s);
+    /* Room of the dropped columns stays in old rows and is there in new ones. */
+    begin(&s);
+    CHECK_OK(cursor_open(d, &s.trx, 0, &c));
+    CHECK_OK(cursor_move(c, JET_MoveFirst, 0));
+    CHECK_OK(cursor_retrieve(c, 128, 1, 0, 0, got, sizeof got, &actual, &used));
+    CHECK(actual == 1 && got[0] == 'c');
+    CHECK_EQ(cursor_retrieve(c, 3, 1, 0, 0, got, sizeof got, &actual, &used), JET_wrnColumnNull);
+    CHECK_EQ(cursor_retrieve(c, 1, 1, 0, 0, got, sizeof got, &actual, &used),
+             JET_errColumnNotFound);
+    CHECK_OK(cursor_prepare(c, JET_prepReplace));
+    CHECK_OK(cursor_set(c, 3, 1, 0, SLICE("xy", 2), false, 0));
+    CHECK_OK(cursor_update(c, NULL));
+    CHECK_OK(cursor_retrieve(c, 3, 1, 0, 0, got, sizeof got, &actual, &used));
+    CHECK(actual == 2 && memcmp(got, "xy", 2) == 0);
+    CHECK_OK(cursor_prepare(c, JET_prepInsert));
+    CHECK_OK(cursor_set(c, 3, 1, 0, SLICE("zz", 2), false, 0));
+    CHECK_OK(cursor_update(c, NULL));
+    CHECK_OK(cursor_move(c, JET_MoveLast, 0));
+    CHECK_OK(cursor_retrieve(c, 3, 1, 0, 0, got, sizeof got, &actual, &used));
+    CHECK(actual == 2 && memcmp(got, "zz", 2) == 0);
+    cursor_close(c);
     commit(&s);
     catalog_release(d);
     session_close(&s);
