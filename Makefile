@@ -43,4 +43,22 @@ floors:  ## no room includes upward
 clean:  ## remove what was built
 	rm -rf build
 
--include $(shell find build -name '*.d' 2>/dev/null)
+
+
+.PHONY: docs build test test-all bench
+build:  ## the extension, in place
+	$(PYTHON) setup.py -q build_ext --inplace
+
+test:  ## the default tests
+	$(PYTHON) -m pytest
+
+test-all:  ## the long ones too
+	$(PYTHON) -m pytest -m ""
+
+bench:  ## benchmarks against peers, one table
+	$(PYTHON) bench/run.py --quick
+
+docs:  ## HTML in docs/_build
+	$(PYTHON) -m sphinx -W -q -b html docs docs/_build
+
+-include $(shell find build -name "*.d" 2>/dev/null)

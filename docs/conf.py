@@ -1,0 +1,11 @@
+"""Sphinx: `make docs` builds without warnings."""
+
+project = "pyjet"
+author = "the pyjet developers"
+copyright = "2026, the pyjet developers"
+release = "0.1.0"
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build"]
+html_theme = "alabaster"
+nitpicky = False
+autodoc_typehints = "description"
