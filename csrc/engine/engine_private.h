@@ -45,6 +45,7 @@ struct instance {
     struct list sessions;
     uint32_t session_count;
     uint8_t procids[SESSIONS_MOST / 8 + 1];
+    struct os_lock sweep_lock; /* RANK_CHECKPOINT - 1: one sweep at a time; a detach waits for the one in flight */
     struct trx_pair sweep, system;
     bool trx_ready;
     struct os_thread *writer, *preparer, *sweeper;

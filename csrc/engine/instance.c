@@ -52,6 +52,7 @@ err_t instance_create(const char *name, const char *display_name, struct instanc
     os_lock_init(&inst->lock, RANK_INSTANCE);
     os_cond_init(&inst->changed);
     os_lock_init(&inst->attach_lock, RANK_INSTANCE + 1);
+    os_lock_init(&inst->sweep_lock, RANK_CHECKPOINT - 1);
     list_init(&inst->sessions);
     inst->process_id = os_process_id();
     atomic_fetch_add(&instance_count, 1);
@@ -70,6 +71,7 @@ void instance_destroy(struct instance *inst)
     list_remove(&inst->in_process);
     list_unlock();
     atomic_fetch_sub(&instance_count, 1);
+    os_lock_term(&inst->sweep_lock);
     os_lock_term(&inst->attach_lock);
     os_cond_term(&inst->changed);
     os_lock_term(&inst->lock);

@@ -80,7 +80,9 @@ static void preparer_loop(void *context)
 static err_t sweep_round(struct instance *inst, bool *worked)
 {
     *worked = false;
+    os_lock_take(&inst->sweep_lock);
     err_t err = txn_sweep(&inst->sweep.trx, &inst->finder, SWEEP_BATCH, worked);
+    os_lock_release(&inst->sweep_lock);
     if (*worked)
         atomic_fetch_add(&inst->sweeps, 1);
     return err;
