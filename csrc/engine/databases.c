@@ -13,10 +13,7 @@ struct dbfile *databases__find(void *context, dbid_t dbid)
     struct instance *inst = context;
     if (dbid < 1 || dbid > DBID_MAX)
         return NULL;
-    os_lock_take(&inst->lock);
-    struct dbfile *db = inst->dbs[dbid - 1].db;
-    os_lock_release(&inst->lock);
-    return db;
+    return atomic_load(&inst->by_dbid[dbid - 1]);
 }
 
 int instance_databases(struct instance *inst, struct dbfile **list)
@@ -105,6 +102,7 @@ static void put_in_slot(struct instance *inst, struct dbfile *db)
     os_lock_take(&inst->lock);
     struct attached *a = &inst->dbs[db->dbid - 1];
     *a = (struct attached){.db = db, .busy = true};
+    atomic_store(&inst->by_dbid[db->dbid - 1], db);
     os_lock_release(&inst->lock);
 }
 
@@ -119,6 +117,7 @@ static void clear_slot(struct instance *inst, dbid_t dbid)
 {
     os_lock_take(&inst->lock);
     inst->dbs[dbid - 1] = (struct attached){0};
+    atomic_store(&inst->by_dbid[dbid - 1], NULL);
     os_lock_release(&inst->lock);
 }
 

@@ -41,6 +41,7 @@ struct instance {
     struct backup *backup;
     struct txn_databases finder;
     struct attached dbs[DBID_MAX];
+    _Atomic(struct dbfile *) by_dbid[DBID_MAX]; /* the same, for undo and clean-up: no lock */
     struct os_lock attach_lock; /* one attach, detach or create at a time; RANK_INSTANCE + 1 */
     struct list sessions;
     uint32_t session_count;
