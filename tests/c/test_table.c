@@ -1420,6 +1420,147 @@ CASE(build_index)
     end_table();
 }
 
+/* Changing what one iterates over, on a secondary index. */
+CASE(changes_while_moving)
+{
+    int n = 0;
+    begin_table();
+    fill(60);
+    begin(&s);
+    CHECK_OK(cursor_set_index(cur, "by_n", 0, 0));
+    CHECK_OK(cursor_move(cur, JET_MoveFirst, 0));
+    err_t err;
+    do { /* every second one goes, the others fall behind the cursor */
+        int32_t id = get_long(cur, ID);
+        if (n++ % 2 == 0) {
+            CHECK_OK(cursor_delete(cur));
+            CHECK_EQ(retrieve_id(), JET_errRecordDeleted);
+        } else {
+            CHECK_OK(cursor_prepare(cur, JET_prepReplace));
+            CHECK_OK(set_long(cur, N, -5));
+            CHECK_OK(cursor_update(cur, NULL));
+            CHECK_EQ(get_long(cur, ID), id); /* still the current record */
+            CHECK_EQ(get_long(cur, N), -5);
+        }
+        err = cursor_move(cur, 1, 0);
+    } while (err >= 0);
+    CHECK_EQ(err, NO);
+    CHECK_EQ(n, 60);
+    CHECK_EQ(entries("by_n"), 30);
+    seek_long("by_n", -5, JET_bitSeekEQ | JET_bitSetIndexRange, 0);
+    uint64_t count;
+    CHECK_OK(cursor_count(cur, 0, &count));
+    CHECK_EQ(count, 30);
+    /* backwards, deleting all */
+    CHECK_OK(cursor_move(cur, JET_MoveLast, 0));
+    for (n = 0, err = 0; err >= 0; n++, err = cursor_move(cur, -1, 0))
+        CHECK_OK(cursor_delete(cur));
+    CHECK_EQ(n, 30);
+    CHECK_EQ(world_count(f.desc.tree, &s.trx), 0);
+    for (uint32_t i = 1; i < f.desc.index_count; i++)
+        CHECK_EQ(world_count(f.indexes[i].tree, &s.trx), 0);
+    commit(&s);
+    end_table();
+}
+
+/* A statement that meets another's uncommitted entry in a unique index. */
+CASE(unique_between_sessions)
+{
+    struct session t;
+    struct table_cursor *other;
+    begin_table();
+    session_open(&t);
+    CHECK_OK(cursor_open(&f.desc, &t.trx, 0, &other));
+    begin(&s);
+    begin(&t);
+    CHECK_OK(insert(cur, 1, 1, "same"));
+    CHECK_EQ(insert(other, 2, 2, "same"), JET_errWriteConflict);
+    CHECK_EQ(world_count(f.desc.tree, &t.trx), 0);
+    CHECK_OK(insert(other, 2, 2, "other"));
+    rollback(&s);
+    cursor_trx_ended(cur, true, 0);
+    CHECK_OK(insert(other, 3, 3, "same"));
+    commit(&t);
+    begin(&s);
+    CHECK_EQ(insert(cur, 1, 1, "same"), JET_errKeyDuplicate);
+    CHECK_EQ(insert(cur, 2, 1, NULL), JET_errKeyDuplicate);
+    /* taken over from a row deleted in the same transaction */
+    select_id(3);
+    CHECK_OK(cursor_delete(cur));
+    CHECK_OK(insert(cur, 4, 1, "same"));
+    commit(&s);
+    CHECK_OK(cursor_set_index(cur, "by_text", 0, 0));
+    CHECK_OK(make_text(cur, "same", JET_bitNewKey));
+    CHECK_OK(cursor_seek(cur, JET_bitSeekEQ));
+    CHECK_EQ(get_long(cur, ID), 4);
+    cursor_close(other);
+    session_close(&t);
+    end_table();
+}
+
+/* A description that changes: rows of other transactions stay away, tables with foreign order refuse changes. */
+CASE(refusals)
+{
+    static int somebody;
+    begin_table();
+    fill(3);
+    begin(&s);
+    CHECK_OK(cursor_move(cur, JET_MoveFirst, 0));
+    atomic_store(&f.desc.ddl_owner, &somebody);
+    CHECK_EQ(insert(cur, 1, 1, NULL), JET_errWriteConflict);
+    CHECK_EQ(cursor_delete(cur), JET_errWriteConflict);
+    CHECK_EQ(get_long(cur, ID), 10);
+    atomic_store(&f.desc.ddl_owner, &s.trx);
+    CHECK_OK(insert(cur, 1, 1, NULL));
+    atomic_store(&f.desc.ddl_owner, NULL);
+    f.indexes[2].foreign_sort = true;
+    CHECK_EQ(cursor_prepare(cur, JET_prepInsert), JET_errPermissionDenied);
+    CHECK_EQ(cursor_delete(cur), JET_errPermissionDenied);
+    f.indexes[2].building = true;
+    CHECK_EQ(cursor_set_index(cur, "by_text", 0, 0), JET_errIndexNotFound);
+    commit(&s);
+    end_table();
+}
+
+/* Callbacks may refuse; the after ones see what was done. */
+struct calls {
+    JET_CBTYP seen[16];
+    int count;
+    JET_CBTYP refuse;
+};
+static err_t note_call(void *context, struct table_cursor *at, JET_CBTYP type)
+{
+    struct calls *calls = context;
+    CHECK(at == cur && calls->count < 16);
+    calls->seen[calls->count++] = type;
+    return type == calls->refuse ? RAISE(JET_errCallbackFailed) : JET_errSuccess;
+}
+
+CASE(callbacks)
+{
+    static const JET_CBTYP want[] = {JET_cbtypBeforeInsert,  JET_cbtypAfterInsert, JET_cbtypBeforeReplace,
+                                     JET_cbtypAfterReplace,  JET_cbtypBeforeDelete, JET_cbtypBeforeDelete,
+                                     JET_cbtypAfterDelete};
+    struct calls calls = {.count = 0};
+    begin_table();
+    cursor_set_callback(cur, (struct row_callback){&calls, note_call});
+    begin(&s);
+    CHECK_OK(insert(cur, 1, 1, "x"));
+    select_id(1);
+    CHECK_OK(cursor_prepare(cur, JET_prepReplace));
+    CHECK_OK(set_long(cur, N, 2));
+    CHECK_OK(cursor_update(cur, NULL));
+    calls.refuse = JET_cbtypBeforeDelete;
+    CHECK_EQ(cursor_delete(cur), JET_errCallbackFailed);
+    CHECK_EQ(get_long(cur, N), 2);
+    calls.refuse = 0;
+    CHECK_OK(cursor_delete(cur));
+    CHECK_EQ(calls.count, 7);
+    CHECK(memcmp(calls.seen, want, sizeof want) == 0);
+    commit(&s);
+    end_table();
+}
+
 /* ---- model: random changes against arrays, a snapshot kept by another session ---- */
 
 #define MODEL_IDS 150
