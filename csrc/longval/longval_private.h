@@ -22,13 +22,13 @@ struct value {
     uint32_t refs, size; /* as the root node says */
     uint8_t root[LONGVAL_ROOT_SIZE_FLAGS];
     uint32_t root_size;
-    bool on_node;        /* the cursor stands on the node before chunk `next` */
+    bool on_node; /* the cursor stands on the node before chunk `next` */
     uint32_t next;
     struct buffer plain; /* a decompressed chunk */
     struct buffer built; /* a chunk being put together */
 };
-/* Without the tree or the root: JET_errLVCorrupted, or JET_errRecordDeleted to a reader without a snapshot: the record
- * that led here may be gone by now. To be closed in any case. */
+/* Without the tree or the root: JET_errLVCorrupted, or JET_errRecordDeleted to a reader without a
+ * snapshot: the record that led here may be gone by now. To be closed in any case. */
 MUST_CHECK err_t longval__open(struct longval_home *home, struct trx *trx, struct longval_id id,
                                struct value *v);
 void longval__close(struct value *v);
@@ -46,11 +46,13 @@ static inline uint32_t longval__expected(const struct value *v, uint32_t size, u
         return 0;
     return size - offset < v->chunk_size ? size - offset : v->chunk_size;
 }
-/* The plain bytes of the chunk at offset (a multiple of the chunk size); they live until the next call. */
+/* The plain bytes of the chunk at offset (a multiple of the chunk size); they live until the next
+ * call. */
 MUST_CHECK err_t longval__chunk(struct value *v, uint32_t offset, struct slice *bytes);
 /* Writes the root with this size; without a change it only takes the root's write lock. */
 MUST_CHECK err_t longval__set_size(struct value *v, uint32_t size);
-/* Puts bytes (p NULL: zeros) at `at`, which is at most had; `had` is the size that the chunks have so far. */
+/* Puts bytes (p NULL: zeros) at `at`, which is at most had; `had` is the size that the chunks have
+ * so far. */
 MUST_CHECK err_t longval__put(struct value *v, uint32_t had, uint32_t at, struct slice bytes);
 
 #endif

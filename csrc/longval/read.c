@@ -16,8 +16,8 @@ err_t longval_size(struct longval_home *home, struct trx *trx, struct longval_id
     return err;
 }
 
-err_t longval_fetch(struct longval_home *home, struct trx *trx, struct longval_id id, uint32_t offset,
-                    void *to, uint32_t n, uint32_t *got, uint32_t *size)
+err_t longval_fetch(struct longval_home *home, struct trx *trx, struct longval_id id,
+                    uint32_t offset, void *to, uint32_t n, uint32_t *got, uint32_t *size)
 {
     err_t err = JET_errSuccess;
     struct value v = {0};
@@ -44,8 +44,8 @@ out:
     return err;
 }
 
-err_t longval_read(struct longval_home *home, struct trx *trx, struct longval_id id, uint32_t offset,
-                   void *to, uint32_t n, uint32_t *got)
+err_t longval_read(struct longval_home *home, struct trx *trx, struct longval_id id,
+                   uint32_t offset, void *to, uint32_t n, uint32_t *got)
 {
     uint32_t size;
     return longval_fetch(home, trx, id, offset, to, n, got, &size);

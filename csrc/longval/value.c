@@ -138,8 +138,8 @@ static err_t next_lid(struct longval_home *home, struct btree *tree, uint32_t *l
     return JET_errSuccess;
 }
 
-/* A LID that somebody used and has not committed, or whose value is deleted and not cleaned up yet, is passed over: the
- * counter starts from what is committed. */
+/* A LID that somebody used and has not committed, or whose value is deleted and not cleaned up yet,
+ * is passed over: the counter starts from what is committed. */
 #define LID_TRIES 4096
 
 err_t longval__new(struct longval_home *home, struct trx *trx, uint32_t size, struct value *v)

@@ -13,8 +13,9 @@ err_t longval__set_size(struct value *v, uint32_t size)
 
 static err_t insert_chunk(struct value *v, uint32_t offset, struct slice bytes)
 {
-    bool newest = v->lid_size == 4 &&
-                  load_be32(v->key) == atomic_load_explicit(&v->home->lid_last, memory_order_relaxed);
+    bool newest =
+        v->lid_size == 4 &&
+        load_be32(v->key) == atomic_load_explicit(&v->home->lid_last, memory_order_relaxed);
     return btree_insert(&v->cursor, longval__chunk_key(v, offset), bytes,
                         newest ? BTREE_APPEND : BTREE_PLAIN);
 }
@@ -25,8 +26,10 @@ static err_t replace_chunk(struct value *v, uint32_t offset, struct slice bytes)
     return err == JET_errRecordDeleted ? longval__damaged(v) : err;
 }
 
-/* One chunk: its first `keep` bytes, old ones, stay; then comes `bytes` at `at` in the chunk, then what was behind it. */
-static err_t build_chunk(struct value *v, uint32_t offset, uint32_t old, uint32_t at, struct slice bytes)
+/* One chunk: its first `keep` bytes, old ones, stay; then comes `bytes` at `at` in the chunk, then
+ * what was behind it. */
+static err_t build_chunk(struct value *v, uint32_t offset, uint32_t old, uint32_t at,
+                         struct slice bytes)
 {
     uint32_t end = at + bytes.n > old ? at + bytes.n : old;
     TRY_RETURN(buffer_reserve(&v->built, end));
@@ -81,16 +84,17 @@ out:
     return err;
 }
 
-/* Another's reference that we do not see yet makes btree refuse the root's change: a value that is shared is never
- * written in place. */
-static err_t open_own(struct longval_home *home, struct trx *trx, struct longval_id id, struct value *v)
+/* Another's reference that we do not see yet makes btree refuse the root's change: a value that is
+ * shared is never written in place. */
+static err_t open_own(struct longval_home *home, struct trx *trx, struct longval_id id,
+                      struct value *v)
 {
     TRY_RETURN(longval__open(home, trx, id, v));
     return v->refs == 1 ? JET_errSuccess : RAISE(JET_errInvalidOperation);
 }
 
-err_t longval_write(struct longval_home *home, struct trx *trx, struct longval_id id, uint32_t offset,
-                    struct slice bytes)
+err_t longval_write(struct longval_home *home, struct trx *trx, struct longval_id id,
+                    uint32_t offset, struct slice bytes)
 {
     err_t err = JET_errSuccess;
     struct value v = {0};
@@ -133,7 +137,8 @@ static err_t cut(struct value *v, uint32_t size)
     return delete_chunks(v, offset);
 }
 
-err_t longval_resize(struct longval_home *home, struct trx *trx, struct longval_id id, uint32_t size)
+err_t longval_resize(struct longval_home *home, struct trx *trx, struct longval_id id,
+                     uint32_t size)
 {
     err_t err = JET_errSuccess;
     struct value v = {0};
@@ -194,8 +199,9 @@ out:
     return err;
 }
 
-/* Who takes a reference away locks the root: an addition that he does not see is a write conflict, so the count that he
- * read is the true one, and a value is deleted when, and only when, nobody refers to it. */
+/* Who takes a reference away locks the root: an addition that he does not see is a write conflict,
+ * so the count that he read is the true one, and a value is deleted when, and only when, nobody
+ * refers to it. */
 err_t longval_release(struct longval_home *home, struct trx *trx, struct longval_id id)
 {
     err_t err = JET_errSuccess;
@@ -213,7 +219,8 @@ out:
     return err;
 }
 
-err_t longval_unshare(struct longval_home *home, struct trx *trx, struct longval_id id, uint32_t *lid)
+err_t longval_unshare(struct longval_home *home, struct trx *trx, struct longval_id id,
+                      uint32_t *lid)
 {
     uint32_t refs, size;
     *lid = (uint32_t)id.lid;

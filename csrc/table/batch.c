@@ -1,5 +1,5 @@
-/* The batch path: many rows a call. Forwards on the primary index rows lie in the cursor's copy of a leaf; otherwise they are
- * put into memory of the cursor's. */
+/* The batch path: many rows a call. Forwards on the primary index rows lie in the cursor's copy of
+ * a leaf; otherwise they are put into memory of the cursor's. */
 #include "table/table_private.h"
 
 #define BATCH_MOST 256
@@ -53,7 +53,8 @@ static void settle_rows(struct table_cursor *c, struct cursor_row *rows, int cou
 }
 
 /* The record of an entry; *there = false: it was deleted since the entry was read. */
-static err_t keep_record_of(struct table_cursor *c, struct slice bookmark, struct cursor_row *row, bool *there)
+static err_t keep_record_of(struct table_cursor *c, struct slice bookmark, struct cursor_row *row,
+                            bool *there)
 {
     bool exact;
     err_t err = btree_seek(&c->primary, bookmark, SLICE_EMPTY, false, SEEK_EQ, &exact);
@@ -109,7 +110,8 @@ static err_t any_backwards(struct table_cursor *c, struct cursor_row *rows, int 
     return JET_errSuccess;
 }
 
-err_t cursor_next_batch(struct table_cursor *c, bool backwards, struct cursor_row *rows, int max, int *count)
+err_t cursor_next_batch(struct table_cursor *c, bool backwards, struct cursor_row *rows, int max,
+                        int *count)
 {
     *count = 0;
     if (max > BATCH_MOST)

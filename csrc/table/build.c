@@ -1,6 +1,6 @@
-/* Filling a new index from the table's rows: sorted first, then appended to a tree that nobody else sees. The caller keeps
- * other updates away and has seen that none is uncommitted or newer than trx's snapshot (version_tree_is_busy); older
- * snapshots do not see the index (created_commit). */
+/* Filling a new index from the table's rows: sorted first, then appended to a tree that nobody else
+ * sees. The caller keeps other updates away and has seen that none is uncommitted or newer than
+ * trx's snapshot (version_tree_is_busy); older snapshots do not see the index (created_commit). */
 #include "table/table_private.h"
 
 #define BUILD_SORT_MEMORY (32u << 20)
@@ -73,7 +73,8 @@ err_t table_build_index(struct table_desc *desc, struct table_index *index, stru
                         const char *temp_dir)
 {
     err_t err = JET_errSuccess;
-    struct sort_config config = {.memory_max = BUILD_SORT_MEMORY, .temp_dir = temp_dir, .with_data = true};
+    struct sort_config config = {
+        .memory_max = BUILD_SORT_MEMORY, .temp_dir = temp_dir, .with_data = true};
     struct build b = {0};
     TRY(sort_create(&config, &b.sort));
     TRY(collect(desc, index, trx, &b));

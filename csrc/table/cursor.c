@@ -8,7 +8,8 @@ static void use_primary_def(struct table_cursor *c)
     c->index_objid = primary != NULL ? primary->def.objid : OBJID_NIL;
 }
 
-err_t cursor_open(struct table_desc *desc, struct trx *trx, JET_GRBIT grbit, struct table_cursor **out)
+err_t cursor_open(struct table_desc *desc, struct trx *trx, JET_GRBIT grbit,
+                  struct table_cursor **out)
 {
     struct table_cursor *c = calloc(1, sizeof *c);
     *out = NULL;
@@ -134,8 +135,9 @@ static err_t find_index(struct table_cursor *c, const char *name, const struct t
     if (name == NULL || name[0] == '\0')
         return JET_errSuccess;
     const struct table_index *index = table_find_index(c->desc, name);
-    if (index == NULL || (index != c->desc->primary &&
-                          (atomic_load(&index->building) || !table_index_is_visible(c->desc, index, c->trx)))) {
+    if (index == NULL ||
+        (index != c->desc->primary &&
+         (atomic_load(&index->building) || !table_index_is_visible(c->desc, index, c->trx)))) {
         err_t err = RAISE(JET_errIndexNotFound);
         err_detail("index %s of table %s", name, c->desc->name);
         return err;
@@ -193,7 +195,8 @@ err_t table__enter_index(struct table_cursor *c, struct slice record, uint32_t s
     c->index.place = BTREE_NOWHERE;
     c->nowhere = true;
     TRY_RETURN(table__key_of_value(c->desc, &c->def, c->trx, record, sequence, key, &n));
-    err_t err = btree_seek(&c->index, SLICE(key, n), buffer_slice(&c->primary.key), true, SEEK_EQ, &exact);
+    err_t err =
+        btree_seek(&c->index, SLICE(key, n), buffer_slice(&c->primary.key), true, SEEK_EQ, &exact);
     if (err == JET_errRecordNotFound)
         return RAISE(JET_errNoCurrentRecord);
     TRY_RETURN(err);
@@ -230,11 +233,12 @@ err_t table__on_entry(struct table_cursor *c)
     enum btree_place place = table__main(c)->place;
     if (place == BTREE_ON)
         return JET_errSuccess;
-    return RAISE(place == BTREE_BETWEEN && !c->nowhere ? JET_errRecordDeleted : JET_errNoCurrentRecord);
+    return RAISE(place == BTREE_BETWEEN && !c->nowhere ? JET_errRecordDeleted
+                                                       : JET_errNoCurrentRecord);
 }
 
-/* A cursor on a secondary index whose record was read goes by the record: an update that changed its key leaves no entry here,
- * but the record is still the current one. */
+/* A cursor on a secondary index whose record was read goes by the record: an update that changed
+ * its key leaves no entry here, but the record is still the current one. */
 err_t table__fetch(struct table_cursor *c, struct slice *record)
 {
     bool exact;

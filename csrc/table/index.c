@@ -11,7 +11,8 @@ struct record_source {
     struct buffer scratch;
 };
 
-static err_t source_value(void *context, colid_t id, uint32_t sequence, struct slice *data, bool *null)
+static err_t source_value(void *context, colid_t id, uint32_t sequence, struct slice *data,
+                          bool *null)
 {
     struct record_source *s = context;
     struct record_value v;
@@ -109,8 +110,8 @@ err_t table__key_of_value(struct table_desc *desc, const struct index_def *def, 
     return err;
 }
 
-err_t table__primary_key(struct table_desc *desc, struct trx *trx, struct slice record, uint8_t *key,
-                         uint32_t *n)
+err_t table__primary_key(struct table_desc *desc, struct trx *trx, struct slice record,
+                         uint8_t *key, uint32_t *n)
 {
     struct record_source s = {.desc = desc, .trx = trx, .record = record};
     struct key_source source = {&s, source_value, source_count};

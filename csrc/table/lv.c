@@ -1,8 +1,9 @@
-/* Long values of a prepared update: made, written in place, moved out of the record; what a cancel or a failed update takes
- * back; references that come and go with a record.
+/* Long values of a prepared update: made, written in place, moved out of the record; what a cancel
+ * or a failed update takes back; references that come and go with a record.
  *
- * A value that the record had before the update is written in place when nobody else refers to it and no index reads it (old
- * index keys must still be found at update); the bytes that were there are kept for a cancel. Otherwise a copy is made. */
+ * A value that the record had before the update is written in place when nobody else refers to it
+ * and no index reads it (old index keys must still be found at update); the bytes that were there
+ * are kept for a cancel. Otherwise a copy is made. */
 #include "table/table_private.h"
 
 static err_t reserve_edit(struct table_cursor *c, struct lv_edit **out)
@@ -91,7 +92,8 @@ static err_t make_copy(struct table_cursor *c, struct longval_id *id, uint32_t k
 }
 
 /* What [offset, offset + n) holds, before it is written over. */
-static err_t remember_bytes(struct table_cursor *c, struct longval_id id, uint32_t offset, uint32_t n)
+static err_t remember_bytes(struct table_cursor *c, struct longval_id id, uint32_t offset,
+                            uint32_t n)
 {
     struct lv_edit *edit;
     uint32_t got = 0, refs;
@@ -149,7 +151,8 @@ static bool is_intrinsic(const struct table_cursor *c, colid_t id)
     return false;
 }
 
-static err_t remember_moved(struct table_cursor *c, colid_t id, uint32_t sequence, struct slice data)
+static err_t remember_moved(struct table_cursor *c, colid_t id, uint32_t sequence,
+                            struct slice data)
 {
     if (c->moved_count == c->moved_room) {
         uint32_t room = c->moved_room == 0 ? 4 : 2 * c->moved_room;
@@ -177,7 +180,8 @@ static err_t move_out(struct table_cursor *c, colid_t id, uint32_t sequence)
     return record_builder_set_separated(c->builder, id, sequence, lid);
 }
 
-/* The largest long value in the record that may leave it; *id = 0 when there is none of more than `over` bytes. */
+/* The largest long value in the record that may leave it; *id = 0 when there is none of more than
+ * `over` bytes. */
 static err_t find_largest(struct table_cursor *c, uint32_t over, colid_t *id, uint32_t *sequence)
 {
     *id = 0;
@@ -242,7 +246,8 @@ err_t lv__put_back(struct table_cursor *c)
 
 typedef err_t (*reference_fn)(void *context, struct longval_id id);
 
-static err_t each_reference(struct table_desc *desc, struct slice record, reference_fn fn, void *context)
+static err_t each_reference(struct table_desc *desc, struct slice record, reference_fn fn,
+                            void *context)
 {
     if (record.n == 0)
         return JET_errSuccess;
@@ -314,7 +319,8 @@ static err_t release_one(void *context, struct longval_id id)
     struct compare *compare = context;
     bool found = false;
     TRY_RETURN(refers(compare->c->desc, compare->other, id, &found));
-    return found ? JET_errSuccess : longval_release(&compare->c->desc->longval, compare->c->trx, id);
+    return found ? JET_errSuccess
+                 : longval_release(&compare->c->desc->longval, compare->c->trx, id);
 }
 
 err_t lv__release(struct table_cursor *c, struct slice old, struct slice new_record)

@@ -63,8 +63,8 @@ static err_t step_key(struct table_cursor *c, bool forward)
         if (!slice_equal(buffer_slice(&main->key), buffer_slice(&c->scratch)))
             return JET_errSuccess;
     }
-    err_t err = btree_seek(main, buffer_slice(&c->scratch), SLICE_EMPTY, false, forward ? SEEK_GT : SEEK_LT,
-                           &exact);
+    err_t err = btree_seek(main, buffer_slice(&c->scratch), SLICE_EMPTY, false,
+                           forward ? SEEK_GT : SEEK_LT, &exact);
     if (err == JET_errRecordNotFound) {
         main->place = forward ? BTREE_AFTER_LAST : BTREE_BEFORE_FIRST;
         return RAISE(JET_errNoCurrentRecord);
@@ -102,15 +102,16 @@ err_t cursor_move(struct table_cursor *c, int32_t rows, JET_GRBIT grbit)
     uint32_t n = forward ? (uint32_t)rows : 0u - (uint32_t)rows;
     table__leave(c);
     for (; n > 0; n--)
-        TRY_RETURN((grbit & JET_bitMoveKeyNE) != 0 ? step_key(c, forward) : table__step(c, forward));
+        TRY_RETURN((grbit & JET_bitMoveKeyNE) != 0 ? step_key(c, forward)
+                                                   : table__step(c, forward));
     return JET_errSuccess;
 }
 
 /* ---- counting ---- */
 
 /* Entries from where `at` stands to the end (or the range's), at most `limit` (0 = no limit). */
-static err_t count_on(const struct table_cursor *c, struct btree_cursor *at, uint64_t limit, bool ranged,
-                      uint64_t *count)
+static err_t count_on(const struct table_cursor *c, struct btree_cursor *at, uint64_t limit,
+                      bool ranged, uint64_t *count)
 {
     struct btree_row rows[BATCH];
     int got = 0;

@@ -1,5 +1,6 @@
-/* Numbers that a table gives: sequence numbers of records without primary index, autoincrement values (decision 23). They are
- * read from the table once and then counted in memory; a rollback does not take them back. */
+/* Numbers that a table gives: sequence numbers of records without primary index, autoincrement
+ * values (decision 23). They are read from the table once and then counted in memory; a rollback
+ * does not take them back. */
 #include "table/table_private.h"
 
 static err_t read_sequence(struct table_desc *desc, uint32_t *last)
@@ -42,7 +43,8 @@ static uint64_t number_of(const struct column_def *column, struct slice data)
     return data.n == 8 && (int64_t)load_u64(data.p) > 0 ? load_u64(data.p) : 0;
 }
 
-/* The largest value by an index that begins with the column: its last entry, or the first one of a descending one. */
+/* The largest value by an index that begins with the column: its last entry, or the first one of a
+ * descending one. */
 static err_t read_by_index(const struct table_index *index, const struct column_def *column,
                            uint64_t *most)
 {
@@ -80,7 +82,8 @@ static err_t read_by_scan(struct table_desc *desc, const struct column_def *colu
     return err == JET_errNoCurrentRecord ? JET_errSuccess : err;
 }
 
-static err_t read_autoincrement(struct table_desc *desc, const struct column_def *column, uint64_t *most)
+static err_t read_autoincrement(struct table_desc *desc, const struct column_def *column,
+                                uint64_t *most)
 {
     *most = 0;
     for (uint32_t i = 0; i < desc->index_count; i++) {
@@ -101,7 +104,7 @@ err_t table__next_autoincrement(struct table_desc *desc, uint64_t *out)
     uint64_t now = atomic_load(&desc->autoinc_last), base = now;
     if (column == NULL)
         return RAISE(JET_errColumnNotFound);
-    uint64_t last = column->coltyp == JET_coltypLong ? INT32_MAX
+    uint64_t last = column->coltyp == JET_coltypLong               ? INT32_MAX
                     : column->coltyp == JET_coltypUnsignedLongLong ? UINT64_MAX
                                                                    : INT64_MAX;
     if (now == 0)

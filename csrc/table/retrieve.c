@@ -1,10 +1,11 @@
-/* Reading columns: of the current record, of the copy buffer, of a record handed out, or out of the index entry. */
+/* Reading columns: of the current record, of the copy buffer, of a record handed out, or out of the
+ * index entry. */
 #include "table/table_private.h"
 
 /* ---- one value ---- */
 
-static err_t read_separated(struct table_desc *desc, struct trx *trx, struct slice reference, uint32_t most,
-                            struct buffer *scratch)
+static err_t read_separated(struct table_desc *desc, struct trx *trx, struct slice reference,
+                            uint32_t most, struct buffer *scratch)
 {
     struct longval_id id;
     uint32_t size, refs, got;
@@ -42,8 +43,8 @@ static err_t copy_out(struct slice data, uint32_t offset, void *to, uint32_t roo
     return n < *actual ? JET_wrnBufferTruncated : JET_errSuccess;
 }
 
-static err_t copy_value(struct table_cursor *c, const struct record_value *v, uint32_t offset, void *to,
-                        uint32_t room, uint32_t *actual)
+static err_t copy_value(struct table_cursor *c, const struct record_value *v, uint32_t offset,
+                        void *to, uint32_t room, uint32_t *actual)
 {
     struct slice data = v->data;
     if (v->null)
@@ -80,8 +81,8 @@ static bool reads_copy(const struct table_cursor *c, JET_GRBIT grbit)
 /* ---- out of the index entry ---- */
 
 /* Decodes column `id` of a key; *exact = false when the key does not tell. */
-static err_t decode_key(struct table_cursor *c, const struct index_def *def, struct slice key, colid_t id,
-                        bool *exact, bool *null)
+static err_t decode_key(struct table_cursor *c, const struct index_def *def, struct slice key,
+                        colid_t id, bool *exact, bool *null)
 {
     uint32_t most = def->key_most == 0 ? 255 : def->key_most;
     bool cut = key.n >= most || (def->var_seg_mac != 0 && def->var_seg_mac < most);
@@ -91,7 +92,8 @@ static err_t decode_key(struct table_cursor *c, const struct index_def *def, str
         if (column == NULL || !key_segment_decodable(column) ||
             (column->coltyp == JET_coltypGUID && (def->flags & INDEX_DOTNET_GUID) != 0))
             break;
-        TRY_RETURN(key_segment_decode(column, def->segments[i].descending, &key, &c->scratch, null));
+        TRY_RETURN(
+            key_segment_decode(column, def->segments[i].descending, &key, &c->scratch, null));
         *exact = column->id == id;
         if (*exact)
             break;
@@ -114,7 +116,8 @@ out:
     return err;
 }
 
-static err_t retrieve_from_key(struct table_cursor *c, colid_t id, JET_GRBIT grbit, bool *exact, bool *null)
+static err_t retrieve_from_key(struct table_cursor *c, colid_t id, JET_GRBIT grbit, bool *exact,
+                               bool *null)
 {
     bool bookmark = (grbit & JET_bitRetrieveFromPrimaryBookmark) != 0;
     const struct index_def *def = &c->def;
@@ -150,8 +153,9 @@ static err_t find_value(struct table_cursor *c, colid_t id, uint32_t sequence, J
     return JET_errSuccess;
 }
 
-err_t cursor_retrieve(struct table_cursor *c, colid_t id, uint32_t sequence, uint32_t offset, JET_GRBIT grbit,
-                      void *to, uint32_t room, uint32_t *actual, uint32_t *sequence_used)
+err_t cursor_retrieve(struct table_cursor *c, colid_t id, uint32_t sequence, uint32_t offset,
+                      JET_GRBIT grbit, void *to, uint32_t room, uint32_t *actual,
+                      uint32_t *sequence_used)
 {
     struct record_value v;
     bool copy = reads_copy(c, grbit);
@@ -206,13 +210,14 @@ err_t cursor_record(struct table_cursor *c, struct slice *record)
     return table__fetch(c, record);
 }
 
-err_t cursor_record_value(struct table_cursor *c, struct slice record, colid_t id, uint32_t sequence,
-                          struct buffer *scratch, struct slice *data, bool *null)
+err_t cursor_record_value(struct table_cursor *c, struct slice record, colid_t id,
+                          uint32_t sequence, struct buffer *scratch, struct slice *data, bool *null)
 {
     struct record_value v;
     *data = SLICE_EMPTY;
     *null = true;
     TRY_RETURN(record_get(&c->desc->layout, record, id, sequence, &v));
     *null = v.null;
-    return v.null ? JET_errSuccess : table__whole_value(c->desc, c->trx, &v, UINT32_MAX, scratch, data);
+    return v.null ? JET_errSuccess
+                  : table__whole_value(c->desc, c->trx, &v, UINT32_MAX, scratch, data);
 }

@@ -2,9 +2,11 @@
 #include "table/table_private.h"
 
 #define LIMITS_START (JET_bitFullColumnStartLimit | JET_bitPartialColumnStartLimit)
-#define LIMITS_END                                                                                           \
-    (JET_bitStrLimit | JET_bitSubStrLimit | JET_bitFullColumnEndLimit | JET_bitPartialColumnEndLimit)
-#define LIMITS_PREFIX (JET_bitSubStrLimit | JET_bitPartialColumnStartLimit | JET_bitPartialColumnEndLimit)
+#define LIMITS_END                                                                                 \
+    (JET_bitStrLimit | JET_bitSubStrLimit | JET_bitFullColumnEndLimit |                            \
+     JET_bitPartialColumnEndLimit)
+#define LIMITS_PREFIX                                                                              \
+    (JET_bitSubStrLimit | JET_bitPartialColumnStartLimit | JET_bitPartialColumnEndLimit)
 
 static uint32_t key_most(const struct index_def *def)
 {
@@ -44,8 +46,8 @@ static err_t check_limits(const struct column_def *column, JET_GRBIT limits)
     return JET_errSuccess;
 }
 
-/* Sorts behind all that goes on from here. One FF is enough unless FF can be the next byte of a key, as in the inverted
- * segments of descending columns. */
+/* Sorts behind all that goes on from here. One FF is enough unless FF can be the next byte of a
+ * key, as in the inverted segments of descending columns. */
 static void put_end_limit(struct table_cursor *c, uint32_t column)
 {
     uint32_t most = key_most(&c->def) + 1, n = 1;
@@ -79,8 +81,8 @@ err_t cursor_make_key(struct table_cursor *c, struct slice data, bool null, JET_
     TRY_RETURN(check_limits(column, limits));
     null = null || (data.n == 0 && (grbit & JET_bitKeyDataZeroLength) == 0);
     bool prefix = (limits & LIMITS_PREFIX) != 0 && takes_prefix(column);
-    TRY_RETURN(key_segment(column, &c->def, segment->descending, null ? SLICE_EMPTY : data, null, prefix,
-                           c->key, &c->key_n, key_most(&c->def), &truncated));
+    TRY_RETURN(key_segment(column, &c->def, segment->descending, null ? SLICE_EMPTY : data, null,
+                           prefix, c->key, &c->key_n, key_most(&c->def), &truncated));
     if ((limits & LIMITS_END) != 0)
         put_end_limit(c, c->key_columns);
     c->key_columns++;
@@ -120,7 +122,8 @@ err_t cursor_key(struct table_cursor *c, JET_GRBIT grbit, struct slice *key)
 
 static err_t seek_mode_of(JET_GRBIT grbit, enum seek_mode *mode)
 {
-    switch (grbit & (JET_bitSeekEQ | JET_bitSeekLT | JET_bitSeekLE | JET_bitSeekGE | JET_bitSeekGT)) {
+    switch (grbit &
+            (JET_bitSeekEQ | JET_bitSeekLT | JET_bitSeekLE | JET_bitSeekGE | JET_bitSeekGT)) {
     case JET_bitSeekEQ:
         *mode = SEEK_EQ;
         return JET_errSuccess;
@@ -168,11 +171,13 @@ static err_t is_only(struct table_cursor *c, bool *only)
     return err == JET_errNoCurrentRecord ? JET_errSuccess : err;
 }
 
-static err_t found(struct table_cursor *c, struct slice key, enum seek_mode mode, bool exact, JET_GRBIT grbit)
+static err_t found(struct table_cursor *c, struct slice key, enum seek_mode mode, bool exact,
+                   JET_GRBIT grbit)
 {
     bool only = false;
     if (mode != SEEK_EQ)
-        return (mode == SEEK_GE || mode == SEEK_LE) && !exact ? JET_wrnSeekNotEqual : JET_errSuccess;
+        return (mode == SEEK_GE || mode == SEEK_LE) && !exact ? JET_wrnSeekNotEqual
+                                                              : JET_errSuccess;
     if ((grbit & JET_bitSetIndexRange) != 0)
         set_limit(c, key, true, true);
     if ((grbit & JET_bitCheckUniqueness) != 0)
@@ -257,7 +262,8 @@ err_t cursor_goto_bookmark(struct table_cursor *c, struct slice bookmark)
     c->limited = false;
     if (c->secondary)
         c->index.place = BTREE_NOWHERE;
-    err_t err = btree_seek(&c->primary, buffer_slice(&c->scratch), SLICE_EMPTY, false, SEEK_EQ, &exact);
+    err_t err =
+        btree_seek(&c->primary, buffer_slice(&c->scratch), SLICE_EMPTY, false, SEEK_EQ, &exact);
     if (err == JET_errRecordNotFound)
         return RAISE(JET_errRecordDeleted);
     TRY_RETURN(err);
@@ -271,13 +277,15 @@ err_t cursor_goto_secondary_bookmark(struct table_cursor *c, struct slice key, s
                                      JET_GRBIT grbit)
 {
     bool exact;
-    (void)grbit; /* JET_bitBookmarkPermitVirtualCurrency: the cursor stands on the gap in either case */
+    (void)grbit; /* JET_bitBookmarkPermitVirtualCurrency: the cursor stands on the gap in either
+                    case */
     if (!c->secondary)
         return RAISE(JET_errNoCurrentIndex);
     if (key.p == NULL || key.n == 0 || primary.p == NULL || primary.n == 0)
         return RAISE(JET_errInvalidBookmark);
     TRY_RETURN(table__cancel(c));
-    TRY_RETURN(buffer_set(&c->scratch, primary)); /* seek copies the key, the data are compared after it */
+    TRY_RETURN(
+        buffer_set(&c->scratch, primary)); /* seek copies the key, the data are compared after it */
     table__leave(c);
     c->limited = false;
     err_t err = btree_seek(&c->index, key, buffer_slice(&c->scratch), true, SEEK_EQ, &exact);

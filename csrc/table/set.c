@@ -1,5 +1,5 @@
-/* The prepared update: prepare, set columns, cancel. The copy buffer is a record_builder; no index and no record changes before
- * cursor_update. */
+/* The prepared update: prepare, set columns, cancel. The copy buffer is a record_builder; no index
+ * and no record changes before cursor_update. */
 #include "table/table_private.h"
 
 enum table_prep cursor_prepared(struct table_cursor *c)
@@ -32,7 +32,8 @@ static err_t check_updatable(struct table_cursor *c)
     for (uint32_t i = 0; i < c->desc->index_count; i++)
         if (c->desc->indexes[i].foreign_sort) {
             err_t err = RAISE(JET_errPermissionDenied);
-            err_detail("index %s of table %s is sorted by Windows' rules for text, which are not known here",
+            err_detail("index %s of table %s is sorted by Windows' rules for text, which are not "
+                       "known here",
                        c->desc->indexes[i].name, c->desc->name);
             return err;
         }
@@ -45,8 +46,8 @@ static err_t set_number(struct table_cursor *c, colid_t id, uint64_t value)
     uint8_t bytes[8];
     store_u64(bytes, value);
     return column == NULL ? RAISE(JET_errColumnNotFound)
-                          : record_builder_set(c->builder, id, 1, SLICE(bytes, coltyp_size(column->coltyp)),
-                                               false);
+                          : record_builder_set(c->builder, id, 1,
+                                               SLICE(bytes, coltyp_size(column->coltyp)), false);
 }
 
 static err_t start_insert(struct table_cursor *c, bool keep_autoincrement)
@@ -176,8 +177,10 @@ static err_t is_same(struct set *s, struct slice other, bool *same)
     *same = slice_equal(s->data, other);
     if ((s->grbit & JET_bitSetUniqueNormalizedMultiValues) == 0)
         return JET_errSuccess;
-    TRY_RETURN(key_segment(s->column, &whole, false, s->data, false, false, a, &a_n, KEY_SIZE_MOST, &cut));
-    TRY_RETURN(key_segment(s->column, &whole, false, other, false, false, b, &b_n, KEY_SIZE_MOST, &cut));
+    TRY_RETURN(
+        key_segment(s->column, &whole, false, s->data, false, false, a, &a_n, KEY_SIZE_MOST, &cut));
+    TRY_RETURN(
+        key_segment(s->column, &whole, false, other, false, false, b, &b_n, KEY_SIZE_MOST, &cut));
     *same = slice_equal(SLICE(a, a_n), SLICE(b, b_n));
     return JET_errSuccess;
 }
@@ -208,7 +211,8 @@ static err_t set_null(struct set *s)
 {
     struct table_cursor *c = s->c;
     const struct column_def *column = s->column;
-    bool defaulted = (column->flags & (COLUMN_HAS_DEFAULT | COLUMN_USER_DEFAULT)) == COLUMN_HAS_DEFAULT;
+    bool defaulted =
+        (column->flags & (COLUMN_HAS_DEFAULT | COLUMN_USER_DEFAULT)) == COLUMN_HAS_DEFAULT;
     uint32_t count = 0;
     TRY_RETURN(record_builder_count(c->builder, column->id, &count));
     bool last = count <= 1 && s->sequence <= 1;
@@ -234,7 +238,8 @@ static err_t note_intrinsic(struct table_cursor *c, colid_t id)
     return JET_errSuccess;
 }
 
-/* The whole new value of a long column: in the copy buffer, or at once in the tree when it is to be there. */
+/* The whole new value of a long column: in the copy buffer, or at once in the tree when it is to be
+ * there. */
 static err_t set_whole(struct set *s, struct slice data, bool at_once)
 {
     struct table_cursor *c = s->c;
@@ -257,7 +262,8 @@ static err_t set_whole(struct set *s, struct slice data, bool at_once)
 /* Size of the value after the edit, and where the bytes go. */
 static err_t plan_edit(const struct set *s, uint32_t had, uint32_t *at, uint32_t *size)
 {
-    bool append = (s->grbit & JET_bitSetAppendLV) != 0, overwrite = (s->grbit & JET_bitSetOverwriteLV) != 0;
+    bool append = (s->grbit & JET_bitSetAppendLV) != 0,
+         overwrite = (s->grbit & JET_bitSetOverwriteLV) != 0;
     uint32_t most = size_most(s->column);
     *at = append ? had : s->offset;
     uint64_t end = (uint64_t)*at + s->data.n;
@@ -350,14 +356,16 @@ static err_t edit_long(struct set *s)
 
 /* ---- the call ---- */
 
-/* In a transaction a large value goes out at once: it need not be held in memory until the update. */
+/* In a transaction a large value goes out at once: it need not be held in memory until the update.
+ */
 #define AT_ONCE (64u << 10)
 
 static err_t set_value(struct set *s)
 {
     const struct column_def *column = s->column;
     bool is_long = coltyp_is_long(column->coltyp);
-    if (is_long && (s->grbit & (JET_bitSetAppendLV | JET_bitSetOverwriteLV | JET_bitSetSizeLV)) != 0)
+    if (is_long &&
+        (s->grbit & (JET_bitSetAppendLV | JET_bitSetOverwriteLV | JET_bitSetSizeLV)) != 0)
         return edit_long(s);
     if (!is_long) {
         TRY_RETURN(check_unique(s));
@@ -368,8 +376,8 @@ static err_t set_value(struct set *s)
     return set_whole(s, s->data, separate || (s->data.n > AT_ONCE && s->c->trx->level > 0));
 }
 
-err_t cursor_set(struct table_cursor *c, colid_t id, uint32_t sequence, uint32_t offset, struct slice data,
-                 bool null, JET_GRBIT grbit)
+err_t cursor_set(struct table_cursor *c, colid_t id, uint32_t sequence, uint32_t offset,
+                 struct slice data, bool null, JET_GRBIT grbit)
 {
     if (!c->prepared)
         return RAISE(JET_errUpdateNotPrepared);

@@ -33,14 +33,14 @@ struct table_cursor {
     struct btree_cursor primary; /* on the records */
     struct btree_cursor index;   /* on the entries, when a secondary index is current */
     bool secondary;
-    struct btree *index_tree;    /* a reference of our own */
-    struct index_def def;        /* of the current index; none for sequential order */
+    struct btree *index_tree; /* a reference of our own */
+    struct index_def def;     /* of the current index; none for sequential order */
     objid_t index_objid;
-    uint8_t index_level;         /* transaction level at which the index was selected */
-    bool deferred;               /* on the first entry, nobody has looked yet */
-    bool nowhere;                /* after a seek that found nothing: there is no record, and none was deleted */
-    bool record_ready;           /* secondary: `primary` stands on the entry's record */
-    bool handed;                 /* the current row was handed out by cursor_next_batch */
+    uint8_t index_level; /* transaction level at which the index was selected */
+    bool deferred;       /* on the first entry, nobody has looked yet */
+    bool nowhere; /* after a seek that found nothing: there is no record, and none was deleted */
+    bool record_ready; /* secondary: `primary` stands on the entry's record */
+    bool handed;       /* the current row was handed out by cursor_next_batch */
 
     /* ---- search key and range ---- */
     enum key_state key_state;
@@ -90,7 +90,8 @@ MUST_CHECK err_t table__on_entry(struct table_cursor *c);
 MUST_CHECK err_t table__fetch(struct table_cursor *c, struct slice *record);
 /* The current record's bookmark, without reading the record. */
 MUST_CHECK err_t table__bookmark(struct table_cursor *c, struct slice *bookmark);
-/* Puts a secondary cursor on the entry (number `sequence`, 1 = first) of the record on which `primary` stands. */
+/* Puts a secondary cursor on the entry (number `sequence`, 1 = first) of the record on which
+ * `primary` stands. */
 MUST_CHECK err_t table__enter_index(struct table_cursor *c, struct slice record, uint32_t sequence);
 /* Back to the primary index, position lost. */
 void table__use_primary(struct table_cursor *c);
@@ -115,16 +116,18 @@ static inline struct slice key_set__key(const struct key_set *set, uint32_t i)
 {
     return SLICE(set->bytes.p + set->at[i].offset, set->at[i + 1].offset - set->at[i].offset);
 }
-MUST_CHECK err_t key_set__collect(struct table_desc *desc, const struct index_def *def, struct trx *trx,
-                                  struct slice record, struct key_set *set);
-/* The key that value number `sequence` makes; JET_errNoCurrentRecord when it makes none. key: room KEY_SIZE_MOST. */
-MUST_CHECK err_t table__key_of_value(struct table_desc *desc, const struct index_def *def, struct trx *trx,
-                                     struct slice record, uint32_t sequence, uint8_t *key, uint32_t *n);
+MUST_CHECK err_t key_set__collect(struct table_desc *desc, const struct index_def *def,
+                                  struct trx *trx, struct slice record, struct key_set *set);
+/* The key that value number `sequence` makes; JET_errNoCurrentRecord when it makes none. key: room
+ * KEY_SIZE_MOST. */
+MUST_CHECK err_t table__key_of_value(struct table_desc *desc, const struct index_def *def,
+                                     struct trx *trx, struct slice record, uint32_t sequence,
+                                     uint8_t *key, uint32_t *n);
 /* The bookmark of a record by its primary index; key: room KEY_SIZE_MOST. */
 MUST_CHECK err_t table__primary_key(struct table_desc *desc, struct trx *trx, struct slice record,
                                     uint8_t *key, uint32_t *n);
-/* Takes old's entries out of all secondary indexes and puts new's in; either may be empty. builder (may be NULL): indexes
- * whose columns it has not changed are left alone. */
+/* Takes old's entries out of all secondary indexes and puts new's in; either may be empty. builder
+ * (may be NULL): indexes whose columns it has not changed are left alone. */
 MUST_CHECK err_t table__update_indexes(struct table_desc *desc, struct trx *trx, struct slice old,
                                        struct slice new_record, struct slice bookmark,
                                        const struct record_builder *builder);
@@ -132,9 +135,11 @@ bool table__index_has_column(const struct index_def *def, colid_t id);
 
 /* ---- values (retrieve.c) ---- */
 
-/* The whole value of a record: in place, or in scratch when it is long or compressed. most: no more bytes are needed. */
-MUST_CHECK err_t table__whole_value(struct table_desc *desc, struct trx *trx, const struct record_value *v,
-                                    uint32_t most, struct buffer *scratch, struct slice *data);
+/* The whole value of a record: in place, or in scratch when it is long or compressed. most: no more
+ * bytes are needed. */
+MUST_CHECK err_t table__whole_value(struct table_desc *desc, struct trx *trx,
+                                    const struct record_value *v, uint32_t most,
+                                    struct buffer *scratch, struct slice *data);
 
 /* ---- counters (number.c) ---- */
 
@@ -146,10 +151,12 @@ MUST_CHECK err_t table__next_autoincrement(struct table_desc *desc, uint64_t *ou
 /* A new value; it belongs to the prepared update until that is done. */
 MUST_CHECK err_t lv__make(struct table_cursor *c, struct slice bytes, uint32_t *lid);
 bool lv__is_made(const struct table_cursor *c, struct longval_id id);
-/* Set in the middle or at the end of a separated value; *id becomes another one where the old must not change. */
-MUST_CHECK err_t lv__write(struct table_cursor *c, colid_t column, struct longval_id *id, uint32_t offset,
-                           struct slice bytes);
-MUST_CHECK err_t lv__resize(struct table_cursor *c, colid_t column, struct longval_id *id, uint32_t size);
+/* Set in the middle or at the end of a separated value; *id becomes another one where the old must
+ * not change. */
+MUST_CHECK err_t lv__write(struct table_cursor *c, colid_t column, struct longval_id *id,
+                           uint32_t offset, struct slice bytes);
+MUST_CHECK err_t lv__resize(struct table_cursor *c, colid_t column, struct longval_id *id,
+                            uint32_t size);
 /* Moves values out until the record fits. */
 MUST_CHECK err_t lv__separate(struct table_cursor *c);
 /* The update failed: what lv__separate moved comes back into the copy buffer. */

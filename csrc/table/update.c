@@ -1,4 +1,5 @@
-/* Changing rows: one statement each. Order inside: long values, the record, the index entries, references that went. */
+/* Changing rows: one statement each. Order inside: long values, the record, the index entries,
+ * references that went. */
 #include "table/table_private.h"
 
 static err_t call_back(struct table_cursor *c, JET_CBTYP type)
@@ -31,7 +32,8 @@ static err_t check_not_null(struct table_cursor *c)
 /* An escrow column is changed where it lies in the record: it must lie there. */
 static err_t write_escrow_defaults(struct table_cursor *c)
 {
-    for (uint32_t i = 0; i < c->desc->column_count && c->desc->columns[i].def.id <= COLID_FIXED_LAST; i++) {
+    for (uint32_t i = 0;
+         i < c->desc->column_count && c->desc->columns[i].def.id <= COLID_FIXED_LAST; i++) {
         const struct column_def *column = &c->desc->columns[i].def;
         struct record_value v;
         if ((column->flags & COLUMN_ESCROW) == 0 || (column->flags & COLUMN_DELETED) != 0)
@@ -45,7 +47,8 @@ static err_t write_escrow_defaults(struct table_cursor *c)
     return JET_errSuccess;
 }
 
-/* The copy buffer as it will be written. May make the table's long value tree: no lock of the description is held. */
+/* The copy buffer as it will be written. May make the table's long value tree: no lock of the
+ * description is held. */
 static err_t pack(struct table_cursor *c)
 {
     TRY_RETURN(check_not_null(c));
@@ -112,7 +115,8 @@ static bool is_locked_still(const struct table_cursor *c)
 static err_t check_unchanged(struct table_cursor *c)
 {
     struct btree_cursor here, *at = &c->primary;
-    bool exact, near = at->place == BTREE_ON && slice_equal(buffer_slice(&at->key), buffer_slice(&c->target));
+    bool exact, near = at->place == BTREE_ON &&
+                       slice_equal(buffer_slice(&at->key), buffer_slice(&c->target));
     err_t err;
     if (is_locked_still(c))
         return JET_errSuccess;
@@ -146,8 +150,9 @@ static err_t check_primary_key(struct table_cursor *c)
     if (!primary_is_touched(c->desc, c->builder))
         return JET_errSuccess;
     TRY_RETURN(table__primary_key(c->desc, c->trx, buffer_slice(&c->packed), key, &n));
-    return slice_equal(SLICE(key, n), buffer_slice(&c->target)) ? JET_errSuccess
-                                                                : RAISE(JET_errRecordPrimaryChanged);
+    return slice_equal(SLICE(key, n), buffer_slice(&c->target))
+               ? JET_errSuccess
+               : RAISE(JET_errRecordPrimaryChanged);
 }
 
 static err_t replace_row(struct table_cursor *c)
@@ -158,7 +163,8 @@ static err_t replace_row(struct table_cursor *c)
     if (slice_equal(old, record))
         return JET_errSuccess;
     TRY_RETURN(btree_replace(&c->primary, buffer_slice(&c->target), record, BTREE_PLAIN));
-    return table__update_indexes(c->desc, c->trx, old, record, buffer_slice(&c->target), c->builder);
+    return table__update_indexes(c->desc, c->trx, old, record, buffer_slice(&c->target),
+                                 c->builder);
 }
 
 static err_t count_version(struct table_cursor *c)
@@ -198,7 +204,8 @@ static err_t change_rows(struct table_cursor *c)
 static err_t run_update(struct table_cursor *c)
 {
     bool replace = cursor_prepared(c) != PREP_INSERT;
-    bool keeps = c->prep == JET_prepInsert || c->prep == JET_prepInsertCopy; /* the original, if there is one */
+    bool keeps = c->prep == JET_prepInsert ||
+                 c->prep == JET_prepInsertCopy; /* the original, if there is one */
     struct slice original = buffer_slice(&c->original);
     if (replace)
         TRY_RETURN(count_version(c));
@@ -218,7 +225,8 @@ static err_t take_back(struct table_cursor *c)
     TRY_RETURN(lv__put_back(c));
     if (c->desc->version_column == 0 || cursor_prepared(c) == PREP_INSERT)
         return JET_errSuccess;
-    TRY_RETURN(record_get(&c->desc->layout, buffer_slice(&c->original), c->desc->version_column, 1, &v));
+    TRY_RETURN(
+        record_get(&c->desc->layout, buffer_slice(&c->original), c->desc->version_column, 1, &v));
     return record_builder_set(c->builder, c->desc->version_column, 1, v.data, v.null);
 }
 
@@ -255,8 +263,9 @@ static err_t run_delete(struct table_cursor *c)
 {
     struct slice original = buffer_slice(&c->original);
     os_rwlock_read(&c->desc->lock);
-    err_t err = table_may_update(c->desc, c->trx) ? delete_row(c, buffer_slice(&c->target), original)
-                                                  : RAISE(JET_errWriteConflict);
+    err_t err = table_may_update(c->desc, c->trx)
+                    ? delete_row(c, buffer_slice(&c->target), original)
+                    : RAISE(JET_errWriteConflict);
     os_rwlock_release(&c->desc->lock);
     TRY_RETURN(err);
     return lv__release(c, original, SLICE_EMPTY);
@@ -324,7 +333,8 @@ static err_t check_escrow(struct table_cursor *c, colid_t id, struct slice recor
     struct record_value v;
     if (column == NULL)
         return RAISE(JET_errColumnNotFound);
-    if ((column->flags & COLUMN_ESCROW) == 0 || column->coltyp != JET_coltypLong || id > COLID_FIXED_LAST)
+    if ((column->flags & COLUMN_ESCROW) == 0 || column->coltyp != JET_coltypLong ||
+        id > COLID_FIXED_LAST)
         return RAISE(JET_errInvalidOperation);
     TRY_RETURN(record_get(&c->desc->layout, record, id, 1, &v));
     if (v.null || v.is_default || v.data.p != record.p + column->record_offset)
