@@ -21,11 +21,17 @@ static err_t reserve_edit(struct table_cursor *c, struct lv_edit **out)
     return JET_errSuccess;
 }
 
+void lv__forget_from(struct table_cursor *c, uint32_t first)
+{
+    for (uint32_t i = first; i < c->edit_count; i++)
+        buffer_free(&c->edits[i].was);
+    if (c->edit_count > first)
+        c->edit_count = first;
+}
+
 void lv__forget(struct table_cursor *c)
 {
-    for (uint32_t i = 0; i < c->edit_count; i++)
-        buffer_free(&c->edits[i].was);
-    c->edit_count = 0;
+    lv__forget_from(c, 0);
     c->moved_count = 0;
     c->moved_bytes.n = 0;
     c->intrinsic_count = 0;
@@ -353,6 +359,8 @@ err_t lv__undo(struct table_cursor *c)
         TRY_RETURN(txn_begin(c->trx, false));
     for (uint32_t i = c->edit_count; i > 0 && err >= 0; i--)
         err = undo_edit(c, &c->edits[i - 1]);
+    if (err < 0 && !own)
+        c->trx->must_rollback = true; /* half of the update is left in the transaction */
     if (own && err >= 0)
         err = txn_commit(c->trx, TXN_LAZY);
     if (own && c->trx->level > 0) {

@@ -376,6 +376,21 @@ static err_t set_value(struct set *s)
     return set_whole(s, s->data, separate || (s->data.n > AT_ONCE && s->c->trx->level > 0));
 }
 
+/* Chunks that a failed set has written must not stay in the transaction. */
+static err_t set_long_value(struct set *s)
+{
+    struct table_cursor *c = s->c;
+    struct txn_savepoint savepoint;
+    uint32_t edits = c->edit_count;
+    if (c->trx->level == 0)
+        return set_value(s);
+    TRY_RETURN(txn_statement_begin(c->trx, &savepoint));
+    err_t err = txn_statement_end(c->trx, c->desc->databases, &savepoint, set_value(s));
+    if (err < 0)
+        lv__forget_from(c, edits);
+    return err;
+}
+
 err_t cursor_set(struct table_cursor *c, colid_t id, uint32_t sequence, uint32_t offset,
                  struct slice data, bool null, JET_GRBIT grbit)
 {
@@ -394,5 +409,5 @@ err_t cursor_set(struct table_cursor *c, colid_t id, uint32_t sequence, uint32_t
     struct set s = {c, column, sequence, offset, data, grbit};
     if (!edit && (null || (data.n == 0 && !zero_length)))
         return set_null(&s);
-    return set_value(&s);
+    return is_long ? set_long_value(&s) : set_value(&s);
 }

@@ -167,5 +167,7 @@ MUST_CHECK err_t lv__add_refs(struct table_cursor *c, struct slice old, struct s
 MUST_CHECK err_t lv__release(struct table_cursor *c, struct slice old, struct slice new_record);
 MUST_CHECK err_t lv__undo(struct table_cursor *c); /* a cancel */
 void lv__forget(struct table_cursor *c);
+/* Edits from number `first` on are undone already. */
+void lv__forget_from(struct table_cursor *c, uint32_t first);
 
 #endif

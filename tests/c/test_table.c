@@ -1308,6 +1308,39 @@ CASE(shared_long_values)
     end_table();
 }
 
+/* A set, an update, that run out of version store in the middle of a long value leave nothing of it. */
+CASE(long_value_without_room)
+{
+    char *v = pattern(400000, 9);
+    begin_table();
+    fill(2);
+    begin(&s);
+    select_id(10);
+    CHECK_OK(cursor_prepare(cur, JET_prepReplace));
+    CHECK_OK(cursor_set(cur, L, 1, 0, SLICE(v, 5000), false, JET_bitSetSeparateLV));
+    for (int way = 0; way < 4; way++) {
+        versions_set_max(world_versions, versions_bytes(world_versions) + 1000);
+        err_t err = way == 0   ? set_bytes(cur, L, v, 400000)
+                    : way == 1 ? cursor_set(cur, L, 1, 0, SLICE(v, 100000), false, JET_bitSetAppendLV)
+                    : way == 2 ? cursor_set(cur, L, 1, 0, SLICE(v, 300000), false, JET_bitSetSizeLV)
+                               : set_bytes(cur, L, v, 60000);
+        if (way == 3) {
+            CHECK_OK(err); /* kept in the copy buffer until the update */
+            err = cursor_update(cur, NULL);
+        }
+        CHECK_EQ(err, JET_errVersionStoreOutOfMemory);
+        versions_set_max(world_versions, 256u << 20);
+        CHECK_EQ(world_count(f.lv, &s.trx), 3);
+        check_long(JET_bitRetrieveCopy, v, way == 3 ? 60000 : 5000);
+    }
+    CHECK_OK(cursor_update(cur, NULL));
+    check_long(0, v, 60000);
+    CHECK_EQ(values_left(), 1);
+    commit(&s);
+    free(v);
+    end_table();
+}
+
 /* ---- batches ---- */
 
 static int batch_all(bool backwards, int max, int32_t *ids)
