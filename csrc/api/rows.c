@@ -47,20 +47,38 @@ static err_t count_values(struct api_cursor *c, struct slice record, colid_t id,
     return err;
 }
 
-static err_t fill_cell(struct api_cursor *c, struct slice record, const struct column_plan *plan, PYJET_CELL *cell)
+static err_t fill_value(struct api_cursor *c, struct slice record, colid_t id, uint32_t sequence, PYJET_CELL *cell)
 {
     struct slice data;
     bool null;
-    TRY_RETURN(cursor_record_value(c->cursor, record, plan->id, 1, &c->scratch, &data, &null));
+    TRY_RETURN(cursor_record_value(c->cursor, record, id, sequence, &c->scratch, &data, &null));
     if (null) {
         *cell = (PYJET_CELL){.null = 1};
         return JET_errSuccess;
     }
-    *cell = (PYJET_CELL){.pv = data.p, .cb = data.n, .values = 1};
+    *cell = (PYJET_CELL){.pv = data.p, .cb = data.n};
     bool in_scratch = c->scratch.p != NULL && data.p >= c->scratch.p && data.p < c->scratch.p + c->scratch.room;
     if (in_scratch || data.p == NULL)
         TRY_RETURN(keep(c, data, &cell->pv)); /* never NULL, so that an empty value differs from none */
-    return plan->multi_valued ? count_values(c, record, plan->id, &cell->values) : JET_errSuccess;
+    return JET_errSuccess;
+}
+
+static err_t fill_cell(struct api_cursor *c, struct slice record, const struct column_plan *plan, PYJET_CELL *cell)
+{
+    uint32_t count = 1;
+    void *memory;
+    if (plan->multi_valued)
+        TRY_RETURN(count_values(c, record, plan->id, &count));
+    if (count <= 1) {
+        TRY_RETURN(fill_value(c, record, plan->id, 1, cell));
+        cell->values = cell->null ? 0 : 1;
+        return JET_errSuccess;
+    }
+    TRY_RETURN(arena_take(&c->arena, count * (uint32_t)sizeof *cell, &memory));
+    *cell = (PYJET_CELL){.pv = memory, .cb = count * (uint32_t)sizeof *cell, .values = count};
+    for (uint32_t i = 0; i < count; i++)
+        TRY_RETURN(fill_value(c, record, plan->id, i + 1, (PYJET_CELL *)memory + i));
+    return JET_errSuccess;
 }
 
 static err_t fill_row(struct api_cursor *c, struct slice record, const struct column_plan *plan, uint32_t count, PYJET_CELL *cells)
@@ -127,14 +145,28 @@ struct inserting {
     uint32_t *actual;
 };
 
+static err_t set_value(const struct inserting *i, JET_COLUMNID id, uint32_t sequence, const PYJET_CELL *cell)
+{
+    bool null = cell->null != 0;
+    JET_GRBIT grbit = !null && cell->cb == 0 ? JET_bitSetZeroLength : 0;
+    if (cell->pv == NULL && !null && cell->cb > 0)
+        return api_invalid("bytes are counted but not given");
+    return cursor_set(i->c->cursor, id, sequence, 0, null ? SLICE_EMPTY : SLICE(cell->pv, cell->cb), null, grbit);
+}
+
 static err_t set_cells(const struct inserting *i)
 {
     for (uint32_t j = 0; j < i->count; j++) {
         const PYJET_CELL *cell = &i->cells[j];
         if (cell->pv == NULL && !cell->null)
             continue;
-        JET_GRBIT grbit = !cell->null && cell->cb == 0 ? JET_bitSetZeroLength : 0;
-        TRY_RETURN(cursor_set(i->c->cursor, i->ids[j], 1, 0, SLICE(cell->null ? NULL : cell->pv, cell->null ? 0 : cell->cb), cell->null != 0, grbit));
+        if (cell->values <= 1 || cell->null) {
+            TRY_RETURN(set_value(i, i->ids[j], 1, cell));
+            continue;
+        }
+        const PYJET_CELL *values = cell->pv;
+        for (uint32_t v = 0; v < cell->values; v++)
+            TRY_RETURN(set_value(i, i->ids[j], v + 1, &values[v]));
     }
     return JET_errSuccess;
 }
@@ -187,9 +219,13 @@ JET_ERR PyjetInsertRow(JET_SESID sesid, JET_TABLEID tableid, const JET_COLUMNID 
 
 static err_t seek_key(struct api_cursor *c, const PYJET_CELL *key, uint32_t count)
 {
-    if (key == NULL || count == 0)
-        return RAISE(JET_errKeyNotMade);
+    if (count == 0)
+        return JET_errSuccess; /* the row the cursor stands on */
+    if (key == NULL)
+        return api_invalid("key values are counted but not given");
     for (uint32_t i = 0; i < count; i++) {
+        if (key[i].pv == NULL && key[i].cb > 0 && !key[i].null)
+            return api_invalid("bytes are counted but not given");
         JET_GRBIT grbit = (i == 0 ? JET_bitNewKey : 0) | (!key[i].null && key[i].cb == 0 ? JET_bitKeyDataZeroLength : 0);
         TRY_RETURN(cursor_make_key(c->cursor, SLICE(key[i].pv, key[i].null ? 0 : key[i].cb), key[i].null != 0, grbit));
     }
