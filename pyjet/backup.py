@@ -1,0 +1,262 @@
+"""Results of backup, restore and recovery; restore itself."""
+
+import dataclasses
+import html
+import os
+import shutil
+import tempfile
+
+from . import _jet, errors
+from .progress import watch
+
+
+def human(size):
+    """A number of bytes for people: "12.3 MiB"."""
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if size < 1024 or unit == "GiB":
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1024
+    return ""
+
+
+class _Result:
+    def to_dict(self):
+        """For JSON."""
+        return dataclasses.asdict(self)
+
+    def _repr_html_(self):
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(str(k))}</th><td>{html.escape(str(v))}</td></tr>"
+            for k, v in self.to_dict().items()
+        )
+        return f"<table><caption>{html.escape(type(self).__name__)}</caption>{rows}</table>"
+
+
+@dataclasses.dataclass(frozen=True)
+class RecoveryResult(_Result):
+    """What recovery did when an instance started, or at the end of a restore. Counts are of log records and pages."""
+
+    redone: bool = False  #: logs were replayed
+    clean_end: bool = False
+    gen_first: int = 0
+    gen_last: int = 0
+    records: int = 0
+    applied: int = 0
+    skipped: int = 0
+    bytes: int = 0
+    undone: int = 0
+    sessions_undone: int = 0
+    pages_restored: int = 0
+    pages_reconciled: int = 0
+    undo_after_steal: int = 0
+    macros_half_redone: int = 0
+    records_filtered: int = 0
+
+    def __str__(self):
+        if not self.redone:
+            return "nothing to recover"
+        return (
+            f"recovered generations {self.gen_first:#x} to {self.gen_last:#x}: {self.records} records, {self.applied} applied,"
+            f" {self.sessions_undone} transactions undone"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class BackupResult(_Result):
+    """What a backup did. ``generations``: first and last log in the set; ``truncated``: logs deleted afterwards, as [first, end)."""
+
+    path: str
+    kind: str
+    files: int
+    databases: int
+    logs: int
+    bytes: int
+    generations: tuple
+    truncated: tuple
+    duration: float
+
+    @property
+    def rate(self):
+        """Bytes a second."""
+        return self.bytes / self.duration if self.duration else 0.0
+
+    def __str__(self):
+        deleted = self.truncated[1] - self.truncated[0]
+        if not self.path:
+            return f"log truncation: {deleted} logs deleted in {self.duration:.2f} s"
+        return (
+            f"{self.kind} backup to {self.path}: {self.files} files, {human(self.bytes)}, generations"
+            f" {self.generations[0]:#x} to {self.generations[1]:#x}, {self.duration:.2f} s ({human(self.rate)}/s),"
+            f" {deleted} logs truncated"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class RestoreResult(_Result):
+    """What a restore did: ``databases`` are the restored files."""
+
+    path: str
+    files: int
+    databases: tuple
+    bytes: int
+    duration: float
+    recovery: RecoveryResult
+    generations: tuple = (0, 0)
+
+    @property
+    def rate(self):
+        """Bytes a second."""
+        return self.bytes / self.duration if self.duration else 0.0
+
+    def __str__(self):
+        return (
+            f"restored {self.files} files, {human(self.bytes)}, to {self.path} in {self.duration:.2f} s ({human(self.rate)}/s);"
+            f" {self.recovery}"
+        )
+
+
+def backup(instance, path, *, incremental, atomic, progress, create_path):
+    """The work of Instance.backup."""
+    grbit = (_jet.JET_bitBackupIncremental if incremental else 0) | (_jet.JET_bitBackupAtomic if atomic else 0)
+    made = _make_folders(path) if path is not None and create_path else []
+    try:
+        with watch("backup", progress) as watching:
+            r = _jet.backup(instance.handle, path, grbit, watching.callback)
+    except BaseException:
+        for folder in reversed(made):
+            _remove_if_empty(folder)
+        raise
+    kind = "incremental" if incremental else "full"
+    return BackupResult(
+        path=os.fspath(path) if path is not None else "",
+        kind=f"atomic {kind}" if atomic else kind,
+        files=r["files"],
+        databases=r["databases"],
+        logs=r["logs"],
+        bytes=r["bytes"],
+        generations=(r["gen_low"], r["gen_high"]),
+        truncated=(r["deleted_low"], r["deleted_high"]),
+        duration=r["ns"] / 1e9,
+    )
+
+
+def _make_folders(path):
+    """Creates the folder and those above it that are missing; gives back those made, top first."""
+    missing = []
+    path = os.path.abspath(path)
+    while not os.path.lexists(path):
+        missing.append(path)
+        path = os.path.dirname(path)
+    missing.reverse()
+    for folder in missing:
+        os.mkdir(folder)
+    return missing
+
+
+def _remove_if_empty(folder):
+    try:
+        os.rmdir(folder)
+    except OSError:
+        pass  # not empty: somebody else uses it
+
+
+def restore(source, destination, *, replace=False, roll_forward=None, progress=None):
+    """Restore a backup set to a folder, roll it forward and undo what was not committed; gives back a RestoreResult.
+
+    source: the folder of a backup, non-atomic or atomic. destination: a folder that is not there, or is empty; with ``replace``
+    one that is not empty is swapped for the restored one when all is done. It appears complete or not at all: the work is done in
+    a folder beside it. roll_forward: a folder with the logs that followed the set, to go on with. progress: a callable that takes
+    a pyjet.Progress, or True for a bar; its exception ends the run, whose files are removed.
+
+    The restored databases are clean: open them from any instance. Page size, base name and log size are read from the set.
+    CommittedLogFilesMissingError, RequiredLogFilesMissingError, MissingRestoreLogFilesError, ReadVerifyFailureError, ...
+    ESE: JetRestoreInstance, https://learn.microsoft.com/windows/win32/extensible-storage-engine/jetrestoreinstance-function
+    """
+    source, destination = os.path.abspath(source), os.path.abspath(destination)
+    if os.path.lexists(destination) and not os.path.isdir(destination):
+        raise DestinationNotEmpty(destination)
+    if not replace and os.path.isdir(destination) and os.listdir(destination):
+        raise DestinationNotEmpty(destination)
+    found = _jet.survey(source)
+    parent = os.path.dirname(destination)
+    os.makedirs(parent, exist_ok=True)
+    work = tempfile.mkdtemp(prefix=f".{os.path.basename(destination)}-", suffix=".restoring", dir=parent)
+    os.chmod(work, 0o777 & ~_umask())
+    try:
+        with watch("restore", progress) as watching:
+            r = _restore_into(source, work, found, roll_forward, watching.callback)
+        _put_in_place(work, destination)
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+    databases = tuple(os.path.join(destination, os.path.relpath(p, work)) if p.startswith(work + os.sep) else p for p in r["database"])
+    return RestoreResult(
+        path=destination,
+        files=r["files"],
+        databases=databases,
+        bytes=r["bytes"],
+        duration=r["ns"] / 1e9,
+        recovery=RecoveryResult(**r["recovery"]),
+        generations=(found["gen_low"], found["gen_high"]),
+    )
+
+
+def DestinationNotEmpty(destination):
+    return errors.DestinationNotEmptyError(destination, "Name another folder, or pass replace=True to swap it for the restored one.")
+
+
+def _umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _restore_into(source, work, found, roll_forward, callback):
+    logs = os.path.join(work, "restore-logs")
+    os.mkdir(logs)
+    if _jet.JetGetSystemParameter(None, _jet.JET_paramDatabasePageSize) != found["page_size"]:
+        _jet.JetSetSystemParameter(None, _jet.JET_paramDatabasePageSize, found["page_size"])
+    handle = _jet.JetCreateInstance2(f"restore {work}")
+    try:
+        for param, value in (
+            (_jet.JET_paramSystemPath, logs + os.sep),
+            (_jet.JET_paramLogFilePath, logs + os.sep),
+            (_jet.JET_paramTempPath, logs + os.sep),
+            (_jet.JET_paramBaseName, found["base_name"]),
+            (_jet.JET_paramLogFileSize, found["log_file_size"] // 1024),
+        ):
+            _jet.JetSetSystemParameter(handle, param, value)
+        r = _jet.restore(handle, source, work, roll_forward, callback)
+    finally:
+        try:
+            _jet.JetTerm2(handle, _jet.JET_bitTermComplete)
+        except errors.JetError:
+            pass  # a restore ends its instance itself; this one was private
+    shutil.rmtree(logs)
+    _sync_folder(work)
+    return r
+
+
+def _sync_folder(path):
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _put_in_place(work, destination):
+    """work becomes destination by rename; what was there leaves when the new one stands."""
+    old = None
+    if os.path.isdir(destination) and os.listdir(destination):
+        old = tempfile.mkdtemp(prefix=f".{os.path.basename(destination)}-", suffix=".replaced", dir=os.path.dirname(destination))
+        os.rename(destination, old)
+    try:
+        os.rename(work, destination)
+    except BaseException:
+        if old is not None:
+            os.rename(old, destination)
+        raise
+    _sync_folder(os.path.dirname(destination))
+    if old is not None:
+        shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,196 @@
+"""Instance: the engine on a folder, and its parameters."""
+
+import atexit
+import contextlib
+import itertools
+import os
+import re
+import weakref
+
+from . import _jet, errors
+from . import backup as _backup
+from .progress import watch
+from .session import Session
+
+_numbers = itertools.count(1)
+_live = weakref.WeakSet()
+_BY_NAME = {}
+for _name, _id, _kind, _scope, _default, _text in _jet.PARAMETERS:
+    _BY_NAME[_name] = _BY_NAME[_name.removeprefix("JET_param")] = (_id, _kind)
+for _name in ("DoubleWrite", "VersionStoreBytes", "BackupReadRetries", "RandomSteal", "PageWriterOff"):
+    _BY_NAME[_name] = _BY_NAME["PYJET_param" + _name] = (getattr(_jet, "PYJET_param" + _name), "integer")
+
+
+def _parameter(key):
+    if isinstance(key, str):
+        if key not in _BY_NAME:
+            raise errors.InvalidParameterError(f"there is no parameter {key!r}")
+        return _BY_NAME[key]
+    kinds = {number: kind for number, kind in _BY_NAME.values()}
+    return int(key), kinds.get(int(key), "integer")
+
+
+class Parameters:
+    """``inst.params["CircularLog"]``: names with or without "JET_param", or numbers."""
+
+    def __init__(self, handle):
+        self._handle = handle
+
+    def __getitem__(self, key):
+        number, kind = _parameter(key)
+        return _jet.JetGetSystemParameter(self._handle, number, kind == "string")
+
+    def __setitem__(self, key, value):
+        _jet.JetSetSystemParameter(self._handle, _parameter(key)[0], int(value) if isinstance(value, bool) else value)
+
+    def describe(self):
+        """(name, value, text) of every parameter that can be read."""
+        for name, _number, _kind, _scope, _default, text in _jet.PARAMETERS:
+            with contextlib.suppress(errors.JetError):
+                yield name, self[name], text
+
+
+class Instance:
+    """The engine on a folder: ``with pyjet.Instance("data") as inst, inst.session() as ses:``
+
+    path: folder of checkpoint and logs, relative to the current directory; made when it is not there (``create_path``).
+    log_path, system_path, temp_path: other folders for these. base_name: three characters, "edb". page_size: 4096, 8192, 16384
+    or 32768, one for all instances of a process; None leaves it as it is (4096). circular_log: keep only the logs recovery needs,
+    so no incremental backup. log_file_size: bytes, a multiple of 64 KiB; None: ESE's 5 MiB. recovery: False turns logging off.
+    params: further system parameters, by name or number, as ESE has them. init: False makes it without starting it.
+
+    Beyond ESE's defaults, it sets: the version store to 256 MiB, the checkpoint depth to 64 MiB or a quarter of the cache, sessions
+    to 1000; each can be given in ``params``. Leaving the ``with`` block ends sessions (their transactions roll back), stops a
+    running backup and terminates; errors of that do not hide an exception on its way. SystemPathInUseError, LogFilePathInUseError
+    when another process has the folder; RequiredLogFilesMissingError, LogFileCorruptError, ... from recovery.
+    ESE: JetInit, https://learn.microsoft.com/windows/win32/extensible-storage-engine/jetinit-function
+    """
+
+    def __init__(
+        self,
+        path=".",
+        *,
+        name="",
+        log_path=None,
+        system_path=None,
+        temp_path=None,
+        base_name="edb",
+        page_size=None,
+        circular_log=False,
+        log_file_size=None,
+        recovery=True,
+        create_path=True,
+        params=None,
+        init=True,
+        progress=None,
+    ):
+        self.path = os.path.abspath(path)
+        self.name = name or f"pyjet-{next(_numbers)} {self.path}"[:200]
+        self.recovery = None
+        if not re.fullmatch(r"[A-Za-z0-9]{3}", base_name):
+            raise errors.InvalidParameterError("base_name is three letters or digits")
+        folders = {
+            _jet.JET_paramSystemPath: os.path.abspath(system_path or path),
+            _jet.JET_paramLogFilePath: os.path.abspath(log_path or path),
+            _jet.JET_paramTempPath: os.path.abspath(temp_path or path),
+        }
+        if create_path:
+            for folder in folders.values():
+                os.makedirs(folder, exist_ok=True)
+        if page_size is not None and page_size != _jet.JetGetSystemParameter(None, _jet.JET_paramDatabasePageSize):
+            _jet.JetSetSystemParameter(None, _jet.JET_paramDatabasePageSize, page_size)
+        self.handle = _jet.JetCreateInstance2(self.name)
+        self.params = Parameters(self.handle)
+        try:
+            for number, folder in folders.items():
+                self.params[number] = folder + os.sep
+            self._set_defaults(base_name, circular_log, log_file_size, recovery, create_path)
+            for key, value in (params or {}).items():
+                self.params[key] = value
+            if init:
+                self.init(progress=progress)
+        except BaseException:
+            with contextlib.suppress(errors.JetError):
+                _jet.JetTerm2(self.handle, _jet.JET_bitTermAbrupt)
+            raise
+        _live.add(self)
+
+    def _set_defaults(self, base_name, circular_log, log_file_size, recovery, create_path):
+        p = self.params
+        p["BaseName"] = base_name
+        p["CircularLog"] = circular_log
+        p["CreatePathIfNotExist"] = create_path
+        p["MaxSessions"] = 1000
+        p["VersionStoreBytes"] = 256 << 20
+        p["CheckpointDepthMax"] = max(64 << 20, p["CacheSizeMax"] * self._page_size() // 4)
+        if log_file_size is not None:
+            p["LogFileSize"] = log_file_size // 1024
+        if not recovery:
+            p["Recovery"] = "Off"
+
+    @staticmethod
+    def _page_size():
+        return _jet.JetGetSystemParameter(None, _jet.JET_paramDatabasePageSize)
+
+    def init(self, *, progress=None):
+        """Start (the constructor does, unless init=False); replays the logs after a crash. Gives back a RecoveryResult."""
+        with watch("recovery", progress) as watching:
+            self.recovery = _backup.RecoveryResult(**_jet.init(self.handle, 0, watching.callback))
+        return self.recovery
+
+    @property
+    def closed(self):
+        return self.handle.ended
+
+    def session(self):
+        """A new Session: one for each thread."""
+        return Session(self, _jet.JetBeginSession(self.handle))
+
+    def backup(self, path, *, incremental=False, atomic=False, progress=None, create_path=True):
+        """Back all attached databases up to a folder, while they are in use; gives back a BackupResult.
+
+        A full backup needs an empty folder, or one that is not there; an incremental one adds to the folder of the full one. atomic:
+        in sub-folders, so that the last complete set stays until the new one is complete. path None: only delete logs that the last
+        full backup made unnecessary. progress: a callable that takes a pyjet.Progress, or True for a bar. Its exception, or Ctrl-C,
+        ends the run: its files are removed, and it is raised here; returning False ends it with BackupAbortByServerError.
+        BackupInProgressError, BackupDirectoryNotEmptyError, MissingFullBackupError, InvalidBackupError (circular logging), ...
+        ESE: JetBackupInstance, https://learn.microsoft.com/windows/win32/extensible-storage-engine/jetbackupinstance-function
+        """
+        return _backup.backup(self, path, incremental=incremental, atomic=atomic, progress=progress, create_path=create_path)
+
+    def stop_backup(self):
+        """End the backup that another thread is running; it raises BackupAbortByServerError there. Further ones may begin."""
+        _jet.stop_running_backup(self.handle)
+
+    @property
+    def stats(self):
+        """Counters as a dict: log, cache, versions, trees, system calls, and the last recovery."""
+        return _jet.stats(self.handle)
+
+    def close(self, *, abrupt=False):
+        """Terminate: waits for calls of other threads, ends sessions. abrupt: without writing pages back; the next start recovers."""
+        if not self.handle.ended:
+            _jet.JetTerm2(self.handle, _jet.JET_bitTermAbrupt if abrupt else _jet.JET_bitTermComplete | _jet.JET_bitTermStopBackup)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, traceback):
+        if kind is None:
+            self.close()
+            return
+        with contextlib.suppress(errors.JetError):
+            self.close()
+
+    def __repr__(self):
+        return f"<Instance {self.path}{' closed' if self.closed else ''}>"
+
+
+@atexit.register
+def _close_all():
+    for instance in list(_live):
+        with contextlib.suppress(errors.JetError):
+            instance.close()
+
+
+os.register_at_fork(after_in_child=_jet.forked)
