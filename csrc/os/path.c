@@ -186,6 +186,19 @@ err_t os_dir_create(const char *path)
     return error == 0 ? JET_errSuccess : OS__RAISE(OS_OP_DIR, error, path);
 }
 
+/* A folder is there after a power cut when the folder above it was synced. */
+static err_t create_durably(char *full)
+{
+    TRY_RETURN(os_dir_create(full));
+    char *slash = strrchr(full, '/');
+    if (slash == full)
+        return os_dir_sync("/");
+    *slash = '\0';
+    err_t err = os_dir_sync(full);
+    *slash = '/';
+    return err;
+}
+
 err_t os_dir_create_path(const char *path)
 {
     char full[OS_PATH_MAX];
@@ -196,7 +209,7 @@ err_t os_dir_create_path(const char *path)
         char end = *at;
         *at = '\0';
         if (!os_is_dir(full))
-            TRY_RETURN(os_dir_create(full));
+            TRY_RETURN(create_durably(full));
         *at = end;
         if (end == '\0')
             return JET_errSuccess;
