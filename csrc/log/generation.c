@@ -272,14 +272,17 @@ err_t log_generation_time(struct log *log, uint32_t generation, struct logtime *
     os_lock_release(&log->buffer_lock);
     if (newest)
         return JET_errSuccess;
-    /* A roll between naming and opening moves the file to its archive name: look once more. */
-    for (int i = 0;; i++) {
-        TRY_RETURN(log_path(log, generation, path));
-        err_t err = log_read_header(path, &header);
-        if (err >= 0 && header.generation == generation)
-            break;
-        if (i == 1)
-            return err < 0 ? err : RAISE(JET_errFileNotFound);
+    /* A roll between naming and opening moves the file to its archive name, for good: look there next. (While the
+     * roll runs, log_path still says the old name.) */
+    TRY_RETURN(log_path(log, generation, path));
+    err_t err = log_read_header(path, &header);
+    if (err < 0 || header.generation != generation) {
+        char name[32];
+        TRY_RETURN(log_name(log->base_name, generation, log->config.legacy_names, name, sizeof name));
+        TRY_RETURN(os_join(path, sizeof path, log->log_dir, name));
+        TRY_RETURN(log_read_header(path, &header));
+        if (header.generation != generation)
+            return RAISE(JET_errFileNotFound);
     }
     *out = header.created;
     return JET_errSuccess;
