@@ -1,11 +1,20 @@
-/* The catalog: its rows lead to every tree; its shadow, MSysObjids and the header must agree with them. */
+/* The catalog: its rows lead to every tree; its shadow, MSysObjids and the header must agree with
+ * them. */
 #include <stdio.h>
 
 #include "check/check_private.h"
 
 #define INDEX_DEFERRED 0x40000u /* filled later: entries may be missing */
 #define FLAG_NO_SHADOW 1u
-enum { COL_TABLE = 1, COL_TYPE = 2, COL_ID = 3, COL_ROOT = 4, COL_FLAGS = 6, COL_NAME = 128, COL_TUPLES = 135 };
+enum {
+    COL_TABLE = 1,
+    COL_TYPE = 2,
+    COL_ID = 3,
+    COL_ROOT = 4,
+    COL_FLAGS = 6,
+    COL_NAME = 128,
+    COL_TUPLES = 135
+};
 enum { COL_OBJID = 256, COL_OBJID_TABLE = 257, COL_OBJID_TYPE = 258 };
 
 struct copy { /* a row of MSysObjects, to be met again in the shadow */
@@ -91,7 +100,8 @@ static err_t see_row(void *context, pgno_t pgno, struct slice key, struct slice 
     copy->hash = hash_bytes(record, cc->seed);
     err_t err = decode_row(cc->desc, record, &row);
     if (err < 0)
-        return check__survive(c, cc->tree, CHECK_CATALOG, pgno, "a row of the catalog makes no sense", err);
+        return check__survive(c, cc->tree, CHECK_CATALOG, pgno,
+                              "a row of the catalog makes no sense", err);
     if (row.type == ROW_TABLE || row.type == ROW_INDEX || row.type == ROW_LONG_VALUES)
         c->rows[c->row_count++] = row;
     return JET_errSuccess;
@@ -100,7 +110,8 @@ static err_t see_row(void *context, pgno_t pgno, struct slice key, struct slice 
 static err_t tell_copy(struct catalog_check *cc, pgno_t pgno, struct slice key, const char *what)
 {
     char hex[CHECK_HEX_ROOM];
-    return check__tell(cc->c, cc->tree, CHECK_CATALOG, pgno, "row %s %s", check__hex(key, hex), what);
+    return check__tell(cc->c, cc->tree, CHECK_CATALOG, pgno, "row %s %s", check__hex(key, hex),
+                       what);
 }
 
 /* Both come in key order: a merge. */
@@ -111,14 +122,16 @@ static err_t see_shadow(void *context, pgno_t pgno, struct slice key, struct sli
         struct copy *copy = &cc->copies[cc->at];
         int order = slice_compare(SLICE(copy->key, copy->key_n), key);
         if (order < 0) {
-            TRY_RETURN(tell_copy(cc, PGNO_NIL, SLICE(copy->key, copy->key_n), "of the catalog is missing in its shadow"));
+            TRY_RETURN(tell_copy(cc, PGNO_NIL, SLICE(copy->key, copy->key_n),
+                                 "of the catalog is missing in its shadow"));
             continue;
         }
         if (order > 0)
             break;
         cc->at++;
-        return copy->hash == hash_bytes(record, cc->seed) ? JET_errSuccess
-                                                          : tell_copy(cc, pgno, key, "of the catalog differs from its shadow");
+        return copy->hash == hash_bytes(record, cc->seed)
+                   ? JET_errSuccess
+                   : tell_copy(cc, pgno, key, "of the catalog differs from its shadow");
     }
     return tell_copy(cc, pgno, key, "of the shadow is missing in the catalog");
 }
@@ -126,7 +139,8 @@ static err_t see_shadow(void *context, pgno_t pgno, struct slice key, struct sli
 static err_t end_shadow(struct catalog_check *cc)
 {
     for (; cc->at < cc->copy_count; cc->at++)
-        TRY_RETURN(tell_copy(cc, PGNO_NIL, SLICE(cc->copies[cc->at].key, cc->copies[cc->at].key_n), "of the catalog is missing in its shadow"));
+        TRY_RETURN(tell_copy(cc, PGNO_NIL, SLICE(cc->copies[cc->at].key, cc->copies[cc->at].key_n),
+                             "of the catalog is missing in its shadow"));
     return JET_errSuccess;
 }
 
@@ -147,7 +161,8 @@ static err_t see_object(void *context, pgno_t pgno, struct slice key, struct sli
     if (err >= 0)
         err = get_number(cc->objids, record, COL_OBJID_TYPE, &o.type);
     if (err < 0)
-        return check__survive(cc->c, cc->tree, CHECK_CATALOG, pgno, "a row of MSysObjids makes no sense", err);
+        return check__survive(cc->c, cc->tree, CHECK_CATALOG, pgno,
+                              "a row of MSysObjids makes no sense", err);
     cc->objects[cc->object_count++] = o;
     return JET_errSuccess;
 }
@@ -182,10 +197,13 @@ static err_t compare_objids(struct catalog_check *cc)
     if (cc->object_count != 0)
         qsort(cc->objects, cc->object_count, sizeof *cc->objects, compare_objects);
     for (uint32_t i = 0, j = 0; i < count || j < cc->object_count;) {
-        int order = i == count ? 1 : j == cc->object_count ? -1 : compare_objects(&wanted[i], &cc->objects[j]);
+        int order = i == count              ? 1
+                    : j == cc->object_count ? -1
+                                            : compare_objects(&wanted[i], &cc->objects[j]);
         const struct object *o = order <= 0 ? &wanted[i] : &cc->objects[j];
         if (order != 0)
-            TRY(check__tell(c, NULL, CHECK_CATALOG, PGNO_NIL, "object %u (table %u, type %u) is %s", o->objid, o->table, o->type,
+            TRY(check__tell(c, NULL, CHECK_CATALOG, PGNO_NIL, "object %u (table %u, type %u) is %s",
+                            o->objid, o->table, o->type,
                             order < 0 ? "missing in MSysObjids" : "in MSysObjids only"));
         i += order <= 0;
         j += order >= 0;
@@ -197,9 +215,11 @@ out:
 
 /* ---- tables ---- */
 
-static err_t new_tree(struct check *c, const struct check_row *row, const char *table, pgno_t parent, struct check_tree **out)
+static err_t new_tree(struct check *c, const struct check_row *row, const char *table,
+                      pgno_t parent, struct check_tree **out)
 {
-    struct check_tree like = {.root = row->root, .objid = row->id, .parent = parent, .unique = true};
+    struct check_tree like = {
+        .root = row->root, .objid = row->id, .parent = parent, .unique = true};
     char name[CHECK_NAME_ROOM];
     catalog_name_to_utf8(row->name, name);
     snprintf(like.table, sizeof like.table, "%s", table != NULL ? table : name);
@@ -213,7 +233,8 @@ static err_t new_tree(struct check *c, const struct check_row *row, const char *
     }
     TRY_RETURN(check__tree_new(c, &like, out));
     if (row->id > c->db->header.objid_last)
-        return check__tell(c, *out, CHECK_CATALOG, PGNO_NIL, "object %u is beyond the last one, %u", row->id, c->db->header.objid_last);
+        return check__tell(c, *out, CHECK_CATALOG, PGNO_NIL, "object %u is beyond the last one, %u",
+                           row->id, c->db->header.objid_last);
     return JET_errSuccess;
 }
 
@@ -238,7 +259,8 @@ static err_t add_index(struct table_check *t, const struct check_row *row)
 }
 
 /* The rows of one table follow each other; from `at`, which is the table's own. */
-static err_t add_parts(struct table_check *t, uint32_t at, const struct check_row *rows, uint32_t row_count)
+static err_t add_parts(struct table_check *t, uint32_t at, const struct check_row *rows,
+                       uint32_t row_count)
 {
     uint32_t end = at + 1;
     while (end < row_count && rows[end].table == rows[at].table)
@@ -255,7 +277,8 @@ static err_t add_parts(struct table_check *t, uint32_t at, const struct check_ro
     return JET_errSuccess;
 }
 
-static err_t open_table(struct catalog_check *cc, struct table_check *t, const struct check_row *row, bool *held)
+static err_t open_table(struct catalog_check *cc, struct table_check *t,
+                        const struct check_row *row, bool *held)
 {
     struct check *c = cc->c;
     *held = false;
@@ -309,8 +332,13 @@ out:
 /* The rows first, quietly: they say what trees MSysObjects itself has. */
 static err_t read_rows(struct catalog_check *cc)
 {
-    struct check_tree like = {.root = OBJECTS_ROOT, .objid = OBJECTS_OBJID, .parent = SYSTEM_ROOT, .unique = true, .table = "MSysObjects"};
-    struct check_walk_want want = {.tree = &like, .root = OBJECTS_ROOT, .quiet = true, .fn = see_row, .context = cc};
+    struct check_tree like = {.root = OBJECTS_ROOT,
+                              .objid = OBJECTS_OBJID,
+                              .parent = SYSTEM_ROOT,
+                              .unique = true,
+                              .table = "MSysObjects"};
+    struct check_walk_want want = {
+        .tree = &like, .root = OBJECTS_ROOT, .quiet = true, .fn = see_row, .context = cc};
     cc->tree = &like;
     return check__walk(cc->c, &want);
 }
@@ -322,13 +350,17 @@ static err_t check_fixed(struct check *c)
         objid_t objid;
         pgno_t root;
         const char *name;
-    } fixed[] = {{OBJECTS_OBJID, OBJECTS_ROOT, "MSysObjects"}, {SHADOW_OBJID, SHADOW_ROOT, "MSysObjectsShadow"}};
+    } fixed[] = {{OBJECTS_OBJID, OBJECTS_ROOT, "MSysObjects"},
+                 {SHADOW_OBJID, SHADOW_ROOT, "MSysObjectsShadow"}};
     for (uint32_t f = 0; f < 2; f++) {
         bool found = false;
         for (uint32_t i = 0; i < c->row_count; i++)
-            found |= c->rows[i].type == ROW_TABLE && c->rows[i].id == fixed[f].objid && c->rows[i].root == fixed[f].root;
+            found |= c->rows[i].type == ROW_TABLE && c->rows[i].id == fixed[f].objid &&
+                     c->rows[i].root == fixed[f].root;
         if (!found)
-            TRY_RETURN(check__tell(c, NULL, CHECK_CATALOG, PGNO_NIL, "no row says that %s has its root at page %u", fixed[f].name, fixed[f].root));
+            TRY_RETURN(check__tell(c, NULL, CHECK_CATALOG, PGNO_NIL,
+                                   "no row says that %s has its root at page %u", fixed[f].name,
+                                   fixed[f].root));
     }
     return JET_errSuccess;
 }
@@ -343,7 +375,8 @@ err_t check__catalog(struct check *c)
         if (c->rows[i].type == ROW_TABLE)
             TRY(check_one(&cc, i));
         else if (i == 0 || c->rows[i].table != c->rows[i - 1].table)
-            TRY(check__tell(c, NULL, CHECK_CATALOG, PGNO_NIL, "rows of table %u without the table's own", c->rows[i].table));
+            TRY(check__tell(c, NULL, CHECK_CATALOG, PGNO_NIL,
+                            "rows of table %u without the table's own", c->rows[i].table));
     }
     TRY(check_fixed(c));
     if (cc.has_objids)

@@ -27,10 +27,12 @@ static void describe(const struct check_tree *tree, char *to, size_t room)
     else if (tree->table[0] == '\0')
         snprintf(to, room, "system root: ");
     else
-        snprintf(to, room, "table %s%s%s: ", tree->table, tree->part[0] != '\0' ? " " : "", tree->part);
+        snprintf(to, room, "table %s%s%s: ", tree->table, tree->part[0] != '\0' ? " " : "",
+                 tree->part);
 }
 
-err_t check__tell(struct check *c, struct check_tree *tree, enum check_kind kind, pgno_t pgno, const char *format, ...)
+err_t check__tell(struct check *c, struct check_tree *tree, enum check_kind kind, pgno_t pgno,
+                  const char *format, ...)
 {
     char text[1024];
     uint32_t *said = tree != NULL ? &tree->said[kind] : &c->said[kind];
@@ -54,7 +56,8 @@ err_t check__tell(struct check *c, struct check_tree *tree, enum check_kind kind
     struct check_finding finding = {.kind = kind,
                                     .pgno = pgno,
                                     .objid = tree != NULL ? tree->objid : OBJID_NIL,
-                                    .table = tree != NULL && tree->table[0] != '\0' ? tree->table : NULL,
+                                    .table =
+                                        tree != NULL && tree->table[0] != '\0' ? tree->table : NULL,
                                     .text = text};
     err_t err = c->options->sink(c->options->sink_context, &finding);
     if (err < 0)
@@ -62,7 +65,8 @@ err_t check__tell(struct check *c, struct check_tree *tree, enum check_kind kind
     return c->stop;
 }
 
-err_t check__survive(struct check *c, struct check_tree *tree, enum check_kind kind, pgno_t pgno, const char *what, err_t err)
+err_t check__survive(struct check *c, struct check_tree *tree, enum check_kind kind, pgno_t pgno,
+                     const char *what, err_t err)
 {
     if (err >= 0)
         return JET_errSuccess;
@@ -80,9 +84,13 @@ static err_t check_header(struct check *c)
     const struct db_header *h = &c->db->header;
     if (h->state != DB_CLEAN)
         TRY_RETURN(check__tell(c, NULL, CHECK_NOTE, PGNO_NIL,
-                               "the database was not shut down cleanly (state %d): its logs may mend what is told here", (int)h->state));
+                               "the database was not shut down cleanly (state %d): its logs may "
+                               "mend what is told here",
+                               (int)h->state));
     if (c->clean && (h->gen_min_required != 0 || h->gen_max_required != 0))
-        TRY_RETURN(check__tell(c, NULL, CHECK_HEADER, PGNO_NIL, "a clean database requires logs %u to %u", h->gen_min_required, h->gen_max_required));
+        TRY_RETURN(check__tell(c, NULL, CHECK_HEADER, PGNO_NIL,
+                               "a clean database requires logs %u to %u", h->gen_min_required,
+                               h->gen_max_required));
     if (h->objid_last == 0)
         TRY_RETURN(check__tell(c, NULL, CHECK_HEADER, PGNO_NIL, "the last object id is 0"));
     return JET_errSuccess;
@@ -103,7 +111,8 @@ static err_t make_maps(struct check *c)
     c->holder = calloc(n, sizeof *c->holder);
     c->owner = calloc(n, sizeof *c->owner);
     c->bad = calloc(n, 1);
-    return c->holder == NULL || c->owner == NULL || c->bad == NULL ? RAISE(JET_errOutOfMemory) : JET_errSuccess;
+    return c->holder == NULL || c->owner == NULL || c->bad == NULL ? RAISE(JET_errOutOfMemory)
+                                                                   : JET_errSuccess;
 }
 
 static void free_all(struct check *c)

@@ -1,4 +1,5 @@
-/* The file as bytes: both headers, every page's checksum; needs nothing of the file to be in order. */
+/* The file as bytes: both headers, every page's checksum; needs nothing of the file to be in order.
+ */
 #include <stdio.h>
 
 #include "check/check_private.h"
@@ -51,7 +52,8 @@ static uint32_t size_by_page(uint8_t *bytes, size_t got)
 {
     for (uint32_t size = 2048; size <= PAGE_SIZE_MAX; size *= 2) {
         bool corrected;
-        if ((HEADER_PAGES + 1) * size <= got && page_verify((struct page){bytes + HEADER_PAGES * size, size}, 1, &corrected) >= 0)
+        if ((HEADER_PAGES + 1) * size <= got &&
+            page_verify((struct page){bytes + HEADER_PAGES * size, size}, 1, &corrected) >= 0)
             return size;
     }
     return 0;
@@ -69,15 +71,18 @@ static err_t check_headers(struct raw *r, const uint8_t *bytes, size_t got)
         TRY_RETURN(check__tell(r->c, NULL, CHECK_HEADER, PGNO_NIL, "%s is damaged", names[i]));
     }
     if (both && memcmp(bytes, bytes + r->page_size, r->page_size) != 0)
-        TRY_RETURN(check__tell(r->c, NULL, CHECK_HEADER, PGNO_NIL, "the header and its copy differ"));
+        TRY_RETURN(
+            check__tell(r->c, NULL, CHECK_HEADER, PGNO_NIL, "the header and its copy differ"));
     if (r->size % r->page_size != 0)
-        TRY_RETURN(check__tell(r->c, NULL, CHECK_HEADER, PGNO_NIL, "the file's size is no multiple of its pages'"));
+        TRY_RETURN(check__tell(r->c, NULL, CHECK_HEADER, PGNO_NIL,
+                               "the file's size is no multiple of its pages'"));
     return JET_errSuccess;
 }
 
 /* ---- pages ---- */
 
-/* The key of the last entry of the system root's owned extents: the last page that means something. */
+/* The key of the last entry of the system root's owned extents: the last page that means something.
+ */
 static pgno_t last_owned(struct raw *r)
 {
     pgno_t at = SYSTEM_ROOT;
@@ -86,7 +91,8 @@ static pgno_t last_owned(struct raw *r)
         struct space_header h;
         struct node node;
         bool corrected;
-        if (at == PGNO_NIL || at > r->page_count || os_file_read(r->file, offset_of(r, at), r->bytes, r->page_size) < 0 ||
+        if (at == PGNO_NIL || at > r->page_count ||
+            os_file_read(r->file, offset_of(r, at), r->bytes, r->page_size) < 0 ||
             page_verify(page, at, &corrected) < 0)
             break;
         if (at == SYSTEM_ROOT) {
@@ -118,10 +124,14 @@ static err_t check_page(struct raw *r, struct page page, pgno_t pgno)
     if (err == JET_errPageNotInitialized || (err >= 0 && !corrected))
         return JET_errSuccess;
     if (pgno > r->owned)
-        return check__tell(r->c, NULL, CHECK_NOTE, pgno, "page %u is owned by nobody and its checksum is wrong", pgno);
+        return check__tell(r->c, NULL, CHECK_NOTE, pgno,
+                           "page %u is owned by nobody and its checksum is wrong", pgno);
     if (err < 0 && r->c->bad != NULL)
         r->c->bad[pgno] = 1;
-    return check__tell(r->c, NULL, CHECK_CHECKSUM, pgno, corrected ? "page %u has one flipped bit, which can be corrected" : "page %u: its checksum is wrong", pgno);
+    return check__tell(r->c, NULL, CHECK_CHECKSUM, pgno,
+                       corrected ? "page %u has one flipped bit, which can be corrected"
+                                 : "page %u: its checksum is wrong",
+                       pgno);
 }
 
 static err_t check_pages(struct raw *r)
@@ -130,13 +140,16 @@ static err_t check_pages(struct raw *r)
     uint32_t chunk = CHUNK_BYTES / r->page_size;
     for (pgno_t first = 1; first <= r->page_count; first += chunk) {
         uint32_t count = r->page_count - first + 1 < chunk ? r->page_count - first + 1 : chunk;
-        err_t err = os_file_read(r->file, offset_of(r, first), r->bytes, (size_t)count * r->page_size);
+        err_t err =
+            os_file_read(r->file, offset_of(r, first), r->bytes, (size_t)count * r->page_size);
         if (err < 0) { /* a bad sector: page by page the others still come */
-            TRY_RETURN(check__survive(r->c, NULL, CHECK_CHECKSUM, first, "the file cannot be read", err));
+            TRY_RETURN(
+                check__survive(r->c, NULL, CHECK_CHECKSUM, first, "the file cannot be read", err));
             continue;
         }
         for (uint32_t i = 0; i < count; i++)
-            TRY_RETURN(check_page(r, (struct page){r->bytes + (size_t)i * r->page_size, r->page_size}, first + i));
+            TRY_RETURN(check_page(
+                r, (struct page){r->bytes + (size_t)i * r->page_size, r->page_size}, first + i));
         if (o->progress != NULL && r->c->db == NULL) {
             err = o->progress(o->progress_context, first + count - 1, r->page_count);
             if (err < 0)
@@ -167,13 +180,16 @@ static err_t run_raw(struct raw *r)
         r->page_size = size_by_page(r->bytes, got);
     if (r->page_size == 0) {
         err = RAISE(JET_errReadVerifyFailure);
-        err_detail("%s: no page size fits: both headers and the first page are damaged, or it is no database", r->path);
+        err_detail("%s: no page size fits: both headers and the first page are damaged, or it is "
+                   "no database",
+                   r->path);
         goto out;
     }
     TRY(check_headers(r, r->bytes, got));
     uint64_t pages = r->size / r->page_size;
     pages = pages > HEADER_PAGES ? pages - HEADER_PAGES : 0;
-    r->page_count = r->c->db != NULL ? r->c->page_count : (pgno_t)(pages < UINT32_MAX ? pages : UINT32_MAX - 1);
+    r->page_count =
+        r->c->db != NULL ? r->c->page_count : (pgno_t)(pages < UINT32_MAX ? pages : UINT32_MAX - 1);
     r->owned = last_owned(r);
     TRY(check_pages(r));
     r->c->sum->pages = r->page_count;

@@ -1,10 +1,11 @@
-/* Secondary indexes against their records. One pass over each compares sums of hashes (seeded by chance, 64 bits); only
- * when they differ the entries are looked up one by one, to tell which. */
+/* Secondary indexes against their records. One pass over each compares sums of hashes (seeded by
+ * chance, 64 bits); only when they differ the entries are looked up one by one, to tell which. */
 #include <stdio.h>
 
 #include "check/check_private.h"
 
-static uint64_t hash_entry(const struct table_check *t, const struct index_check *x, struct slice key, struct slice bookmark)
+static uint64_t hash_entry(const struct table_check *t, const struct index_check *x,
+                           struct slice key, struct slice bookmark)
 {
     uint64_t h = hash_bytes(bookmark, t->seed);
     return x->keys_known ? hash_u64(hash_bytes(key, h)) : h;
@@ -26,7 +27,8 @@ static err_t expect_entry(void *context, struct slice key)
     return JET_errSuccess;
 }
 
-err_t check__index_expect(struct table_check *t, struct index_check *x, struct slice key, struct slice record)
+err_t check__index_expect(struct table_check *t, struct index_check *x, struct slice key,
+                          struct slice record)
 {
     struct expecting e = {t, x, key};
     if (!t->c->options->indexes || !x->complete)
@@ -62,20 +64,34 @@ static err_t find_entry(void *context, pgno_t pgno, struct slice key, struct sli
 struct search {
     struct table_check *t;
     struct index_check *x;
-    struct btree_cursor other; /* in the index while records are walked, in the records while entries are */
+    struct btree_cursor
+        other; /* in the index while records are walked, in the records while entries are */
     struct slice key, bookmark;
     bool given;
+    bool broken; /* a search failed in a damaged tree: told once, many more may fail at the same
+                    page */
 };
 
-static err_t tell_entry(struct search *s, pgno_t pgno, struct slice key, struct slice bookmark, const char *what)
+static err_t tell_entry(struct search *s, pgno_t pgno, struct slice key, struct slice bookmark,
+                        const char *what)
 {
     char one[CHECK_HEX_ROOM], two[CHECK_HEX_ROOM];
-    return check__tell(s->t->c, s->x->tree, CHECK_INDEX, pgno, "entry %s of record %s %s", check__hex(key, one), check__hex(bookmark, two), what);
+    return check__tell(s->t->c, s->x->tree, CHECK_INDEX, pgno, "entry %s of record %s %s",
+                       check__hex(key, one), check__hex(bookmark, two), what);
 }
 
 static bool is_absent(err_t err)
 {
     return err == JET_errRecordNotFound || err == JET_errNoCurrentRecord;
+}
+
+static err_t tell_broken(struct search *s, pgno_t pgno, err_t why)
+{
+    bool again = s->broken && s->t->c->stop >= 0 && why != JET_errOutOfMemory;
+    s->broken = true;
+    return again ? JET_errSuccess
+                 : check__survive(s->t->c, s->x->tree, CHECK_INDEX, pgno,
+                                  "some entries cannot be compared", why);
 }
 
 static err_t seek_entry(void *context, struct slice key)
@@ -86,8 +102,10 @@ static err_t seek_entry(void *context, struct slice key)
     if (is_absent(err))
         return tell_entry(s, PGNO_NIL, key, s->bookmark, "is missing");
     if (err < 0)
-        return check__survive(s->t->c, s->x->tree, CHECK_INDEX, PGNO_NIL, "an entry cannot be looked up", err);
-    return unique && !slice_equal(s->other.data, s->bookmark) ? tell_entry(s, PGNO_NIL, key, s->bookmark, "is another record's") : JET_errSuccess;
+        return tell_broken(s, PGNO_NIL, err);
+    return unique && !slice_equal(s->other.data, s->bookmark)
+               ? tell_entry(s, PGNO_NIL, key, s->bookmark, "is another record's")
+               : JET_errSuccess;
 }
 
 static err_t seek_entries_of(void *context, pgno_t pgno, struct slice key, struct slice record)
@@ -116,21 +134,27 @@ static err_t seek_record_of(void *context, pgno_t pgno, struct slice key, struct
     if (is_absent(err))
         return tell_entry(s, pgno, key, bookmark, "points to no record");
     if (err < 0)
-        return check__survive(s->t->c, s->x->tree, CHECK_INDEX, pgno, "an entry's record cannot be looked up", err);
+        return tell_broken(s, pgno, err);
     if (!s->x->keys_known)
         return JET_errSuccess;
     s->key = key;
     s->given = false;
     err = table_entries(s->t->desc, s->x->index, &s->t->c->trx, s->other.data, compare_key, s);
     if (err < 0)
-        return err == JET_errOutOfMemory ? err : JET_errSuccess; /* told when the records were read */
-    return s->given ? JET_errSuccess : tell_entry(s, pgno, key, bookmark, "is not what the record gives");
+        return err == JET_errOutOfMemory ? err
+                                         : JET_errSuccess; /* told when the records were read */
+    return s->given ? JET_errSuccess
+                    : tell_entry(s, pgno, key, bookmark, "is not what the record gives");
 }
 
 static err_t search_records(struct table_check *t, struct index_check *x)
 {
     struct search s = {.t = t, .x = x};
-    struct check_walk_want want = {.tree = t->tree, .root = t->tree->root, .quiet = true, .fn = seek_entries_of, .context = &s};
+    struct check_walk_want want = {.tree = t->tree,
+                                   .root = t->tree->root,
+                                   .quiet = true,
+                                   .fn = seek_entries_of,
+                                   .context = &s};
     btree_cursor_init(&s.other, x->index->tree, &t->c->trx);
     err_t err = check__walk(t->c, &want);
     btree_cursor_term(&s.other);
@@ -140,7 +164,8 @@ static err_t search_records(struct table_check *t, struct index_check *x)
 static err_t search_entries(struct table_check *t, struct index_check *x)
 {
     struct search s = {.t = t, .x = x};
-    struct check_walk_want want = {.tree = x->tree, .root = x->tree->root, .quiet = true, .fn = seek_record_of, .context = &s};
+    struct check_walk_want want = {
+        .tree = x->tree, .root = x->tree->root, .quiet = true, .fn = seek_record_of, .context = &s};
     btree_cursor_init(&s.other, t->desc->tree, &t->c->trx);
     err_t err = check__walk(t->c, &want);
     btree_cursor_term(&s.other);
@@ -156,9 +181,11 @@ static err_t compare(struct table_check *t, struct index_check *x)
     if (x->complete && x->keys_known)
         TRY_RETURN(search_records(t, x));
     TRY_RETURN(search_entries(t, x));
-    if (!x->complete || x->failed || x->tree->damaged || t->tree->damaged || c->sum->findings != told)
+    if (!x->complete || x->failed || x->tree->damaged || t->tree->damaged ||
+        c->sum->findings != told)
         return JET_errSuccess;
-    return check__tell(c, x->tree, CHECK_INDEX, PGNO_NIL, "%llu entries for records that ask for %llu, or of other records",
+    return check__tell(c, x->tree, CHECK_INDEX, PGNO_NIL,
+                       "%llu entries for records that ask for %llu, or of other records",
                        (unsigned long long)x->found, (unsigned long long)x->expected);
 }
 
@@ -166,8 +193,11 @@ err_t check__index(struct table_check *t, struct index_check *x)
 {
     struct finding f = {t, x};
     bool compared = t->desc != NULL && x->index != NULL && t->c->options->indexes;
-    struct check_walk_want want = {
-        .tree = x->tree, .root = x->tree->root, .hold = HOLD_TREE, .fn = compared ? find_entry : NULL, .context = &f};
+    struct check_walk_want want = {.tree = x->tree,
+                                   .root = x->tree->root,
+                                   .hold = HOLD_TREE,
+                                   .fn = compared ? find_entry : NULL,
+                                   .context = &f};
     TRY_RETURN(check__walk(t->c, &want));
     TRY_RETURN(check__space(t->c, x->tree));
     return compared ? compare(t, x) : JET_errSuccess;

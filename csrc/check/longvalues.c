@@ -76,7 +76,8 @@ uint32_t lid_map__take(struct lid_map *map, uint64_t lid)
     return e->refs;
 }
 
-err_t lid_map__visit_rest(const struct lid_map *map, err_t (*fn)(void *context, uint64_t lid), void *context)
+err_t lid_map__visit_rest(const struct lid_map *map, err_t (*fn)(void *context, uint64_t lid),
+                          void *context)
 {
     for (uint64_t i = 0; i < map->room; i++)
         if (map->entries[i].lid != 0 && !map->entries[i].taken)
@@ -99,14 +100,16 @@ struct values {
 
 static err_t tell(struct values *v, pgno_t pgno, uint64_t lid, const char *what)
 {
-    return check__tell(v->t->c, v->t->longval, CHECK_LONGVALUE, pgno, "long value %llu: %s", (unsigned long long)lid, what);
+    return check__tell(v->t->c, v->t->longval, CHECK_LONGVALUE, pgno, "long value %llu: %s",
+                       (unsigned long long)lid, what);
 }
 
 static err_t end_value(struct values *v)
 {
     bool short_of = v->open && v->at != v->size;
     v->open = false;
-    return short_of ? check__tell(v->t->c, v->t->longval, CHECK_LONGVALUE, PGNO_NIL, "long value %llu: %u of its %u bytes are there",
+    return short_of ? check__tell(v->t->c, v->t->longval, CHECK_LONGVALUE, PGNO_NIL,
+                                  "long value %llu: %u of its %u bytes are there",
                                   (unsigned long long)v->lid, v->at, v->size)
                     : JET_errSuccess;
 }
@@ -128,11 +131,13 @@ static err_t see_root(struct values *v, pgno_t pgno, uint64_t lid, struct slice 
     if (!known || refs == REFS_DELETED || refs == held)
         return JET_errSuccess;
     bool note = t->deleted_columns && refs > held;
-    return check__tell(t->c, t->longval, note ? CHECK_NOTE : CHECK_LONGVALUE, pgno, "long value %llu: %u references counted, records hold %u",
+    return check__tell(t->c, t->longval, note ? CHECK_NOTE : CHECK_LONGVALUE, pgno,
+                       "long value %llu: %u references counted, records hold %u",
                        (unsigned long long)lid, refs, held);
 }
 
-static err_t see_chunk(struct values *v, pgno_t pgno, uint64_t lid, uint32_t offset, struct slice data)
+static err_t see_chunk(struct values *v, pgno_t pgno, uint64_t lid, uint32_t offset,
+                       struct slice data)
 {
     struct table_check *t = v->t;
     if (lid != v->lid)
@@ -141,10 +146,12 @@ static err_t see_chunk(struct values *v, pgno_t pgno, uint64_t lid, uint32_t off
         return JET_errSuccess;
     if (offset != v->at || offset >= v->size) {
         v->open = false;
-        return check__tell(t->c, t->longval, CHECK_LONGVALUE, pgno, "long value %llu: a chunk at byte %u, expected at %u of %u",
+        return check__tell(t->c, t->longval, CHECK_LONGVALUE, pgno,
+                           "long value %llu: a chunk at byte %u, expected at %u of %u",
                            (unsigned long long)lid, offset, v->at, v->size);
     }
-    uint32_t rest = v->size - offset, chunk = t->desc->longval.chunk_size, expected = rest < chunk ? rest : chunk, n = data.n;
+    uint32_t rest = v->size - offset, chunk = t->desc->longval.chunk_size,
+             expected = rest < chunk ? rest : chunk, n = data.n;
     v->at += expected;
     if (v->encrypted)
         return JET_errSuccess;
@@ -153,7 +160,8 @@ static err_t see_chunk(struct values *v, pgno_t pgno, uint64_t lid, uint32_t off
         if (err == JET_errFeatureNotAvailable)
             return JET_errSuccess;
         if (err < 0)
-            return check__survive(t->c, t->longval, CHECK_LONGVALUE, pgno, "a chunk cannot be decompressed", err);
+            return check__survive(t->c, t->longval, CHECK_LONGVALUE, pgno,
+                                  "a chunk cannot be decompressed", err);
         n = t->plain.n;
     }
     return n == expected ? JET_errSuccess : tell(v, pgno, lid, "a chunk has the wrong size");
@@ -166,22 +174,30 @@ static err_t see_node(void *context, pgno_t pgno, struct slice key, struct slice
     uint32_t width = wide ? 8 : 4;
     char hex[CHECK_HEX_ROOM];
     if (key.n != width && key.n != width + 4)
-        return check__tell(v->t->c, v->t->longval, CHECK_LONGVALUE, pgno, "the key %s is of no long value", check__hex(key, hex));
+        return check__tell(v->t->c, v->t->longval, CHECK_LONGVALUE, pgno,
+                           "the key %s is of no long value", check__hex(key, hex));
     uint64_t lid = wide ? load_be64(key.p) : load_be32(key.p);
-    return key.n == width ? see_root(v, pgno, lid, data) : see_chunk(v, pgno, lid, load_be32(key.p + width), data);
+    return key.n == width ? see_root(v, pgno, lid, data)
+                          : see_chunk(v, pgno, lid, load_be32(key.p + width), data);
 }
 
 static err_t tell_missing(void *context, uint64_t lid)
 {
     struct table_check *t = context;
-    return check__tell(t->c, t->tree, CHECK_LONGVALUE, PGNO_NIL, "a record refers to long value %llu, which does not exist", (unsigned long long)lid);
+    return check__tell(t->c, t->tree, CHECK_LONGVALUE, PGNO_NIL,
+                       "a record refers to long value %llu, which does not exist",
+                       (unsigned long long)lid);
 }
 
 err_t check__long_values(struct table_check *t)
 {
     if (t->longval != NULL) {
         struct values v = {.t = t};
-        struct check_walk_want want = {.tree = t->longval, .root = t->longval->root, .hold = HOLD_TREE, .fn = see_node, .context = &v};
+        struct check_walk_want want = {.tree = t->longval,
+                                       .root = t->longval->root,
+                                       .hold = HOLD_TREE,
+                                       .fn = see_node,
+                                       .context = &v};
         TRY_RETURN(check__walk(t->c, &want));
         TRY_RETURN(end_value(&v));
         TRY_RETURN(check__space(t->c, t->longval));

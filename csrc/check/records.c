@@ -22,7 +22,8 @@ static err_t check_value(struct table_check *t, const struct record_value *v)
     if (!v->compressed)
         return JET_errSuccess;
     err_t err = record_decompress(v->data, &t->plain);
-    return err == JET_errFeatureNotAvailable ? JET_errSuccess : err; /* a newer engine's compression */
+    return err == JET_errFeatureNotAvailable ? JET_errSuccess
+                                             : err; /* a newer engine's compression */
 }
 
 static err_t check_tagged(struct table_check *t, struct slice record)
@@ -72,7 +73,9 @@ static err_t check_key(struct table_check *t, pgno_t pgno, struct slice key, str
     const struct table_index *primary = t->desc->primary;
     if (primary == NULL)
         return key.n == 4 ? JET_errSuccess
-                          : check__tell(t->c, t->tree, CHECK_RECORD, pgno, "page %u: a record number of %u bytes: %s", pgno, key.n, check__hex(key, t->hex));
+                          : check__tell(t->c, t->tree, CHECK_RECORD, pgno,
+                                        "page %u: a record number of %u bytes: %s", pgno, key.n,
+                                        check__hex(key, t->hex));
     if (primary->foreign_sort)
         return JET_errSuccess;
     struct key_match m = {.key = key};
@@ -80,7 +83,9 @@ static err_t check_key(struct table_check *t, pgno_t pgno, struct slice key, str
     if (err < 0)
         return tell_record(t, pgno, key, err);
     return m.equal ? JET_errSuccess
-                   : check__tell(t->c, t->tree, CHECK_RECORD, pgno, "page %u, record %s: its columns give another key", pgno, check__hex(key, t->hex));
+                   : check__tell(t->c, t->tree, CHECK_RECORD, pgno,
+                                 "page %u, record %s: its columns give another key", pgno,
+                                 check__hex(key, t->hex));
 }
 
 static err_t see_record(void *context, pgno_t pgno, struct slice key, struct slice record)
@@ -118,7 +123,8 @@ err_t check__table(struct table_check *t)
 {
     err_t err = JET_errSuccess;
     struct check *c = t->c;
-    struct check_walk_want want = {.tree = t->tree, .root = t->tree->root, .hold = HOLD_TREE, .fn = see_record, .context = t};
+    struct check_walk_want want = {
+        .tree = t->tree, .root = t->tree->root, .hold = HOLD_TREE, .fn = see_record, .context = t};
     TRY(lid_map__create(&t->lids));
     t->seed = (uint64_t)os_random_u32() << 32 | os_random_u32();
     t->deleted_columns = t->desc != NULL && has_deleted_columns(t->desc);

@@ -1,4 +1,5 @@
-/* The walk over one tree: every page, every rule of edb-format.md 6 that needs more than one page. */
+/* The walk over one tree: every page, every rule of edb-format.md 6 that needs more than one page.
+ */
 #include <stdio.h>
 
 #include "check/check_private.h"
@@ -9,7 +10,8 @@
 /* What one level of the walk owns. */
 struct level {
     uint8_t page[PAGE_SIZE_MAX];
-    uint8_t bound[2][CHECK_KEY_ROOM]; /* separators before and behind the child that is being walked */
+    uint8_t bound[2]
+                 [CHECK_KEY_ROOM]; /* separators before and behind the child that is being walked */
 };
 
 struct walk {
@@ -20,11 +22,11 @@ struct walk {
     bool unique;
     struct level *level[CHECK_DEPTH_MAX];
     uint8_t key[CHECK_KEY_ROOM];
-    int leaf_depth;       /* -1: no leaf yet */
-    pgno_t last_leaf;     /* 0: none yet */
-    pgno_t last_next;     /* its right neighbour, as it says */
-    bool chain_broken;    /* a leaf was missing: the next one's left neighbour is not known */
-    uint64_t pages;       /* a quiet walk's bound */
+    int leaf_depth;    /* -1: no leaf yet */
+    pgno_t last_leaf;  /* 0: none yet */
+    pgno_t last_next;  /* its right neighbour, as it says */
+    bool chain_broken; /* a leaf was missing: the next one's left neighbour is not known */
+    uint64_t pages;    /* a quiet walk's bound */
 };
 
 /* The interval [low, high) of a page's keys; p NULL: open. */
@@ -69,16 +71,21 @@ static err_t tell_unread(struct check *c, struct check_tree *tree, pgno_t pgno, 
     if (err == JET_errReadVerifyFailure && c->bad[pgno])
         return JET_errSuccess; /* told when the file was read through */
     if (err == JET_errPageNotInitialized)
-        return check__tell(c, tree, CHECK_PAGE, pgno, "page %u is in use but was never written", pgno);
-    return check__survive(c, tree, err == JET_errReadVerifyFailure ? CHECK_CHECKSUM : CHECK_PAGE, pgno, "page cannot be read", err);
+        return check__tell(c, tree, CHECK_PAGE, pgno, "page %u is in use but was never written",
+                           pgno);
+    return check__survive(c, tree, err == JET_errReadVerifyFailure ? CHECK_CHECKSUM : CHECK_PAGE,
+                          pgno, "page cannot be read", err);
 }
 
-err_t check__read(struct check *c, struct check_tree *tree, pgno_t pgno, bool quiet, uint8_t *to, bool *ok)
+err_t check__read(struct check *c, struct check_tree *tree, pgno_t pgno, bool quiet, uint8_t *to,
+                  bool *ok)
 {
     *ok = false;
     if (pgno == PGNO_NIL || pgno > c->page_count) {
         tree->damaged = true;
-        return quiet ? JET_errSuccess : check__tell(c, tree, CHECK_TREE, PGNO_NIL, "names page %u of %u", pgno, c->page_count);
+        return quiet ? JET_errSuccess
+                     : check__tell(c, tree, CHECK_TREE, PGNO_NIL, "names page %u of %u", pgno,
+                                   c->page_count);
     }
     struct page_ref ref = PAGE_REF_NONE;
     err_t err = cache_latch(c->db, pgno, LATCH_READ, CACHE_COLD, &ref);
@@ -108,21 +115,29 @@ static err_t check_flags(struct walk *w, struct page page, pgno_t pgno, int dept
     struct check *c = w->c;
     uint32_t flags = page_flags(page);
     if (page_objid(page) != w->tree->objid)
-        TRY_RETURN(check__tell(c, w->tree, CHECK_TREE, pgno, "page %u belongs to object %u, not %u", pgno, page_objid(page), w->tree->objid));
+        TRY_RETURN(check__tell(c, w->tree, CHECK_TREE, pgno, "page %u belongs to object %u, not %u",
+                               pgno, page_objid(page), w->tree->objid));
     if (((flags & PAGE_ROOT) != 0) != (depth == 0))
-        TRY_RETURN(check__tell(c, w->tree, CHECK_TREE, pgno, "page %u: the root flag is wrong (flags 0x%x)", pgno, flags));
+        TRY_RETURN(check__tell(c, w->tree, CHECK_TREE, pgno,
+                               "page %u: the root flag is wrong (flags 0x%x)", pgno, flags));
     if ((flags & (PAGE_SPACE_TREE | PAGE_INDEX | PAGE_LONG_VALUE)) != w->kind)
-        TRY_RETURN(check__tell(c, w->tree, CHECK_TREE, pgno, "page %u: flags 0x%x are of another kind of tree", pgno, flags));
+        TRY_RETURN(check__tell(c, w->tree, CHECK_TREE, pgno,
+                               "page %u: flags 0x%x are of another kind of tree", pgno, flags));
     if ((flags & (PAGE_EMPTY | PAGE_PRE_INIT | PAGE_FDP_DELETE)) != 0)
-        TRY_RETURN(check__tell(c, w->tree, CHECK_TREE, pgno, "page %u: flags 0x%x are of a page out of use", pgno, flags));
+        TRY_RETURN(check__tell(c, w->tree, CHECK_TREE, pgno,
+                               "page %u: flags 0x%x are of a page out of use", pgno, flags));
     if ((w->kind & PAGE_SPACE_TREE) == 0 && ((flags & PAGE_NON_UNIQUE) != 0) == w->tree->unique)
-        TRY_RETURN(check__tell(c, w->tree, CHECK_TREE, pgno, "page %u: the flag of repeated keys is wrong (flags 0x%x)", pgno, flags));
+        TRY_RETURN(check__tell(c, w->tree, CHECK_TREE, pgno,
+                               "page %u: the flag of repeated keys is wrong (flags 0x%x)", pgno,
+                               flags));
     if (c->clean && page_dbtime(page) > c->db->header.dbtime)
-        TRY_RETURN(check__tell(c, w->tree, CHECK_PAGE, pgno, "page %u is newer than the database header", pgno));
+        TRY_RETURN(check__tell(c, w->tree, CHECK_PAGE, pgno,
+                               "page %u is newer than the database header", pgno));
     return JET_errSuccess;
 }
 
-/* The page's lines against the separators that lead to it; lines are in order among themselves (page_validate). */
+/* The page's lines against the separators that lead to it; lines are in order among themselves
+ * (page_validate). */
 static err_t check_bounds(struct walk *w, struct page page, pgno_t pgno, const struct range *range)
 {
     int count = page_line_count(page);
@@ -131,19 +146,25 @@ static err_t check_bounds(struct walk *w, struct page page, pgno_t pgno, const s
     if (count == 0 || page_node(page, 0, &first) < 0 || page_node(page, count - 1, &last) < 0)
         return JET_errSuccess; /* damage inside the page was told */
     struct slice low = range->low, high = range->high;
-    int below = joined ? node_compare_key_data(&first, low, SLICE_EMPTY) : node_compare_key(&first, low);
+    int below =
+        joined ? node_compare_key_data(&first, low, SLICE_EMPTY) : node_compare_key(&first, low);
     bool endless = !leaf && node_key_size(&first) == 0; /* a lone child without a separator */
     if (low.p != NULL && !endless && below < 0)
-        TRY_RETURN(check__tell(w->c, w->tree, CHECK_TREE, pgno, "page %u begins below its separator", pgno));
+        TRY_RETURN(check__tell(w->c, w->tree, CHECK_TREE, pgno,
+                               "page %u begins below its separator", pgno));
     if (!leaf) {
         if (node_key_size(&last) != 0 && (high.p == NULL || node_compare_key(&last, high) != 0))
-            TRY_RETURN(check__tell(w->c, w->tree, CHECK_TREE, pgno, "page %u: the last separator is neither empty nor its parent's", pgno));
+            TRY_RETURN(check__tell(w->c, w->tree, CHECK_TREE, pgno,
+                                   "page %u: the last separator is neither empty nor its parent's",
+                                   pgno));
         if (count == 1 || page_node(page, count - 2, &last) < 0)
             return JET_errSuccess;
     }
-    int above = joined ? node_compare_key_data(&last, high, SLICE_EMPTY) : node_compare_key(&last, high);
+    int above =
+        joined ? node_compare_key_data(&last, high, SLICE_EMPTY) : node_compare_key(&last, high);
     if (high.p != NULL && above >= 0)
-        return check__tell(w->c, w->tree, CHECK_TREE, pgno, "page %u goes beyond its separator", pgno);
+        return check__tell(w->c, w->tree, CHECK_TREE, pgno, "page %u goes beyond its separator",
+                           pgno);
     return JET_errSuccess;
 }
 
@@ -151,9 +172,13 @@ static err_t check_chain(struct walk *w, struct page page, pgno_t pgno)
 {
     bool known = !w->chain_broken;
     if (known && page_prev(page) != w->last_leaf)
-        TRY_RETURN(check__tell(w->c, w->tree, CHECK_TREE, pgno, "page %u: its left neighbour is %u, it says %u", pgno, w->last_leaf, page_prev(page)));
+        TRY_RETURN(check__tell(w->c, w->tree, CHECK_TREE, pgno,
+                               "page %u: its left neighbour is %u, it says %u", pgno, w->last_leaf,
+                               page_prev(page)));
     if (known && w->last_leaf != PGNO_NIL && w->last_next != pgno)
-        TRY_RETURN(check__tell(w->c, w->tree, CHECK_TREE, w->last_leaf, "page %u: its right neighbour is %u, it says %u", w->last_leaf, pgno, w->last_next));
+        TRY_RETURN(check__tell(w->c, w->tree, CHECK_TREE, w->last_leaf,
+                               "page %u: its right neighbour is %u, it says %u", w->last_leaf, pgno,
+                               w->last_next));
     w->last_leaf = pgno;
     w->last_next = page_next(page);
     w->chain_broken = false;
@@ -166,7 +191,9 @@ static err_t check_leaf(struct walk *w, struct page page, pgno_t pgno, int depth
     if (w->leaf_depth < 0)
         w->leaf_depth = depth;
     if (depth != w->leaf_depth)
-        TRY_RETURN(check__tell(w->c, w->tree, CHECK_TREE, pgno, "page %u is a leaf at depth %d, others are at %d", pgno, depth, w->leaf_depth));
+        TRY_RETURN(check__tell(w->c, w->tree, CHECK_TREE, pgno,
+                               "page %u is a leaf at depth %d, others are at %d", pgno, depth,
+                               w->leaf_depth));
     if (depth > 0 && page_line_count(page) == 0)
         TRY_RETURN(check__tell(w->c, w->tree, CHECK_TREE, pgno, "page %u is an empty leaf", pgno));
     return JET_errSuccess;
@@ -175,9 +202,11 @@ static err_t check_leaf(struct walk *w, struct page page, pgno_t pgno, int depth
 static err_t check_branch(struct walk *w, struct page page, pgno_t pgno)
 {
     if (page_prev(page) != PGNO_NIL || page_next(page) != PGNO_NIL)
-        TRY_RETURN(check__tell(w->c, w->tree, CHECK_TREE, pgno, "page %u is no leaf and has neighbours", pgno));
+        TRY_RETURN(check__tell(w->c, w->tree, CHECK_TREE, pgno,
+                               "page %u is no leaf and has neighbours", pgno));
     if (page_line_count(page) == 0)
-        TRY_RETURN(check__tell(w->c, w->tree, CHECK_TREE, pgno, "page %u is a branch without children", pgno));
+        TRY_RETURN(check__tell(w->c, w->tree, CHECK_TREE, pgno,
+                               "page %u is a branch without children", pgno));
     return JET_errSuccess;
 }
 
@@ -196,7 +225,8 @@ static err_t visit_nodes(struct walk *w, struct page page, pgno_t pgno)
     return JET_errSuccess;
 }
 
-static err_t walk_page(struct walk *w, pgno_t pgno, int depth, struct range range, int above_leaves);
+static err_t walk_page(struct walk *w, pgno_t pgno, int depth, struct range range,
+                       int above_leaves);
 
 static err_t walk_children(struct walk *w, struct page page, int depth, struct range range)
 {
@@ -228,7 +258,8 @@ static err_t enter_page(struct walk *w, pgno_t pgno, int depth, bool *go)
     TRY_RETURN(step(w->c));
     if (depth >= CHECK_DEPTH_MAX || ++w->pages > w->c->page_count) {
         w->tree->damaged = true;
-        return quiet ? JET_errSuccess : check__tell(w->c, w->tree, CHECK_TREE, pgno, "page %u lies too deep", pgno);
+        return quiet ? JET_errSuccess
+                     : check__tell(w->c, w->tree, CHECK_TREE, pgno, "page %u lies too deep", pgno);
     }
     if (w->level[depth] == NULL)
         w->level[depth] = malloc(sizeof *w->level[depth]);
@@ -260,7 +291,9 @@ static err_t walk_page(struct walk *w, pgno_t pgno, int depth, struct range rang
         TRY_RETURN(check_flags(w, page, pgno, depth));
         TRY_RETURN(check_bounds(w, page, pgno, &range));
         if (above_leaves >= 0 && leaf != (above_leaves != 0))
-            TRY_RETURN(check__tell(w->c, w->tree, CHECK_TREE, pgno, "page %u: its parent's flag on the kind of children is wrong", pgno));
+            TRY_RETURN(check__tell(w->c, w->tree, CHECK_TREE, pgno,
+                                   "page %u: its parent's flag on the kind of children is wrong",
+                                   pgno));
         TRY_RETURN(leaf ? check_leaf(w, page, pgno, depth) : check_branch(w, page, pgno));
     }
     return leaf ? visit_nodes(w, page, pgno) : walk_children(w, page, depth, range);
@@ -279,8 +312,11 @@ err_t check__walk(struct check *c, const struct check_walk_want *want)
     w->unique = space || want->tree->unique;
     w->leaf_depth = -1;
     err_t err = walk_page(w, want->root, 0, (struct range){SLICE_EMPTY, SLICE_EMPTY}, -1);
-    if (err >= 0 && !want->quiet && !w->chain_broken && w->last_leaf != PGNO_NIL && w->last_next != PGNO_NIL)
-        err = check__tell(c, w->tree, CHECK_TREE, w->last_leaf, "page %u is the last leaf and names %u as its right neighbour", w->last_leaf, w->last_next);
+    if (err >= 0 && !want->quiet && !w->chain_broken && w->last_leaf != PGNO_NIL &&
+        w->last_next != PGNO_NIL)
+        err = check__tell(c, w->tree, CHECK_TREE, w->last_leaf,
+                          "page %u is the last leaf and names %u as its right neighbour",
+                          w->last_leaf, w->last_next);
     for (int i = 0; i < CHECK_DEPTH_MAX; i++)
         free(w->level[i]);
     free(w);

@@ -13,16 +13,27 @@ What a completed sync covers is there. Of the rest, each independently:
 
 State number i of a seed is the same in every call with the same trace, whatever n is.
 """
+
 import bisect
 import dataclasses
 import os
 import pathlib
 import random
-
 from trace import Op, records
 
 SECTOR = 512
-TURNS = frozenset({Op.SYNC_BEGIN, Op.SYNC_END, Op.DIRSYNC_BEGIN, Op.DIRSYNC_END, Op.RENAME, Op.UNLINK, Op.CREATE, Op.SIZE})
+TURNS = frozenset(
+    {
+        Op.SYNC_BEGIN,
+        Op.SYNC_END,
+        Op.DIRSYNC_BEGIN,
+        Op.DIRSYNC_END,
+        Op.RENAME,
+        Op.UNLINK,
+        Op.CREATE,
+        Op.SIZE,
+    }
+)
 
 
 class ReplayError(Exception):
@@ -32,12 +43,14 @@ class ReplayError(Exception):
 class _Change:
     """A write (data) or a new size (data None) that the crash may still take away."""
 
-    __slots__ = ("pos", "offset", "data", "durable", "doubtful")
+    __slots__ = ("data", "doubtful", "durable", "offset", "pos")
 
     def __init__(self, pos, offset, data):
         self.pos, self.offset, self.data = pos, offset, data
         self.durable = False
-        self.doubtful = False  # a sync that should have covered it failed; no later sync can promise its bytes
+        self.doubtful = (
+            False  # a sync that should have covered it failed; no later sync can promise its bytes
+        )
 
 
 class _File:
@@ -83,7 +96,7 @@ class _Dir:
 class _Naming:
     """Changes of names that happen together: [(folder, name, node or None)]."""
 
-    __slots__ = ("pos", "entries", "home", "durable")
+    __slots__ = ("durable", "entries", "home", "pos")
 
     def __init__(self, pos, entries):
         self.pos, self.entries = pos, entries
@@ -209,7 +222,9 @@ class _Replay:
         elif op == Op.WRITE:
             self.find_file(path).loose.append(_Change(self.pos, record.offset, record.data))
         elif op == Op.ZERO:
-            self.find_file(path).loose.append(_Change(self.pos, record.offset, bytes(record.length)))
+            self.find_file(path).loose.append(
+                _Change(self.pos, record.offset, bytes(record.length))
+            )
         elif op == Op.SIZE:
             self.find_file(path).loose.append(_Change(self.pos, record.offset, None))
         elif op in (Op.SYNC_BEGIN, Op.DIRSYNC_BEGIN):
@@ -239,7 +254,9 @@ class _Replay:
 
     def rename(self, record):
         if record.path.startswith("/"):
-            raise ReplayError(f"record {self.pos}: {record.path} came from outside, its bytes are unknown")
+            raise ReplayError(
+                f"record {self.pos}: {record.path} came from outside, its bytes are unknown"
+            )
         node = self.find(record.path)
         source, target = self.entry(record.path), self.entry(record.target)
         if source != target:
@@ -249,7 +266,11 @@ class _Replay:
         """The folder after a power cut now: (files, dirs)."""
         # Extremes are likely: nothing loose lasts, all of it does. Between them every rate.
         keep = rng.choice((0, 1, rng.random(), rng.random()))
-        tear = rng.choice((0, 0, rng.random() / 2)) if keep in (0, 1) else rng.choice((0, rng.random()))
+        tear = (
+            rng.choice((0, 0, rng.random() / 2))
+            if keep in (0, 1)
+            else rng.choice((0, rng.random()))
+        )
         entries, stopped = {}, set()
         for naming in self.namings:
             names = {(id(f), name) for f, name, _ in naming.entries}
@@ -291,7 +312,10 @@ def _load(base):
         return root
     if not isinstance(base, dict):
         top = pathlib.Path(base)
-        base = {str(p.relative_to(top)): None if p.is_dir() else p.read_bytes() for p in sorted(top.rglob("*"))}
+        base = {
+            str(p.relative_to(top)): None if p.is_dir() else p.read_bytes()
+            for p in sorted(top.rglob("*"))
+        }
     for path, content in base.items():
         *above, name = _parts(path)
         folder = root

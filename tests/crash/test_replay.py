@@ -1,12 +1,14 @@
 """What a power cut may leave, over traces made by hand; each set of outcomes is exact where it is small."""
+
 import pathlib
 import sys
 
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-import replay  # noqa: E402
 from trace import Op, Record  # noqa: E402
+
+import replay  # noqa: E402
 
 A, B, C = b"a" * 512, b"b" * 512, b"c" * 512
 ZERO = bytes(512)
@@ -71,7 +73,12 @@ def test_a_write_is_kept_dropped_or_torn_by_sector():
 
 def test_sectors_are_those_of_the_file_not_of_the_write():
     got = durable_file().write("f", 256, b"x" * 512).outcomes()
-    assert got == {A + B, A[:256] + b"x" * 256 + B, A + b"x" * 256 + B[256:], A[:256] + b"x" * 512 + B[256:]}
+    assert got == {
+        A + B,
+        A[:256] + b"x" * 256 + B,
+        A + b"x" * 256 + B[256:],
+        A[:256] + b"x" * 512 + B[256:],
+    }
 
 
 def test_writes_are_independent_of_their_order():
@@ -118,7 +125,15 @@ def test_a_sync_that_did_not_end_promises_nothing():
 
 
 def test_after_a_failed_sync_a_second_one_does_not_promise_the_same_data():
-    maker = Maker().create("f").dirsync().write("f", 0, A).sync("f", result=5).write("f", 512, B).sync("f")
+    maker = (
+        Maker()
+        .create("f")
+        .dirsync()
+        .write("f", 0, A)
+        .sync("f", result=5)
+        .write("f", 512, B)
+        .sync("f")
+    )
     assert maker.outcomes() == {A + B, ZERO + B}
     # What is written again is promised, and what was doubtful does not come back over it.
     assert maker.write("f", 0, C).sync("f").outcomes() == {C + B}
@@ -180,7 +195,16 @@ def test_a_rename_between_folders_lasts_with_the_folder_of_the_new_name():
 
 
 def test_what_lasts_drags_along_what_was_before_it_on_the_same_name():
-    maker = Maker().add(Op.MKDIR, "d").dirsync().create("f").dirsync().rename("f", "d/f").create("f").dirsync(".")
+    maker = (
+        Maker()
+        .add(Op.MKDIR, "d")
+        .dirsync()
+        .create("f")
+        .dirsync()
+        .rename("f", "d/f")
+        .create("f")
+        .dirsync(".")
+    )
     assert {frozenset(s.files) for s in maker.at_end()} == {frozenset(["f", "d/f"])}
 
 
@@ -221,23 +245,38 @@ def test_a_state_is_the_same_whatever_else_is_asked():
     many = {s.number: s for s in replay.states(maker.records, "x", 50)}
     few = {s.number: s for s in replay.states(maker.records, "x", 10)}
     assert all(many[i] == few[i] for i in range(10))
-    assert [s.files for s in replay.states(maker.records, "y", 10)] != [s.files for s in replay.states(maker.records, "x", 10)]
+    assert [s.files for s in replay.states(maker.records, "y", 10)] != [
+        s.files for s in replay.states(maker.records, "x", 10)
+    ]
 
 
 def test_a_second_process_goes_on_in_the_same_trace():
     maker = Maker().create("f").dirsync().write("f", 0, A).add(Op.SYNC_BEGIN, "f")
-    again = [Record(i + 1, *r) for i, r in enumerate([
-        (Op.START, "/db", 0, 2, b"", 0),
-        (Op.WRITE, "f", 512, 512, B, 0),
-        (Op.SYNC_BEGIN, "f", 0, 0, b"", 0),
-        (Op.SYNC_END, "f", 3, 0, b"", 0),
-    ])]
+    again = [
+        Record(i + 1, *r)
+        for i, r in enumerate(
+            [
+                (Op.START, "/db", 0, 2, b"", 0),
+                (Op.WRITE, "f", 512, 512, B, 0),
+                (Op.SYNC_BEGIN, "f", 0, 0, b"", 0),
+                (Op.SYNC_END, "f", 3, 0, b"", 0),
+            ]
+        )
+    ]
     maker.records += again
     assert maker.outcomes() == {A + B}  # a kill loses nothing that the kernel has
 
 
 def test_materialise(tmp_path):
-    maker = Maker().add(Op.MKDIR, "d").create("d/f").write("d/f", 0, A).sync("d/f").dirsync("d").dirsync()
+    maker = (
+        Maker()
+        .add(Op.MKDIR, "d")
+        .create("d/f")
+        .write("d/f", 0, A)
+        .sync("d/f")
+        .dirsync("d")
+        .dirsync()
+    )
     state = maker.at_end(1)[0]
     replay.materialise(state, tmp_path / "x" / "y")
     assert (tmp_path / "x" / "y" / "d" / "f").read_bytes() == A
@@ -252,5 +291,11 @@ def test_a_trace_of_the_recorder(tmp_path):
     with open(tmp_path / "t", "wb") as f:
         for r in durable_file().records:
             path = r.path.encode()
-            f.write(HEADER.pack(MAGIC, r.op, len(path), r.seq, r.offset, r.length, len(r.data), r.result) + path + r.data)
+            f.write(
+                HEADER.pack(
+                    MAGIC, r.op, len(path), r.seq, r.offset, r.length, len(r.data), r.result
+                )
+                + path
+                + r.data
+            )
     assert any(s.files.get("f") == A + B for s in replay.states(tmp_path / "t", 1, 50))
