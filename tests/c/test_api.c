@@ -661,7 +661,7 @@ CASE(information)
     CHECK_OK(JetGetTableIndexInfo(w.ses, t.id, NULL, &v, sizeof v, JET_IdxInfoCount));
     CHECK_EQ(v, 3);
     CHECK_OK(JetGetTableIndexInfo(w.ses, t.id, "by_long", &id, sizeof id, JET_IdxInfoIndexId));
-    CHECK_OK(JetSetCurrentIndex4(w.ses, t.id, NULL, &id, 0, 1) == JET_errNoCurrentRecord ? 0 : 0);
+    CHECK_EQ(JetSetCurrentIndex4(w.ses, t.id, NULL, &id, 0, 1), JET_errSuccess);
     CHECK_OK(JetGetCurrentIndex(w.ses, t.id, text, sizeof text));
     CHECK(strcmp(text, "by_long") == 0);
     id.rgbIndexId[0] ^= 1;
