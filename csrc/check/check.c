@@ -129,7 +129,9 @@ static void free_all(struct check *c)
 err_t check_database(struct dbfile *db, const struct check_options *options, struct check_sum *sum)
 {
     err_t err = JET_errSuccess;
-    struct check c = {.db = db, .options = options, .sum = sum};
+    struct check_options wanted = *options;
+    wanted.records |= wanted.indexes; /* records tell what entries there must be */
+    struct check c = {.db = db, .options = &wanted, .sum = sum};
     *sum = (struct check_sum){0};
     c.page_count = atomic_load(&db->page_count);
     c.clean = db->header.state == DB_CLEAN;

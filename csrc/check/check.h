@@ -16,7 +16,7 @@ struct check_finding {
 typedef err_t (*check_sink_fn)(void *context, const struct check_finding *finding); /* < 0 stops */
 struct check_options {
     bool records;  /* parse every record, follow long values */
-    bool indexes;  /* every index entry against its record */
+    bool indexes;  /* every index entry against its record; implies records */
     check_sink_fn sink;
     void *sink_context;
     err_t (*progress)(void *context, uint32_t done, uint32_t total);

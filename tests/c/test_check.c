@@ -417,6 +417,25 @@ CASE(sound_32k)
     sound_at(32768);
 }
 
+/* Each depth of looking finds nothing in a sound file. */
+CASE(sound_at_every_depth)
+{
+    struct check_sum sum;
+    make_database(4096);
+    for (int depth = 0; depth < 4; depth++) {
+        struct alone a = {0};
+        struct heard h = {.loud = true};
+        struct check_options o = {
+            .records = depth & 1, .indexes = depth & 2, .sink = hear, .sink_context = &h};
+        CHECK_OK(alone_open(&a, file_path, 4096, true, 0));
+        CHECK_OK(check_database(a.db, &o, &sum));
+        CHECK_EQ(h.count, 0);
+        CHECK_EQ(sum.index_entries > 0, depth >= 2);
+        alone_close(&a);
+    }
+    folder_end();
+}
+
 /* ---- damage: pages changed under a right checksum ---- */
 
 #define PAGE_SIZE 4096u
