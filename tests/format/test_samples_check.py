@@ -144,14 +144,23 @@ ROUNDS = [pytest.param(20, id="few"), pytest.param(200, id="many", marks=pytest.
 
 
 @pytest.mark.parametrize("rounds", ROUNDS)
-def test_every_flip_in_a_written_page_is_found(rounds, sample, check, tmp_path):
+def test_every_flip_in_a_written_page_is_found(rounds, sample, check, judge, tmp_path):
     name, page_size = CLEAN[1]
     rng = random.Random(SEED)
     good = sample(name).read_bytes()
     copies = damaged_copies(good, page_size, rounds, rng, tmp_path)
+    passed = 0
     for (path, page), got in zip(copies, check([path for path, _ in copies])):
         pages = {int(p) for kind, p, _ in got["findings"] if kind == "CHECKSUM"}
-        assert got["error"] or page in pages, (SEED, path, page)
+        if got["error"] or page in pages:
+            continue
+        # The format's own checksum is linear: equal changes of an even number of bits, a multiple
+        # of four bytes apart, cancel out. Then the judge's arithmetic agrees, and the rest holds.
+        passed += 1
+        said = judge("edbcheck.py", "check", path).stdout
+        assert "checksum" not in said, (SEED, path, page)
+        assert got["findings"] or said.startswith("ok:"), (SEED, path, page)
+    assert passed <= rounds / 20
 
 
 @pytest.mark.parametrize("rounds", ROUNDS)
