@@ -246,24 +246,28 @@ static bool next_database(const struct dw_image *image, const char *dw_path, uin
     return true;
 }
 
-/* The page in place is bad and its copy is good: the copy is what was to be written, and the log
- * covers it. */
+/* The copy is good and the page in place is not: bad, or of the copy's dbtime with other bytes. (ESE's checksum is built of
+ * parities: a lost sector that repeats itself does not change it.) The copy is what was to be written, and the log covers it.
+ * memory: two pages. */
 static err_t restore_page(struct os_file *db, const struct dw_image *image, uint32_t entry,
                           uint8_t *memory, uint64_t *restored)
 {
-    struct page page = {memory, image->page_size};
+    struct page page = {memory, image->page_size}, copy = {memory + image->page_size, image->page_size};
     pgno_t pgno = load_u32(image->header + DW_FIXED + 8 * entry + 4);
     uint64_t at = page_offset(pgno, page.size);
     bool corrected;
     size_t got = 0;
-    TRY_RETURN(os_file_read_some(db, at, page.p, page.size, &got));
-    if (pgno == PGNO_NIL || (got == page.size && page_verify(page, pgno, &corrected) >= 0))
+    if (pgno == PGNO_NIL)
         return JET_errSuccess;
     TRY_RETURN(os_file_read_some(image->file, image->header_size + (uint64_t)entry * page.size,
-                                 page.p, page.size, &got));
-    if (got < page.size || page_verify(page, pgno, &corrected) < 0)
+                                 copy.p, page.size, &got));
+    if (got < page.size || page_verify(copy, pgno, &corrected) < 0)
         return JET_errSuccess;
-    TRY_RETURN(os_file_write(db, at, page.p, page.size));
+    TRY_RETURN(os_file_read_some(db, at, page.p, page.size, &got));
+    bool good = got == page.size && page_verify(page, pgno, &corrected) >= 0;
+    if (good && (page_dbtime(page) != page_dbtime(copy) || memcmp(page.p, copy.p, page.size) == 0))
+        return JET_errSuccess;
+    TRY_RETURN(os_file_write(db, at, copy.p, page.size));
     ++*restored;
     return JET_errSuccess;
 }
@@ -305,7 +309,7 @@ err_t double_write_restore(const char *path, uint64_t *restored)
     err_t err = JET_errSuccess;
     struct dw_image image = {0};
     struct dw_database *where = malloc(sizeof *where);
-    uint8_t *memory = os_alloc_aligned(PAGE_SIZE_MAX);
+    uint8_t *memory = os_alloc_aligned(2 * PAGE_SIZE_MAX);
     bool valid = false;
     *restored = 0;
     if (where == NULL || memory == NULL)
