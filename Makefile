@@ -53,7 +53,7 @@ test:  ## the default tests
 	$(PYTHON) -m pytest
 
 test-all:  ## the long ones too
-	$(PYTHON) -m pytest -m ""
+	$(PYTHON) -m pytest -m "slow or not slow"
 
 bench:  ## benchmarks against peers, one table
 	$(PYTHON) bench/run.py --quick

@@ -35,7 +35,7 @@ def cases():
                 yield room, line[5 : line.index(")")]
 
 
-@pytest.mark.parametrize("room, case", cases())
+@pytest.mark.parametrize("room, case", list(cases()))
 def test_room(room, case, tmp_path):
     done = subprocess.run(
         [str(built(room)), case],

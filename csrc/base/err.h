@@ -40,7 +40,7 @@ struct err_origin {
     err_t err;
     const char *file;
     int line;
-    char detail[240]; /* what the failing call was about: a file name, a page; may be empty */
+    char detail[768]; /* what the failing call was about: a file name, a page; may be empty */
 };
 
 err_t err_raise(err_t code, const char *file, int line);
