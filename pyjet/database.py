@@ -60,7 +60,7 @@ class Database:
     def table(self, name):
         """The table of this name. ObjectNotFoundError."""
         known = self._tables.get(name)
-        if known is not None and not known._main.closed:
+        if known is not None and not known._opened.closed:
             return known
         cursor = _jet.JetOpenTable(self._session.handle, self.dbid, name)
         try:

@@ -30,6 +30,16 @@ def _parameter(key):
     return int(key), kinds.get(int(key), "integer")
 
 
+def _size_of_logs(folder, base_name):
+    """The size of the logs in a folder, so that they can be gone on with; None when there are none."""
+    for name in (f"{base_name}.log", f"{base_name}tmp.log"):
+        with contextlib.suppress(OSError):
+            size = os.path.getsize(os.path.join(folder, name))
+            if size:
+                return size
+    return None
+
+
 class Parameters:
     """``inst.params["CircularLog"]``: names with or without "JET_param", or numbers."""
 
@@ -56,7 +66,8 @@ class Instance:
     path: folder of checkpoint and logs, relative to the current directory; made when it is not there (``create_path``).
     log_path, system_path, temp_path: other folders for these. base_name: three characters, "edb". page_size: 4096, 8192, 16384
     or 32768, one for all instances of a process; None leaves it as it is (4096). circular_log: keep only the logs recovery needs,
-    so no incremental backup. log_file_size: bytes, a multiple of 64 KiB; None: ESE's 5 MiB. recovery: False turns logging off.
+    so no incremental backup. log_file_size: bytes; None: that of the logs
+    that are there, else ESE's 5 MiB. recovery: False turns logging off.
     params: further system parameters, by name or number, as ESE has them. init: False makes it without starting it.
 
     Beyond ESE's defaults, it sets: the version store to 256 MiB, the checkpoint depth to 64 MiB or a quarter of the cache, sessions
@@ -104,6 +115,8 @@ class Instance:
         try:
             for number, folder in folders.items():
                 self.params[number] = folder + os.sep
+            if log_file_size is None:
+                log_file_size = _size_of_logs(folders[_jet.JET_paramLogFilePath], base_name)
             self._set_defaults(base_name, circular_log, log_file_size, recovery, create_path)
             for key, value in (params or {}).items():
                 self.params[key] = value
@@ -170,7 +183,7 @@ class Instance:
     def close(self, *, abrupt=False):
         """Terminate: waits for calls of other threads, ends sessions. abrupt: without writing pages back; the next start recovers."""
         if not self.handle.ended:
-            _jet.JetTerm2(self.handle, _jet.JET_bitTermAbrupt if abrupt else _jet.JET_bitTermComplete | _jet.JET_bitTermStopBackup)
+            _jet.term(self.handle, _jet.JET_bitTermAbrupt if abrupt else _jet.JET_bitTermComplete | _jet.JET_bitTermStopBackup)
 
     def __enter__(self):
         return self

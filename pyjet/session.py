@@ -153,7 +153,8 @@ class Session:
     def attach(self, path, *, readonly=False):
         """Attach a database file to the instance, if it is not yet, and open it. FileNotFoundError of the engine says where it looked."""
         grbit = _jet.JET_bitDbReadOnly if readonly else 0
-        _jet.JetAttachDatabase2(self.handle, path, 0, grbit)
+        if not self.level:  # inside a transaction nothing is attached; what is attached can be opened
+            _jet.JetAttachDatabase2(self.handle, path, 0, grbit)
         return self._database(path, _jet.JetOpenDatabase(self.handle, path, grbit), grbit)
 
     def open(self, path, *, create=False, readonly=False):

@@ -32,11 +32,18 @@ class Table:
         self.database = database
         self.name = name
         self._session = database._session
-        self._main = cursor
+        self._opened = cursor
         self._cursors = {}
         self._keys = {}
         self._projections = {}
         self._load_schema()
+
+    @property
+    def _main(self):
+        """The table's own cursor; one that was opened in a transaction goes with its rollback, and is opened again."""
+        if self._opened.closed:
+            self._opened = _jet.JetOpenTable(self._session.handle, self.database.dbid, self.name)
+        return self._opened
 
     # ---- schema ----
     def _load_schema(self):
@@ -290,7 +297,7 @@ class Table:
 
     def close(self):
         """Close its cursors. The database does it at its end."""
-        for cursor in [*self._cursors.values(), self._main]:
+        for cursor in [*self._cursors.values(), self._opened]:
             if not cursor.closed:
                 _jet.JetCloseTable(cursor)
         self._cursors.clear()

@@ -159,20 +159,12 @@ def run_backup(options, out):
     if not databases:
         raise errors.DatabaseNotFoundError(f"no database in {os.path.abspath(options.dir)}")
     header = json.loads(_jet.dump_header(databases[0]))
-    size = header.get("page_size") or header.get("cbPageSize") or 4096
-    logs = options.logs or options.dir
-    with pyjet.Instance(options.dir, log_path=logs, base_name=options.base_name, page_size=size, log_file_size=_log_size(logs, options.base_name)) as inst:
+    with pyjet.Instance(options.dir, log_path=options.logs, base_name=options.base_name, page_size=header["page_size"]) as inst:
         with inst.session() as session:
             for path in databases:
                 session.attach(path)
             result = inst.backup(options.to, incremental=options.incremental, atomic=options.atomic, progress=out.progress())
     out.result("backup", result)
-
-
-def _log_size(folder, base):
-    """The size of the logs that are there, so that they can be gone on with."""
-    current = os.path.join(folder, base + ".log")
-    return os.path.getsize(current) if os.path.exists(current) else None
 
 
 def run_restore(options, out):

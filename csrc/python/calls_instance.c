@@ -30,7 +30,17 @@ static PYFN(JetTerm2)
     struct instance *i;
     uint32_t grbit = JET_bitTermComplete;
     ARGS("JetTerm2 instance:I grbit:u=", &i, &grbit);
-    bool ok = py_instance_end(args.st, i, grbit);
+    bool ok = py_instance_end(args.st, i, grbit, false);
+    args_drop(&args);
+    return ok ? Py_NewRef(Py_None) : NULL;
+}
+
+static PYFN(term)
+{
+    struct instance *i;
+    uint32_t grbit = JET_bitTermComplete;
+    ARGS("term instance:I grbit:u=", &i, &grbit);
+    bool ok = py_instance_end(args.st, i, grbit, true);
     args_drop(&args);
     return ok ? Py_NewRef(Py_None) : NULL;
 }
@@ -141,6 +151,7 @@ PyMethodDef instance_calls[] = {
     METHOD(JetCreateInstance2, "JetCreateInstance2(name, display_name=None, grbit=0) -> Instance, not started."),
     METHOD(JetInit2, "JetInit2(instance, grbit=0): start; recovers from the logs when the last run ended in a crash."),
     METHOD(JetTerm2, "JetTerm2(instance, grbit=JET_bitTermComplete): end; waits for calls of other threads, stops a running backup."),
+    METHOD(term, "term(instance, grbit=JET_bitTermComplete): JetTerm2 after all sessions have been ended, their transactions undone."),
     METHOD(JetSetSystemParameter, "JetSetSystemParameter(instance or None, param, value): value is an int, a str or a path."),
     METHOD(JetGetSystemParameter, "JetGetSystemParameter(instance or None, param, as_text=0, value=0) -> int, or str when as_text."),
     METHOD(init, "init(instance, grbit=0, progress=None) -> dict: JetInit with progress and the numbers of recovery."),

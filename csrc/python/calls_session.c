@@ -88,7 +88,10 @@ static PYFN(JetCommitTransaction)
     ARGS("JetCommitTransaction session:S grbit:u=", &s, &grbit);
     JET_ERR err;
     SESSION_CALL(err, s, JetCommitTransaction(s->id, grbit));
-    s->level -= err >= 0 && s->level > 0;
+    if (err >= 0 && s->level > 0) {
+        s->level--;
+        py_session_committed(s);
+    }
     FINISH(err);
 }
 
@@ -99,8 +102,10 @@ static PYFN(JetRollback)
     ARGS("JetRollback session:S grbit:u=", &s, &grbit);
     JET_ERR err;
     SESSION_CALL(err, s, JetRollback(s->id, grbit));
-    if (err >= 0)
+    if (err >= 0) {
         s->level = grbit & JET_bitRollbackAll || s->level == 0 ? 0 : s->level - 1;
+        py_session_rolled_back(s);
+    }
     FINISH(err);
 }
 

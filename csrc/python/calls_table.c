@@ -17,12 +17,19 @@ static bool text_of(PyObject *keep, PyObject *text, char **out)
     return ok == 0;
 }
 
+static bool is_tuple(PyObject *item)
+{
+    if (!PyTuple_Check(item))
+        PyErr_SetString(PyExc_TypeError, "a column or index is described by a tuple");
+    return PyTuple_Check(item);
+}
+
 /* (name, coltyp, grbit, code page, cbMax, default or None) */
 static bool column_of(PyObject *keep, PyObject *item, JET_COLUMNCREATE_A *c)
 {
     PyObject *name, *def;
     unsigned coltyp, grbit, code_page, most;
-    if (!PyArg_ParseTuple(item, "UIIIIO:column", &name, &coltyp, &grbit, &code_page, &most, &def))
+    if (!is_tuple(item) || !PyArg_ParseTuple(item, "UIIIIO:column", &name, &coltyp, &grbit, &code_page, &most, &def))
         return false;
     memset(c, 0, sizeof(*c));
     c->cbStruct = sizeof(*c);
@@ -46,7 +53,7 @@ static bool index_of(PyObject *keep, PyObject *item, JET_INDEXCREATE_A *x)
 {
     PyObject *name, *key;
     unsigned grbit, density, most;
-    if (!PyArg_ParseTuple(item, "USIII:index", &name, &key, &grbit, &density, &most))
+    if (!is_tuple(item) || !PyArg_ParseTuple(item, "USIII:index", &name, &key, &grbit, &density, &most))
         return false;
     memset(x, 0, sizeof(*x));
     x->cbStruct = sizeof(*x);

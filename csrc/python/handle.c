@@ -77,7 +77,20 @@ static bool wait_for_calls(struct state *st, struct instance *i)
     return ok;
 }
 
-bool py_instance_end(struct state *st, struct instance *i, JET_GRBIT grbit)
+/* No call is inside, and none comes in: the list changes only here. */
+static void end_sessions(struct instance *i)
+{
+    while (i->sessions != NULL) {
+        struct session *s = i->sessions;
+        Py_INCREF(s);
+        py_session_end(s);
+        if (!s->ended) /* refused: JetTerm will say why */
+            py_session_ended(s);
+        Py_DECREF(s);
+    }
+}
+
+bool py_instance_end(struct state *st, struct instance *i, JET_GRBIT grbit, bool sessions)
 {
     if (!alive_here(st, i->epoch))
         return false;
@@ -90,6 +103,8 @@ bool py_instance_end(struct state *st, struct instance *i, JET_GRBIT grbit)
         i->ending = false;
         return false;
     }
+    if (sessions)
+        end_sessions(i);
     JET_ERR err;
     AWAY(err, JetTerm2(i->id, grbit));
     i->ending = false;
@@ -199,6 +214,24 @@ void py_session_ended(struct session *s)
     s->next = s->previous = NULL;
 }
 
+void py_session_committed(struct session *s)
+{
+    for (struct cursor *c = s->cursors; c != NULL; c = c->next)
+        if (c->born > s->level)
+            c->born = s->level;
+}
+
+void py_session_rolled_back(struct session *s)
+{
+    for (struct cursor *c = s->cursors, *next; c != NULL; c = next) {
+        next = c->next;
+        if (c->born <= s->level)
+            continue;
+        JetCloseTable(s->id, c->id); /* in memory only; refused when the engine has closed it already */
+        py_cursor_ended(c);
+    }
+}
+
 JET_ERR py_session_end(struct session *s)
 {
     JET_ERR err;
@@ -251,6 +284,7 @@ PyObject *py_cursor_wrap(struct state *st, struct session *session, JET_TABLEID 
         return NULL;
     memset((char *)c + sizeof(PyObject), 0, sizeof(*c) - sizeof(PyObject));
     c->id = id;
+    c->born = session->level;
     c->session = (struct session *)Py_NewRef((PyObject *)session);
     c->next = session->cursors;
     if (c->next != NULL)

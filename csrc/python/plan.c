@@ -70,6 +70,10 @@ static bool add_column(struct plan *plan, uint32_t at, PyObject *item)
     struct plan_column *c = &plan->columns[at];
     PyObject *name;
     unsigned id, coltyp, code_page, flags;
+    if (!PyTuple_Check(item)) {
+        PyErr_SetString(PyExc_TypeError, "a column of a Plan is a tuple");
+        return false;
+    }
     if (!PyArg_ParseTuple(item, "UIIII:Plan", &name, &id, &coltyp, &code_page, &flags))
         return false;
     c->name = Py_NewRef(name);

@@ -57,6 +57,7 @@ struct cursor {
     struct session *session; /* strong */
     JET_TABLEID id;
     bool closed;
+    int born; /* transaction level at which it was opened: a rollback below it closes it */
     struct cursor *next, *previous;
     PyObject *weak;
 };
@@ -74,8 +75,11 @@ bool py_cursor_enter(struct state *st, struct cursor *c);
 /* The engine has ended it: the objects know from now on. */
 void py_session_ended(struct session *s);
 void py_cursor_ended(struct cursor *c);
+void py_session_committed(struct session *s);   /* its level is the new one */
+void py_session_rolled_back(struct session *s);
 JET_ERR py_session_end(struct session *s);                             /* enters nothing: the caller has */
-bool py_instance_end(struct state *st, struct instance *i, JET_GRBIT grbit); /* waits for calls in flight */
+/* Waits for calls in flight; with `sessions` ends these first, so that their transactions roll back. */
+bool py_instance_end(struct state *st, struct instance *i, JET_GRBIT grbit, bool sessions);
 
 /* ---- leaving the interpreter and coming back ---- */
 struct away {

@@ -31,7 +31,7 @@ ALL_COLUMNS = {
 
 @pytest.fixture
 def inst(tmp_path):
-    with pyjet.Instance(tmp_path / "data") as instance:
+    with pyjet.Instance(tmp_path / "data", log_file_size=512 << 10) as instance:
         yield instance
 
 
