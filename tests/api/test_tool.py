@@ -61,8 +61,8 @@ def test_check(folder, tmp_path):
     rc, out, err = run("check", folder / "a.edb")
     assert rc == 0 and "0 findings" in out
     bad = bytearray((folder / "a.edb").read_bytes())
-    for at in range(4096 * 5 + 100, 4096 * 5 + 140):
-        bad[at] ^= 0xFF
+    for at in range(40):
+        bad[4096 * 5 + 100 + at] ^= at + 1
     (tmp_path / "bad.edb").write_bytes(bad)
     rc, out, err = run("check", tmp_path / "bad.edb", "--json")
     assert rc == 20, out + err
