@@ -82,6 +82,8 @@ void btree__encode_change(const struct btree *tree, const struct trx *trx, const
                           dbtime_t before, uint8_t *diff, struct encoded *out);
 /* No page could hold this node (or a separator made of it). */
 bool btree__is_too_big(const struct btree *tree, struct slice key, struct slice data);
+/* Does it publish a version of which a page on disk needs the UndoInfo? */
+bool btree__needs_undo_info(const struct change *change);
 void btree__cancel_change(struct change *change);
 void btree__publish_change(struct trx *trx, struct change *change);
 

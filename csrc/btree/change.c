@@ -105,7 +105,7 @@ static void apply(struct page page, const struct change *change)
     }
 }
 
-static bool needs_undo_info(const struct change *change)
+bool btree__needs_undo_info(const struct change *change)
 {
     return change->version != NULL &&
            (change->type == LOG_Replace || change->type == LOG_FlagDelete ||
@@ -134,7 +134,7 @@ err_t btree__change(struct btree *tree, struct trx *trx, struct page_ref *leaf,
     uint8_t diff[PAGE_SIZE_MAX];
     struct encoded encoded;
     struct log_stamp stamp = {.dbtime_counter = &tree->db->dbtime};
-    bool undo = needs_undo_info(change);
+    bool undo = btree__needs_undo_info(change);
 
     ASSERT(leaf->mode == LATCH_WRITE);
     btree__encode_change(tree, trx, leaf, change, page_dbtime(leaf->page), diff, &encoded);

@@ -75,11 +75,11 @@ err_t cursor__load(struct btree_cursor *cursor, struct page page, int line, bool
     if (!tree->unique)
         TRY_RETURN(buffer_set(&cursor->mark, node.data));
     seen = node.data;
-    cursor->plain = (node.flags & NODE_VERSION) == 0;
+    struct version_key where = btree__where(tree, buffer_slice(&cursor->key), node.data);
+    cursor->plain = (node.flags & NODE_VERSION) == 0 || version_none(tree->db->versions, &where);
     if (cursor->plain) {
         *exists = (node.flags & NODE_DELETED) == 0;
     } else {
-        struct version_key where = btree__where(tree, buffer_slice(&cursor->key), node.data);
         TRY_RETURN(version_see(tree->db->versions, cursor->trx, &where,
                                (node.flags & NODE_DELETED) != 0, node.data, &cursor->own, exists,
                                &seen));

@@ -3,6 +3,8 @@
  * From the second move in one direction on, the cursor copies the leaf once and serves what follows
  * from the copy while the page stays as it was: no latch, no search. A node with versions is read
  * under the latch again: whether a version is there and what the page holds must be of one moment.
+ * The flag outlives the versions: that none is there is asked without a latch, before the page is
+ * seen to be unchanged.
  */
 #include "btree/cursor.h"
 
@@ -203,6 +205,20 @@ static err_t take_plain(struct btree_cursor *cursor, const struct node *node)
     return JET_errSuccess;
 }
 
+/* Has a node of the leaf copy no versions, as of a moment when the copy was the page? Its key is
+ * put where the last batch lay, for the bookmark is still wanted when the answer is no. */
+static err_t is_settled(struct btree_cursor *cursor, const struct node *node, bool *yes)
+{
+    *yes = (node->flags & NODE_VERSION) == 0;
+    if (*yes)
+        return JET_errSuccess;
+    TRY_RETURN(buffer_reserve(&cursor->batch, node_key_size(node)));
+    struct slice key = SLICE(cursor->batch.p, node_key_copy(node, cursor->batch.p));
+    struct version_key where = btree__where(cursor->tree, key, node->data);
+    *yes = version_none(cursor->tree->db->versions, &where) && cursor__is_current(cursor);
+    return JET_errSuccess;
+}
+
 /* On along the leaf copy. *done = false: the copy is stale, ends here, or the next node has
  * versions. */
 static err_t move_in_copy(struct btree_cursor *cursor, int step, bool *done)
@@ -215,7 +231,9 @@ static err_t move_in_copy(struct btree_cursor *cursor, int step, bool *done)
     for (int line = cursor->line + step; line >= 0 && line < count; line += step) {
         struct node node;
         TRY_RETURN(page_node(page, line, &node));
-        if ((node.flags & NODE_VERSION) != 0)
+        bool settled;
+        TRY_RETURN(is_settled(cursor, &node, &settled));
+        if (!settled)
             return JET_errSuccess;
         if ((node.flags & NODE_DELETED) != 0)
             continue;

@@ -38,7 +38,7 @@ struct job {
     pgno_t right_hint; /* to be in memory before latches are taken */
     err_t kept_err;
     struct encoded begin, leaf_record, commit;
-    uint8_t diff[PAGE_SIZE_MAX];
+    uint8_t diff[PAGE_SIZE_MAX]; /* scratch; all before it starts as zero */
 };
 
 enum verdict { STALE, FITS, MORE, SPLIT, ALONE };
@@ -469,8 +469,8 @@ static void put_page(struct page_ref *ref, const uint8_t *bytes, const struct lo
 /* After the log: nothing here can fail. */
 static void put_in_place(struct job *j, const struct log_stamp *stamp)
 {
-    bool undo =
-        cache_has_undo(&j->level[j->to].ref) || (j->with_change && j->change->version != NULL);
+    bool undo = cache_has_undo(&j->level[j->to].ref) ||
+                (j->with_change && btree__needs_undo_info(j->change));
     if (j->with_change)
         btree__publish_change(j->trx, j->change);
     for (int i = j->from; i <= j->to; i++) {
@@ -593,11 +593,12 @@ err_t btree__split(struct btree *tree, struct trx *trx, const struct bookmark *a
 {
     err_t err = JET_errSuccess, ended;
     bool locked = false;
-    struct job *j = calloc(1, sizeof *j);
+    struct job *j = malloc(sizeof *j);
 
     *done = false;
     if (j == NULL)
         FAIL(JET_errOutOfMemory);
+    memset(j, 0, offsetof(struct job, diff));
     j->tree = tree;
     j->trx = trx;
     j->at = at;

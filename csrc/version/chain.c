@@ -25,10 +25,35 @@ static bool is_of(const struct version *v, const struct version_key *where, uint
 struct version *version__head(struct versions *store, const struct version_key *where,
                               uint64_t hash)
 {
-    struct version *v = store->buckets[hash & store->bucket_mask];
+    struct version *v = version__first(store, hash);
     while (v != NULL && !is_of(v, where, hash))
-        v = v->bucket_next;
+        v = atomic_load_explicit(&v->bucket_next, memory_order_relaxed); /* under the lock */
     return v;
+}
+
+/* Without the lock. A node's version is chained and unchained while its bucket is never empty for a
+ * moment in between (head_replace), so what is to be shown is that the caller cannot come too late
+ * to see the chain, or too early to see that it is gone.
+ *
+ * Published: the publisher has the write latch, and counted the version before that. A caller
+ * who latched the page later sees both, by the latch. One who works on a copy made earlier may miss
+ * them, and then the copy is right: it is of the time before the change; if he sees the frame's
+ * version unchanged afterwards, it was still the page's state when he looked here.
+ *
+ * Undone: the page got its old bytes back under the write latch, and the frame's version moved,
+ * before the chain was taken away by a release store. A caller who sees the chain gone (acquire)
+ * therefore sees the frame's version moved as well, when he compares it afterwards. A caller with a
+ * latch kept the undo away.
+ *
+ * Swept: the page's state is what every snapshot sees, chain or no chain.
+ *
+ * The counter: releases on the way down, and its additions, being read-modify-writes, keep the
+ * release sequences whole. */
+bool version_none(struct versions *store, const struct version_key *where)
+{
+    if (atomic_load_explicit(&store->count[where->dbid], memory_order_acquire) == 0)
+        return true;
+    return version__first(store, version__hash(where)) == NULL;
 }
 
 static void put(uint8_t *to, struct slice s)
@@ -69,24 +94,33 @@ err_t version__create(struct versions *store, enum version_oper oper,
 void version__free(struct versions *store, struct version *v)
 {
     atomic_fetch_sub_explicit(&store->bytes, v->size, memory_order_relaxed);
-    atomic_fetch_sub_explicit(&store->count[v->dbid], 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&store->count[v->dbid], 1, memory_order_release);
     free(v);
 }
 
-static void head_insert(struct version **at, struct version *v)
+static void point(_Atomic(struct version *) *at, struct version *v)
 {
-    v->bucket_next = *at;
-    v->bucket_at = at;
-    if (v->bucket_next != NULL)
-        v->bucket_next->bucket_at = &v->bucket_next;
-    *at = v;
+    atomic_store_explicit(at, v, memory_order_release);
+    if (v != NULL)
+        v->bucket_at = at;
+}
+
+static void head_insert(_Atomic(struct version *) *at, struct version *v)
+{
+    point(&v->bucket_next, atomic_load_explicit(at, memory_order_relaxed));
+    point(at, v);
 }
 
 static void head_remove(struct version *v)
 {
-    *v->bucket_at = v->bucket_next;
-    if (v->bucket_next != NULL)
-        v->bucket_next->bucket_at = v->bucket_at;
+    point(v->bucket_at, atomic_load_explicit(&v->bucket_next, memory_order_relaxed));
+}
+
+/* In one step: the bucket must not look empty meanwhile. */
+static void head_replace(struct version *old, struct version *v)
+{
+    point(&v->bucket_next, atomic_load_explicit(&old->bucket_next, memory_order_relaxed));
+    point(old->bucket_at, v);
 }
 
 /* Becomes the newest of its node. In redo a version whose before-image came late takes its place by
@@ -104,9 +138,7 @@ void version__chain(struct versions *store, struct version *v)
     v->newer = newer;
     v->older = older;
     if (newer == NULL && older != NULL) {
-        struct version **at = older->bucket_at;
-        head_remove(older);
-        head_insert(at, v);
+        head_replace(older, v);
     } else if (newer == NULL) {
         head_insert(&store->buckets[v->hash & store->bucket_mask], v);
     } else {
@@ -122,11 +154,10 @@ void version__unchain(struct versions *store, struct version *v)
 {
     struct os_lock *lock = version__lock_of(store, v->hash);
     os_lock_take(lock);
-    if (v->newer == NULL) {
-        struct version **at = v->bucket_at;
+    if (v->newer == NULL && v->older != NULL) {
+        head_replace(v, v->older);
+    } else if (v->newer == NULL) {
         head_remove(v);
-        if (v->older != NULL)
-            head_insert(at, v->older);
     } else {
         v->newer->older = v->older;
     }

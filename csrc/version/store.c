@@ -22,7 +22,7 @@ err_t versions_create(uint64_t bytes_max, struct versions **out)
         return RAISE(JET_errOutOfMemory);
     uint64_t count = bucket_count(bytes_max);
     store->bucket_mask = count - 1;
-    store->buckets = calloc(count, sizeof(struct version *));
+    store->buckets = calloc(count, sizeof *store->buckets);
     store->stripes = aligned_alloc(_Alignof(struct stripe), STRIPES * sizeof(struct stripe));
     if (store->buckets == NULL || store->stripes == NULL) {
         free(store->buckets);

@@ -60,6 +60,8 @@ out:
 err_t version_log_undo_info(struct versions *store, const struct version_key *where, pgno_t pgno,
                             int line, lgpos_t *end)
 {
+    if (version_none(store, where))
+        return JET_errSuccess;
     uint64_t hash = version__hash(where);
     struct os_lock *lock = version__lock_of(store, hash);
     err_t err = JET_errSuccess;
@@ -74,6 +76,8 @@ out:
 
 uint32_t version_before_most(struct versions *store, const struct version_key *where)
 {
+    if (version_none(store, where))
+        return 0;
     uint64_t hash = version__hash(where);
     struct os_lock *lock = version__lock_of(store, hash);
     uint32_t most = 0;

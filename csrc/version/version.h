@@ -147,6 +147,9 @@ uint32_t version_before_most(struct versions *store, const struct version_key *w
  * the page: then the copy must still be of the frame's version AFTER this call, else the answer is void. */
 MUST_CHECK err_t version_see(struct versions *store, const struct trx *trx, const struct version_key *where, bool deleted,
                              struct slice data, struct buffer *scratch, bool *exists, struct slice *seen);
+/* Certainly no version of this node: what the page holds is what everybody sees. Takes no lock; false may be a chance meeting in
+ * the hash. The caller has a latch or a copy as for version_see. */
+bool version_none(struct versions *store, const struct version_key *where);
 /* No version of this node is uncommitted or younger than the oldest snapshot: a deleted node may be removed. */
 bool version_is_settled(struct versions *store, const struct version_key *where);
 bool version_exists(struct versions *store, const struct version_key *where);

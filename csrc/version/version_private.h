@@ -9,8 +9,8 @@
 /* One change of one node. The newest of a node is the head: it alone is in the bucket's list. */
 struct version {
     struct version *newer, *older; /* of the same node */
-    struct version *bucket_next;   /* heads only */
-    struct version **bucket_at;    /* heads only: what points here */
+    _Atomic(struct version *) bucket_next; /* heads only */
+    _Atomic(struct version *) *bucket_at;  /* heads only: what points here */
     struct version *redo_next;     /* in the run's rceid table, redo only */
     struct list in_run;            /* one of run->levels */
     struct run *run;
@@ -56,7 +56,7 @@ struct stripe {
 };
 
 struct versions {
-    struct version **buckets;
+    _Atomic(struct version *) *buckets; /* changed under the stripe's lock; version_none peeks */
     uint64_t bucket_mask;
     struct stripe *stripes;
     _Atomic uint64_t bytes, bytes_max;
@@ -102,6 +102,10 @@ void versions__push_committed(struct versions *store,
 
 /* chain.c */
 uint64_t version__hash(const struct version_key *where);
+static inline struct version *version__first(struct versions *store, uint64_t hash)
+{
+    return atomic_load_explicit(&store->buckets[hash & store->bucket_mask], memory_order_acquire);
+}
 struct os_lock *version__lock_of(struct versions *store, uint64_t hash);
 struct version *version__head(struct versions *store, const struct version_key *where,
                               uint64_t hash);

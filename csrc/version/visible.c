@@ -154,6 +154,8 @@ static bool conflicts(const struct viewer *viewer, const struct version *head, b
 static err_t check(struct trx *trx, const struct version_key *where, bool delta)
 {
     struct viewer viewer = viewer_of(trx);
+    if (version_none(trx->store, where))
+        return JET_errSuccess;
     uint64_t hash = version__hash(where);
     struct os_lock *lock = version__lock_of(trx->store, hash);
     os_lock_take(lock);
@@ -188,6 +190,8 @@ bool version_exists(struct versions *store, const struct version_key *where)
 
 bool version_is_settled(struct versions *store, const struct version_key *where)
 {
+    if (version_none(store, where))
+        return true;
     uint64_t hash = version__hash(where), oldest = 0;
     struct os_lock *lock = version__lock_of(store, hash);
     bool settled = true, asked = false;
@@ -223,8 +227,8 @@ static bool stripe_is_busy(struct versions *store, const struct trx *trx, uint64
     bool busy = false;
     os_lock_take(&store->stripes[stripe].lock);
     for (uint64_t b = stripe; b <= store->bucket_mask && !busy; b += STRIPES)
-        for (struct version *head = store->buckets[b]; head != NULL && !busy;
-             head = head->bucket_next)
+        for (struct version *head = atomic_load(&store->buckets[b]); head != NULL && !busy;
+             head = atomic_load(&head->bucket_next))
             for (struct version *v = head; v != NULL && !busy; v = v->older)
                 busy = v->objid == objid && v->dbid == dbid && is_foreign(v, trx, snapshot);
     os_lock_release(&store->stripes[stripe].lock);

@@ -165,6 +165,7 @@ static void check_one(enum version_oper oper, enum fate fate)
              conflict && !is_delta ? JET_errWriteConflict : 0);
     CHECK_EQ(version_check_write(&writer, &where), 0);
     CHECK_EQ(version_exists(store, &where), !(oper == VERSION_LOCK && fate != OPEN));
+    CHECK_EQ(version_none(store, &where), !version_exists(store, &where)); /* it is all alone */
     CHECK_EQ(version_is_settled(store, &where),
              fate == COMMITTED_BEFORE || (oper == VERSION_LOCK && fate != OPEN));
 
@@ -430,7 +431,7 @@ static void run_history(unsigned long long *rng)
     for (int node = 0; node < NODES; node++) {
         uint8_t id = (uint8_t)node;
         struct version_key where = node_key(&id);
-        CHECK(!version_exists(store, &where));
+        CHECK(!version_exists(store, &where) && version_none(store, &where));
     }
     world_end();
 }
@@ -1040,6 +1041,71 @@ CASE(threads)
     judge_log();
     printf("commits %llu conflicts %llu sums %llu infos %llu\n", (unsigned long long)committed,
            (unsigned long long)conflicted, (unsigned long long)sums, (unsigned long long)infos);
+    world_end();
+}
+
+/* ---- asking without a lock ---- */
+
+/* One node, its page an atomic: a change moves page_version behind the publication, an undo before
+ * the version goes, as in btree. */
+static _Atomic uint32_t node_page, page_version;
+static _Atomic uint64_t asked_none;
+
+static void asking_thread(void *context)
+{
+    (void)context;
+    uint8_t id = 1;
+    struct version_key where = node_key(&id);
+    while (!atomic_load(&stopping)) {
+        uint32_t before = atomic_load(&page_version), seen = atomic_load(&node_page);
+        if (before != atomic_load(&page_version)) /* no copy of one moment */
+            continue;
+        if (!version_none(store, &where) || atomic_load(&page_version) != before)
+            continue;
+        CHECK_EQ(seen, 0); /* nobody's uncommitted change */
+        atomic_fetch_add(&asked_none, 1);
+    }
+}
+
+static void change_node_page(struct trx *trx, uint32_t value)
+{
+    uint8_t id = 1;
+    struct version_key where = node_key(&id);
+    struct version *v;
+    CHECK_OK(version_reserve(trx, VERSION_REPLACE, &where, SLICE_OF("before"), 0, 0, &v));
+    version_publish(trx, v);
+    atomic_fetch_add(&page_version, 1);
+    atomic_store(&node_page, value);
+    atomic_fetch_add(&page_version, 1);
+}
+
+/* The chain of a node never looks empty while a version is added to it or taken from it. */
+CASE(none_beside_changes)
+{
+    world_begin(false, 1 << 20);
+    atomic_store(&stopping, false);
+    atomic_store(&asked_none, 0);
+    struct os_thread *thread = NULL;
+    CHECK_OK(os_thread_start("ask", asking_thread, NULL, &thread));
+    struct trx trx;
+    struct version_undo u;
+    trx_init(&trx, store, the_log, 1, false, NULL);
+    for (uint32_t round = 0; round < 20000 || atomic_load(&asked_none) == 0; round++) {
+        CHECK_OK(trx_begin(&trx));
+        for (uint32_t i = 1; i <= 3; i++)
+            change_node_page(&trx, i);
+        for (uint32_t i = 3; i > 0; i--) {
+            CHECK(version_newest(&trx, 0, &u));
+            atomic_fetch_add(&page_version, 1);
+            atomic_store(&node_page, i - 1);
+            atomic_fetch_add(&page_version, 1);
+            version_remove(store, u.version);
+        }
+        CHECK_OK(trx_rollback_done(&trx, 1));
+    }
+    atomic_store(&stopping, true);
+    os_thread_join(thread);
+    trx_term(&trx);
     world_end();
 }
 
