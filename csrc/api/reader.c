@@ -74,7 +74,7 @@ static bool is_damage(err_t err)
 /* The file does not even open: that is a finding, and its checksums tell the rest. */
 static err_t check_unopened(const char *path, err_t why, const struct check_options *options, struct check_sum *sum)
 {
-    char text[400];
+    char text[sizeof err_last()->detail + 128];
     snprintf(text, sizeof text, "the database cannot be opened: %s. %s", err_name(why), err_last()->detail);
     struct check_finding f = {.kind = CHECK_HEADER, .text = text};
     TRY_RETURN(options->sink(options->sink_context, &f));
