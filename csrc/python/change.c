@@ -185,8 +185,10 @@ static JET_ERR insert_chunk(struct cursor *c, const struct batch *b, bool own)
         return err;
     if ((err = insert_rows(c, b)) >= 0 && own)
         err = JetCommitTransaction(ses, 0);
-    if (err < 0 && own)
+    if (err < 0 && own) {
+        py_keep_detail(err);
         JetRollback(ses, 0);
+    }
     return err;
 }
 
@@ -344,8 +346,10 @@ static JET_ERR update_record(struct change *u)
     struct cursor *c = u->cursor;
     JET_SESID ses = c->session->id;
     JET_ERR err = JetGotoBookmark(ses, c->id, (void *)u->bookmark, u->bookmark_size);
-    if (err < 0 || (err = JetPrepareUpdate(ses, c->id, JET_prepReplace)) < 0)
+    if (err < 0 || (err = JetPrepareUpdate(ses, c->id, JET_prepReplace)) < 0) {
+        py_keep_detail(err);
         return err;
+    }
     for (uint32_t i = 0; i < u->values->cell_count && err >= 0; i++) {
         JET_COLUMNID id = u->values->columns[i];
         const PYJET_CELL *cell = &u->values->cells[i];
@@ -353,8 +357,10 @@ static JET_ERR update_record(struct change *u)
     }
     if (err >= 0)
         err = JetUpdate(ses, c->id, u->after, sizeof(u->after), &u->after_size);
-    if (err < 0)
+    if (err < 0) {
+        py_keep_detail(err);
         JetPrepareUpdate(ses, c->id, JET_prepCancel);
+    }
     return err;
 }
 
@@ -366,8 +372,8 @@ static JET_ERR in_own_transaction(struct change *u, JET_ERR (*fn)(struct change 
     JET_ERR err = JetBeginTransaction(s->id);
     if (err < 0)
         return err;
-    if ((err = fn(u)) >= 0)
-        err = JetCommitTransaction(s->id, 0);
+    if ((err = fn(u)) >= 0 && (err = JetCommitTransaction(s->id, 0)) < 0)
+        py_keep_detail(err);
     if (err < 0)
         JetRollback(s->id, 0);
     return err;
@@ -399,7 +405,11 @@ static JET_ERR delete_record(struct change *u)
 {
     struct cursor *c = u->cursor;
     JET_ERR err = JetGotoBookmark(c->session->id, c->id, (void *)u->bookmark, u->bookmark_size);
-    return err < 0 ? err : JetDelete(c->session->id, c->id);
+    if (err >= 0)
+        err = JetDelete(c->session->id, c->id);
+    if (err < 0)
+        py_keep_detail(err);
+    return err;
 }
 
 PyObject *py_delete_row(PyObject *module, PyObject *const *values, Py_ssize_t count, PyObject *names)

@@ -66,11 +66,23 @@ static PyObject *raise_with(struct state *st, JET_ERR err, PyObject *detail)
     return NULL;
 }
 
+/* The engine's detail lives until the thread's next call: a rollback after an error would take it away. */
+static _Thread_local char kept_detail[1024];
+static _Thread_local JET_ERR kept_for;
+
+void py_keep_detail(JET_ERR err)
+{
+    const char *detail = PyjetErrorDetail(err);
+    snprintf(kept_detail, sizeof(kept_detail), "%s", detail != NULL ? detail : "");
+    kept_for = err;
+}
+
 PyObject *raise_jet(struct state *st, JET_ERR err)
 {
     const char *detail = PyjetErrorDetail(err);
-    if (detail == NULL)
-        detail = "";
+    if (detail == NULL || *detail == '\0')
+        detail = kept_for == err ? kept_detail : "";
+    kept_for = JET_errSuccess;
     return raise_with(st, err, PyUnicode_DecodeUTF8(detail, (Py_ssize_t)strlen(detail), "surrogateescape"));
 }
 

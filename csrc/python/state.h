@@ -107,6 +107,7 @@ bool inside_callback(void);
 PyObject *raise_jet(struct state *st, JET_ERR err);                          /* NULL */
 PyObject *raise_jet_detail(struct state *st, JET_ERR err, const char *format, ...); /* NULL */
 PyObject *py_done(struct state *st, JET_ERR err); /* None; a positive code as int; raises */
+void py_keep_detail(JET_ERR err); /* before a call that follows a failed one on the same thread */
 PyObject *py_errors_list(PyObject *module, PyObject *unused);
 PyObject *errors_install(PyObject *module, PyObject *args);
 PyObject *error_texts(PyObject *module, PyObject *code);

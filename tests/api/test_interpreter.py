@@ -1,0 +1,110 @@
+"""The module and the interpreter: a second interpreter, no reference left behind, the interpreter's end."""
+
+import gc
+import os
+import subprocess
+import sys
+import textwrap
+
+import pyjet
+
+
+ROOT = os.path.dirname(os.path.dirname(pyjet.__file__))
+ENV = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [ROOT, os.environ.get("PYTHONPATH")]))}
+
+
+def script(code, **kwargs):
+    return subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=90, **kwargs)
+
+
+INNER = """
+import pyjet
+try:
+    pyjet.open("/nowhere")
+except pyjet.FileNotFoundError as error:
+    assert error.code == -1811
+with pyjet.Instance("inner", log_file_size=512 << 10) as inst, inst.session() as ses:
+    t = ses.open("inner/a.edb", create=True).create_table("t", {"a": pyjet.Long()}, exist_ok=True)
+    t.insert_many({"a": n} for n in range(10))
+    assert [r["a"] for r in t.rows()][-10:] == list(range(10))
+"""
+
+
+def test_a_second_interpreter_has_its_own_module(tmp_path):
+    (tmp_path / "inner.py").write_text(INNER)
+    done = script(
+        """
+        import _xxsubinterpreters as sub
+        import pyjet
+        for _ in range(2):
+            interp = sub.create()
+            sub.run_string(interp, open("inner.py").read())
+            sub.destroy(interp)
+        with pyjet.Instance("outer", log_file_size=512 << 10) as inst, inst.session() as ses:
+            ses.create("outer/a.edb")
+        print("done")
+        """,
+        cwd=tmp_path,
+        env=ENV,
+    )
+    assert done.stdout == "done\n" and done.returncode == 0, done.stderr
+
+
+def test_events_at_the_end_of_the_interpreter(tmp_path):
+    done = script(f"""
+        import logging, threading, pyjet
+        logging.basicConfig(level=logging.INFO)
+        inst = pyjet.Instance({str(tmp_path / "d")!r}, log_file_size=512 << 10)
+        ses = inst.session()
+        t = ses.create({str(tmp_path / "d" / "a.edb")!r}).create_table("t", {{"a": pyjet.Long()}})
+        def load():
+            mine = inst.session()
+            table = mine.open({str(tmp_path / "d" / "a.edb")!r}).tables["t"]
+            try:
+                while True:
+                    table.insert(a=1)
+            except pyjet.JetError:
+                pass
+        threading.Thread(target=load, daemon=True).start()
+        t.insert(a=1)
+    """)
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+
+
+def test_reading_and_writing_leave_no_references(people):
+    value = "a value of its own" * 3
+    row = {"id": 1_000, "name": value}
+
+    def work():
+        for n in range(50):
+            row["id"] += 1
+            people.insert(row).update(name=value)
+            people.insert_many([{"id": row["id"] + 500_000, "name": value}])
+            people.get(row["id"]).delete()
+            try:
+                people.insert(id=5, name=value)
+            except pyjet.KeyDuplicateError:
+                pass
+            for _ in people.range("pk", 0, 3):
+                pass
+
+    work()
+    gc.collect()
+    before = sys.getrefcount(value), sys.getrefcount(None), len(gc.get_objects())
+    work()
+    gc.collect()
+    after = sys.getrefcount(value), sys.getrefcount(None), len(gc.get_objects())
+    assert after[0] == before[0] and abs(after[1] - before[1]) < 40 and after[2] - before[2] < 100, (before, after)
+
+
+def test_the_detail_outlives_the_rollback(people):
+    try:
+        people.insert_many([{"id": 5}])
+    except pyjet.KeyDuplicateError as error:
+        inside = error.detail
+    session = people.database.session
+    try:
+        with session.transaction():
+            people.insert_many([{"id": 5}])
+    except pyjet.KeyDuplicateError as error:
+        assert error.detail == inside
