@@ -148,10 +148,10 @@ static void leave(struct run *run)
 static void pin_logs(struct run *run)
 {
     struct checkpointer *c = run->b->host.checkpointer;
-    do {
+    do { /* again when the checkpoint went on in between: circular logging may have deleted what it left */
         run->copy_mic = LGPOS_GEN(checkpointer_position(c));
         checkpointer_pin(c, run->copy_mic);
-    } while (LGPOS_GEN(checkpointer_position(c)) < run->copy_mic);
+    } while (LGPOS_GEN(checkpointer_position(c)) > run->copy_mic);
 }
 
 static void take_databases(struct run *run)

@@ -66,6 +66,7 @@ static void destroy(struct copier *c)
 err_t copier__create(const char *path, bool exclusive, struct copier **out)
 {
     err_t err = JET_errSuccess;
+    bool made = false;
     *out = NULL;
     struct copier *c = calloc(1, sizeof *c);
     if (c == NULL)
@@ -74,6 +75,7 @@ err_t copier__create(const char *path, bool exclusive, struct copier **out)
     os_cond_init(&c->changed);
     unsigned flags = OS_WRITE | OS_CREATE | OS_DIRECT | (exclusive ? OS_EXCL : OS_TRUNCATE);
     TRY(os_file_open(path, flags, &c->file));
+    made = exclusive;
     for (int i = 0; i < 2; i++)
         if ((c->buffer[i] = os_alloc_aligned(CHUNK_BYTES)) == NULL)
             FAIL(JET_errOutOfMemory);
@@ -82,6 +84,8 @@ err_t copier__create(const char *path, bool exclusive, struct copier **out)
     return JET_errSuccess;
 out:
     destroy(c);
+    if (made && os_unlink(path) < 0)
+        err_clear(); /* the caller does not know of a file that never came to be */
     return err;
 }
 

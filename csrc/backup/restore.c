@@ -68,6 +68,18 @@ static err_t read_trailer(const char *path, struct plan *plan)
     return err;
 }
 
+static err_t fail_range(const struct plan *plan, err_t code, int event, uint32_t found, uint32_t needed)
+{
+    char a[16], b[16];
+    snprintf(a, sizeof a, "%u", found);
+    snprintf(b, sizeof b, "%u", needed);
+    event_report(event, EVENT_ERROR, "", "logs that a database of the set needs are missing", a, b, NULL);
+    err_t err = RAISE(code);
+    err_detail("%s needs the logs %s generation %u; the set's %s is %u", plan->from, event == 431 ? "from" : "up to", needed,
+               event == 431 ? "first" : "last", found);
+    return err;
+}
+
 static err_t check_against_logs(const struct job *job, const struct plan *plan)
 {
     const struct restore_set *set = job->o->set;
@@ -83,9 +95,9 @@ static err_t check_against_logs(const struct job *job, const struct plan *plan)
     if (!same)
         return fail_file(JET_errDatabasePatchFileMismatch, 430, plan->from, "database, its last page and the logs do not belong together");
     if (set->gen_low > t->info.gen_low)
-        return fail_file(JET_errStartingRestoreLogTooHigh, 431, plan->from, "the first logs that this database needs are missing");
+        return fail_range(plan, JET_errStartingRestoreLogTooHigh, 431, set->gen_low, t->info.gen_low);
     if (set->gen_high < t->info.gen_high)
-        return fail_file(JET_errEndingRestoreLogTooLow, 432, plan->from, "the last logs that this database needs are missing");
+        return fail_range(plan, JET_errEndingRestoreLogTooLow, 432, set->gen_high, t->info.gen_high);
     return JET_errSuccess;
 }
 
@@ -114,9 +126,73 @@ static err_t plan_database(struct job *job, int i)
     return JET_errSuccess;
 }
 
-static err_t plan_all(struct job *job)
+/* ---- places ---- */
+
+static bool same_place(const char *a, const char *b)
+{
+    char x[OS_PATH_MAX], y[OS_PATH_MAX];
+    bool same = os_full_path(a, x, sizeof x) >= 0 && os_full_path(b, y, sizeof y) >= 0 && strcmp(x, y) == 0;
+    return same;
+}
+
+static err_t inside_set(const char *path)
+{
+    err_t err = RAISE(JET_errInvalidPath);
+    err_detail("%s is the backup set itself: a set is only read, restore to another folder", path);
+    return err;
+}
+
+/* What is there is overwritten, but not under somebody who has it open. */
+static err_t check_target(const struct restore_set *set, const char *to)
+{
+    char dir[OS_PATH_MAX];
+    struct os_file *file;
+    snprintf(dir, sizeof dir, "%s", to);
+    char *slash = strrchr(dir, '/');
+    if (slash != NULL)
+        *slash = '\0';
+    if (slash != NULL && same_place(dir[0] == '\0' ? "/" : dir, set->dir))
+        return inside_set(set->dir);
+    if (!os_exists(to))
+        return JET_errSuccess;
+    TRY_RETURN(os_file_open(to, OS_WRITE, &file));
+    err_t err = os_file_lock(file, true);
+    os_file_close(file);
+    if (err < 0)
+        err_detail("%s is open in an instance; detach it there before it is overwritten", to);
+    return err;
+}
+
+static err_t check_places(const struct job *job)
+{
+    const struct restore_options *o = job->o;
+    if (same_place(o->log_dir, o->set->dir) || same_place(o->system_dir, o->set->dir))
+        return inside_set(o->set->dir);
+    for (int i = 0; i < job->count; i++)
+        TRY_RETURN(check_target(o->set, job->plans[i].to));
+    return JET_errSuccess;
+}
+
+static err_t check_configuration(const struct job *job, const struct recovery_config *recovery)
 {
     const struct restore_set *set = job->o->set;
+    if (strcmp(set->base_name, recovery->base_name) != 0) {
+        err_t err = RAISE(JET_errFileNotFound);
+        err_detail("%s holds logs named %s..., the instance's base name is %s", set->dir, set->base_name, recovery->base_name);
+        return err;
+    }
+    if (set->page_size != recovery->page_size) {
+        err_t err = RAISE(JET_errPageSizeMismatch);
+        err_detail("%s was made with pages of %u bytes, not %u", set->dir, set->page_size, recovery->page_size);
+        return err;
+    }
+    return JET_errSuccess;
+}
+
+static err_t plan_all(struct job *job, const struct recovery_config *recovery)
+{
+    const struct restore_set *set = job->o->set;
+    TRY_RETURN(check_configuration(job, recovery));
     for (int i = 0; i < job->count; i++)
         TRY_RETURN(plan_database(job, i));
     job->log_bytes = (uint64_t)(set->gen_high - set->gen_low + 1) * set->log_file_size;
@@ -126,7 +202,7 @@ static err_t plan_all(struct job *job)
         err_detail("%s is no folder; create it, or set JET_paramCreatePathIfNotExist", job->o->destination);
         return err;
     }
-    return JET_errSuccess;
+    return check_places(job);
 }
 
 /* ---- live logs that could follow the set (backup-semantics.md 10.2 step 4) ---- */
@@ -154,7 +230,10 @@ static err_t check_live(const struct job *job, const char *dir)
             return fail_file(JET_errExistingLogFileHasBadSignature, 457, path, "a live log of another sequence stands in the way");
     }
     if (live.gen_first > set->gen_high + 1) {
-        event_report(458, EVENT_WARNING, "", "the live logs do not follow the set", path, name, NULL);
+        char last[64];
+        TRY_RETURN(log_name(set->base_name, set->gen_high, 3, last, sizeof last));
+        TRY_RETURN(log_name(set->base_name, live.gen_first, 3, name, sizeof name));
+        event_report(458, EVENT_WARNING, "", "the live logs do not follow the set", last, name, NULL);
         err_t err = RAISE(JET_errExistingLogFileIsNotContiguous);
         err_detail("%s: the lowest live log is generation %u, the set ends with %u", dir, live.gen_first, set->gen_high);
         return err;
@@ -278,6 +357,24 @@ out:
     return err;
 }
 
+static bool brings_logs(const struct job *job)
+{
+    const struct restore_options *o = job->o;
+    return o->roll_forward_dir != NULL && !same_place(o->roll_forward_dir, o->log_dir); /* its own logs it reads anyway */
+}
+
+static err_t check_no_logs(const struct job *job)
+{
+    struct log_survey own;
+    TRY_RETURN(log_survey(job->o->log_dir, job->o->set->base_name, &own));
+    if (!own.any)
+        return JET_errSuccess;
+    event_report(458, EVENT_WARNING, "", "logs stand where those to roll forward with would go", job->o->log_dir, job->o->roll_forward_dir, NULL);
+    err_t err = RAISE(JET_errExistingLogFileIsNotContiguous);
+    err_detail("%s holds logs already; a roll forward from %s wants an empty log folder", job->o->log_dir, job->o->roll_forward_dir);
+    return err;
+}
+
 static err_t bring_live_logs(const struct job *job)
 {
     const struct restore_set *set = job->o->set;
@@ -349,7 +446,7 @@ static err_t put_back(struct job *job, struct recovery_config *config)
         TRY_RETURN(copy_database(job, &job->plans[i]));
         TRY_RETURN(sync_folder_of(job->plans[i].to));
     }
-    if (job->o->roll_forward_dir != NULL)
+    if (brings_logs(job))
         TRY_RETURN(bring_live_logs(job));
     TRY_RETURN(replay(job, config));
     for (int i = 0; i < job->count; i++)
@@ -375,10 +472,12 @@ err_t restore_run(const struct restore_options *options, struct recovery_config 
     if (job.plans == NULL)
         return RAISE(JET_errOutOfMemory);
     err_t err = JET_errSuccess;
-    TRY(plan_all(&job));
+    TRY(plan_all(&job, recovery));
     TRY(check_live(&job, options->log_dir));
-    if (options->roll_forward_dir != NULL)
+    if (brings_logs(&job)) {
         TRY(check_live(&job, options->roll_forward_dir));
+        TRY(check_no_logs(&job));
+    }
     event_report(204, EVENT_INFO, recovery->instance_name, "a restore begins", options->set->dir, options->log_dir, NULL);
     err = tell(&job, JET_sntBegin);
     if (err >= 0)

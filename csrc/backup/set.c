@@ -14,7 +14,9 @@ struct listing {
     char base_name[4];
     struct found_log *logs;
     uint32_t n, room;
-    uint32_t markers; /* .pat files */
+    char (*markers)[256]; /* .pat files: names without the extension */
+    uint32_t marker_count;
+    bool mixed; /* logs of two base names */
 };
 
 /* <base>XXXXX.log or <base>XXXXXXXX.log (or .jtx), X hexadecimal. */
@@ -53,8 +55,10 @@ static err_t note_log(struct listing *l, const char *name, uint32_t generation)
 {
     if (l->base_name[0] == '\0')
         memcpy(l->base_name, name, 3);
-    if (strncmp(l->base_name, name, 3) != 0)
-        return JET_errSuccess; /* another instance's */
+    if (strncmp(l->base_name, name, 3) != 0) {
+        l->mixed = true;
+        return JET_errSuccess;
+    }
     if (l->n == l->room) {
         uint32_t room = l->room == 0 ? 16 : l->room * 2;
         struct found_log *grown = realloc(l->logs, (size_t)room * sizeof *grown);
@@ -67,6 +71,20 @@ static err_t note_log(struct listing *l, const char *name, uint32_t generation)
     return os_join(l->logs[l->n++].path, OS_PATH_MAX, l->dir, name);
 }
 
+static err_t note_marker(struct listing *l, const char *name)
+{
+    size_t n = strlen(name) - 4;
+    char(*grown)[256] = realloc(l->markers, (l->marker_count + 1) * sizeof *grown);
+    if (grown == NULL)
+        return RAISE(JET_errOutOfMemory);
+    l->markers = grown;
+    if (n >= sizeof *grown)
+        return RAISE(JET_errInvalidPath);
+    memcpy(grown[l->marker_count], name, n);
+    grown[l->marker_count++][n] = '\0';
+    return JET_errSuccess;
+}
+
 static err_t note_entry(void *context, const char *name, bool is_dir)
 {
     struct listing *l = context;
@@ -75,8 +93,7 @@ static err_t note_entry(void *context, const char *name, bool is_dir)
         return JET_errSuccess;
     if (is_archived_log(name, &generation))
         return note_log(l, name, generation);
-    l->markers += has_extension(name, ".pat");
-    return JET_errSuccess;
+    return has_extension(name, ".pat") ? note_marker(l, name) : JET_errSuccess;
 }
 
 static int by_generation(const void *a, const void *b)
@@ -88,7 +105,7 @@ static int by_generation(const void *a, const void *b)
 static err_t list_folder(const char *dir, struct listing *l)
 {
     l->dir = dir;
-    l->n = l->markers = 0;
+    l->n = l->marker_count = 0;
     if (!os_is_dir(dir))
         return JET_errSuccess;
     TRY_RETURN(os_dir_list(dir, note_entry, l));
@@ -155,6 +172,8 @@ static err_t check_log(struct listing *l, uint32_t i, struct log_header *before,
 
 static err_t check_logs(struct listing *l, struct restore_set *set)
 {
+    if (l->mixed)
+        return refuse(JET_errGivenLogFileHasBadSignature, 433, l->dir, "logs of two base names lie in the set");
     struct log_header *headers = calloc(2, sizeof *headers);
     if (headers == NULL)
         return RAISE(JET_errOutOfMemory);
@@ -174,6 +193,27 @@ static err_t check_logs(struct listing *l, struct restore_set *set)
     return err;
 }
 
+static bool is_of_marker(const char *name, const char *marker)
+{
+    size_t n = strlen(marker);
+    return strncmp(name, marker, n) == 0 && (name[n] == '\0' || (name[n] == '.' && strchr(name + n + 1, '.') == NULL));
+}
+
+/* Every marker stands for a database: one that is gone is not passed over. */
+static err_t check_markers(const struct listing *l, const struct restore_set *set)
+{
+    for (uint32_t i = 0; i < l->marker_count; i++) {
+        bool found = false;
+        for (int k = 0; k < set->database_count && !found; k++)
+            found = is_of_marker(strrchr(set->databases[k], '/') + 1, l->markers[i]);
+        if (found)
+            continue;
+        err_t err = RAISE(JET_errFileNotFound);
+        err_detail("%s/%s.pat stands for a database, which is missing from the set", set->dir, l->markers[i]);
+        return err;
+    }
+    return JET_errSuccess;
+}
 
 static err_t note_database(void *context, const char *name, bool is_dir)
 {
@@ -212,11 +252,13 @@ err_t restore_survey(const char *path, struct restore_set *out)
     TRY(locate(path, out, &l));
     TRY(check_logs(&l, out));
     TRY(os_dir_list(out->dir, note_database, out));
+    TRY(check_markers(&l, out));
     if (out->database_count == 0) {
         err = RAISE(JET_errPatchFileMissing);
         err_detail("%s holds logs but no database: an increment alone cannot be restored", out->dir);
     }
 out:
+    free(l.markers);
     free(l.logs);
     return err;
 }

@@ -168,7 +168,8 @@ err_t double_write__begin(struct double_write *dw, const struct double_write_pag
     TRY(os_file_sync(dw->file));
     return JET_errSuccess;
 out:
-    double_write__end(dw, err);
+    /* No page was touched in place: a full disk may have room later. */
+    double_write__end(dw, err == JET_errDiskFull ? JET_errSuccess : err);
     return err;
 }
 
@@ -176,8 +177,8 @@ void double_write__end(struct double_write *dw, err_t err)
 {
     os_lock_take(&dw->lock);
     dw->busy = false;
-    if (err < 0)
-        dw->failed = err;
+    if (err < 0) /* in place a page may be half there: nothing passes that, not even a disk with room again */
+        dw->failed = err == JET_errDiskFull ? JET_errDiskIO : err;
     os_cond_broadcast(&dw->free);
     os_lock_release(&dw->lock);
 }

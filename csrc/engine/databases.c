@@ -43,6 +43,24 @@ static struct attached *find_path(struct instance *inst, const char *full)
     return a;
 }
 
+/* Also without attach_lock: not one that is just coming or going. */
+static bool is_attached(struct instance *inst, const char *full)
+{
+    os_lock_take(&inst->lock);
+    struct attached *a = slot_of_path(inst, full);
+    bool yes = a != NULL && !a->busy;
+    os_lock_release(&inst->lock);
+    return yes;
+}
+
+/* What a create or attach met is about that file; only a log that failed stops the instance. */
+static err_t judge_new(struct instance *inst, err_t err)
+{
+    if (err < 0 && log_poisoned(inst->log) < 0)
+        instance_poison(inst, err);
+    return err;
+}
+
 /* Also a slot whose versions of an earlier database are not swept yet is not free: bookmarks name the dbid. */
 static err_t free_slot(struct instance *inst, dbid_t *dbid)
 {
@@ -135,10 +153,13 @@ static void edit_dirty(struct db_header *h, void *context)
 {
     const struct dirty_edit *e = context;
     static const struct logtime never;
+    static const struct bkinfo none;
     uint32_t gen = LGPOS_GEN(e->at);
     h->state = e->state;
     h->dbid = e->db->dbid;
     h->lgpos_attach = e->at;
+    if (memcmp(&h->sign_log, &e->sign_log, sizeof h->sign_log) != 0) /* backups of another log sequence are no base of increments */
+        h->full_prev = h->inc_prev = h->copy_prev = h->diff_prev = none;
     h->sign_log = e->sign_log;
     os_logtime_now(&h->time_attach);
     h->lgpos_detach = LGPOS_MIN;
@@ -347,15 +368,14 @@ err_t session_attach_database(struct session *s, const char *path, JET_GRBIT grb
     char full[OS_PATH_MAX];
     TRY_RETURN(outside_transaction(s));
     TRY_RETURN(full_path(path, full));
-    if (find_path(inst, full) != NULL)
+    if (is_attached(inst, full)) /* a backup that runs does not matter then */
         return JET_wrnDatabaseAttached;
     lock_attach(inst);
     err_t err = refuse_in_backup(inst);
     if (err >= 0)
-        err = find_path(inst, full) != NULL ? JET_wrnDatabaseAttached
-                                            : attach_locked(inst, full, (grbit & JET_bitDbReadOnly) != 0);
+        err = is_attached(inst, full) ? JET_wrnDatabaseAttached : attach_locked(inst, full, (grbit & JET_bitDbReadOnly) != 0);
     unlock_attach(inst);
-    return instance__judge(inst, err);
+    return judge_new(inst, err);
 }
 
 /* ---- create ---- */
@@ -440,7 +460,7 @@ err_t session_create_database(struct session *s, const char *path, JET_GRBIT grb
         count_open(s, made);
         *dbid = made;
     }
-    return instance__judge(inst, err);
+    return judge_new(inst, err);
 }
 
 /* ---- open and close ---- */
@@ -533,13 +553,20 @@ static err_t wait_for_versions(struct instance *inst, dbid_t dbid)
     return threads__sweep_all(inst); /* also what a sweep in flight still does for it: the space of dropped trees */
 }
 
-static err_t shut_file(struct instance *inst, struct dbfile *db)
+/* Until the record is in the log the database stays attached, whatever fails: its logs would go unprotected otherwise. */
+static err_t shut_file(struct instance *inst, struct dbfile *db, bool *stays)
 {
     lgpos_t at = LGPOS_MIN;
-    catalog_close(db);
+    *stays = true;
     TRY_RETURN(dbfile_flush(db));
-    if (log_is_enabled(inst->log))
-        TRY_RETURN(log_and_list(inst, db, append_detach, apply_detach, &at));
+    if (log_is_enabled(inst->log)) {
+        log_use_reserve(inst->log, true);
+        err_t err = log_and_list(inst, db, append_detach, apply_detach, &at);
+        log_use_reserve(inst->log, false);
+        *stays = db->logged;
+        TRY_RETURN(err);
+    }
+    *stays = false;
     return databases__make_clean(db, at);
 }
 
@@ -563,10 +590,14 @@ static err_t detach_slot(struct instance *inst, struct attached *a)
     }
     char path[OS_PATH_MAX];
     snprintf(path, sizeof path, "%s", db->path);
+    bool stays = false;
     if (clean)
-        err = shut_file(inst, db);
-    else
-        catalog_close(db);
+        err = shut_file(inst, db, &stays);
+    if (stays) {
+        ready_slot(inst, db->dbid);
+        return err;
+    }
+    catalog_close(db);
     checkpointer_detach(inst->checkpointer, db);
     space_term(db);
     clear_slot(inst, db->dbid);

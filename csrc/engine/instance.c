@@ -103,9 +103,15 @@ static err_t refuse(struct instance *inst, bool for_backup)
         err_detail("the instance belongs to the parent process; open one of your own after fork");
         return err;
     }
-    err_t poison = atomic_load(&inst->poison);
-    if (poison == 0 && inst->log != NULL && atomic_load(&inst->state) == INSTANCE_RUNNING)
-        poison = log_poisoned(inst->log);
+    err_t poison = atomic_load(&inst->poison), log_poison = 0;
+    if (atomic_load(&inst->state) == INSTANCE_RUNNING)
+        log_poison = log_poisoned(inst->log);
+    poison = poison == 0 ? log_poison : poison;
+    if (log_poison < 0 && for_backup) {
+        err_t err = RAISE(JET_errLogWriteFail);
+        err_detail("writing the log failed before; terminate and initialise again, then back up");
+        return err;
+    }
     if (poison < 0) {
         err_t err = RAISE(JET_errInstanceUnavailable);
         err_detail("a write failed before (%s): nothing more is written; terminate and initialise again", err_name(poison));
@@ -273,11 +279,15 @@ static bool has_open_transaction(struct instance *inst)
     return found;
 }
 
-static void wait_until_empty(struct instance *inst)
+static void wait_until_empty(struct instance *inst, bool abrupt)
 {
     os_lock_take(&inst->lock);
-    while (atomic_load(&inst->inside) > 0)
+    while (atomic_load(&inst->inside) > 0) {
         os_cond_wait_ms(&inst->changed, &inst->lock, 50);
+        if (!abrupt || atomic_load(&inst->inside) == 0)
+            continue;
+        backup_stop(inst->backup, JET_errTermInProgress, false); /* one that was past the gate, but not begun yet */
+    }
     os_lock_release(&inst->lock);
 }
 
@@ -312,12 +322,16 @@ static err_t end_clean(struct instance *inst)
     return log_stop(inst->log);
 }
 
+static bool stops_backup(JET_GRBIT grbit)
+{
+    return (grbit & (JET_bitTermAbrupt | JET_bitTermDirty | JET_bitTermStopBackup)) != 0;
+}
+
 static err_t stop_backup_first(struct instance *inst, JET_GRBIT grbit)
 {
     if (!backup_is_running(inst->backup))
         return JET_errSuccess;
-    bool abrupt = (grbit & (JET_bitTermAbrupt | JET_bitTermDirty | JET_bitTermStopBackup)) != 0;
-    if (!abrupt) {
+    if (!stops_backup(grbit)) {
         err_t err = RAISE(JET_errBackupInProgress);
         err_detail("a backup is running; wait for it, or terminate with JET_bitTermStopBackup");
         return err;
@@ -359,7 +373,7 @@ err_t instance_term(struct instance *inst, JET_GRBIT grbit)
         return running == INSTANCE_TERMINATING ? RAISE(JET_errTermInProgress) : RAISE(JET_errNotInitialized);
     err_t err = stop_backup_first(inst, grbit);
     if (err >= 0) {
-        wait_until_empty(inst);
+        wait_until_empty(inst, stops_backup(grbit));
         if (!dirty && has_open_transaction(inst) && atomic_load(&inst->poison) == 0) {
             err = RAISE(JET_errTooManyActiveUsers);
             err_detail("a session has an open transaction; commit it or roll it back first");
@@ -398,17 +412,23 @@ err_t instance_backup(struct instance *inst, const struct backup_options *option
     o.pause = inst->backup_pause;
     o.pause_context = inst->backup_pause_context;
     TRY_RETURN(instance_enter(inst, true));
-    err_t err = instance__judge(inst, backup_run(inst->backup, &o, result));
+    err_t err = backup_run(inst->backup, &o, result);
+    if (err < 0 && log_poisoned(inst->log) < 0) /* a target that fails is no failure of the instance */
+        instance_poison(inst, err);
     instance_leave(inst);
     return err;
 }
 
 err_t instance_stop_backup(struct instance *inst, err_t reason)
 {
-    TRY_RETURN(instance_enter(inst, true));
-    backup_stop(inst->backup, reason, false);
+    err_t err = JET_errSuccess;
+    atomic_fetch_add(&inst->inside, 1); /* no gate: a failed instance's backup can be stopped too */
+    if (inst->process_id == os_process_id() && atomic_load(&inst->state) == INSTANCE_RUNNING)
+        backup_stop(inst->backup, reason, false);
+    else
+        err = refuse(inst, true);
     instance_leave(inst);
-    return JET_errSuccess;
+    return err;
 }
 
 static err_t restore_with(struct instance *inst, const struct restore_set *set, const char *destination, const char *roll_forward_dir,
@@ -416,6 +436,8 @@ static err_t restore_with(struct instance *inst, const struct restore_set *set, 
 {
     if (destination != NULL && params_number(inst->params, JET_paramCreatePathIfNotExist) != 0)
         TRY_RETURN(os_dir_create_path(destination));
+    /* the log goes on in the set's size, so that an init may follow at once */
+    TRY_RETURN(params_set(inst->params, JET_paramLogFileSize, set->log_file_size / 1024, NULL, PARAMS_BEFORE_INIT));
     TRY_RETURN(rooms__open(inst));
     struct init_options init = {.progress = *progress};
     struct recovery_config config;
@@ -437,6 +459,7 @@ err_t instance_restore(struct instance *inst, const char *set_path, const char *
     int created = INSTANCE_CREATED;
     if (!atomic_compare_exchange_strong(&inst->state, &created, INSTANCE_RESTORING))
         return RAISE(JET_errAlreadyInitialized);
+    atomic_store(&inst->poison, 0); /* of an earlier life */
     static const struct progress silent;
     struct restore_set *set = calloc(1, sizeof *set);
     err_t err = set == NULL ? RAISE(JET_errOutOfMemory) : restore_survey(set_path, set);

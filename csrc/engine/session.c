@@ -54,14 +54,24 @@ err_t session_begin(struct instance *inst, struct session **out)
     return JET_errSuccess;
 }
 
+/* The one way back: it may use the reserved logs, and when it fails the instance cannot go on. */
+static err_t roll_back(struct session *s, uint8_t levels)
+{
+    struct instance *inst = s->inst;
+    log_use_reserve(inst->log, true);
+    err_t err = txn_rollback(&s->pair.trx, &inst->finder, levels);
+    log_use_reserve(inst->log, false);
+    if (err < 0)
+        instance_poison(inst, err);
+    return err;
+}
+
 err_t session_end(struct session *s)
 {
     struct instance *inst = s->inst;
     err_t err = JET_errSuccess;
     if (s->pair.trx.level > 0 && atomic_load(&inst->poison) == 0)
-        err = txn_rollback(&s->pair.trx, &inst->finder, 0);
-    if (err < 0)
-        instance_poison(inst, err); /* a rollback cannot be given up and the instance go on */
+        err = roll_back(s, 0);
     session__close_cursors(s, -1);
     session__close_databases(s);
     trx_pair_term(&s->pair);
@@ -211,13 +221,7 @@ err_t session_rollback(struct session *s, JET_GRBIT grbit)
     uint8_t remains = levels == 0 ? 0 : (uint8_t)(s->pair.trx.level - 1);
     for (uint32_t i = 0; i < s->cursor_count; i++) /* prepared updates go first: they may own long values */
         cursor_trx_ended(s->cursors[i].cursor, true, remains);
-    log_use_reserve(s->inst->log, true);
-    err_t err = txn_rollback(&s->pair.trx, &s->inst->finder, levels);
-    log_use_reserve(s->inst->log, false);
-    if (err < 0) {
-        instance_poison(s->inst, err);
-        return err;
-    }
+    TRY_RETURN(roll_back(s, levels));
     session__close_cursors(s, s->pair.trx.level);
     tell_cursors(s, true);
     return JET_errSuccess;
@@ -246,9 +250,8 @@ err_t session_atomically(struct session *s, err_t (*fn)(void *context, struct tr
             return instance__judge(s->inst, err);
     }
     struct err_origin origin = *err_last();
-    err_t undone = txn_rollback(trx, &s->inst->finder, 0);
-    if (undone < 0)
-        instance_poison(s->inst, undone);
+    err_t undone = roll_back(s, 0);
+    (void)undone; /* it has stopped the instance; the first error tells more */
     err_raise(origin.err, origin.file, origin.line);
     err_detail("%s", origin.detail);
     return instance__judge(s->inst, err);

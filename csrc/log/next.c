@@ -99,7 +99,7 @@ static err_t make_next_file(struct log *log, bool *from_reserve)
     }
     (void)!os_unlink(
         path); /* gives back what it got; a failure only leaves the disk as full as it was */
-    if (!atomic_load(&log->use_reserve)) {
+    if (atomic_load(&log->use_reserve) == 0) {
         err = RAISE(JET_errLogDiskFull);
         err_detail("%s", path);
         return err;
@@ -145,7 +145,7 @@ err_t log_prepare_next(struct log *log, bool *worked)
         TRY_RETURN(log__next_make(log));
         *worked = true;
     }
-    return atomic_load(&log->use_reserve) ? JET_errSuccess : log__reserve_make(log, worked);
+    return atomic_load(&log->use_reserve) > 0 ? JET_errSuccess : log__reserve_make(log, worked);
 }
 
 void log_wait_roll(struct log *log, uint32_t ms)
@@ -164,7 +164,7 @@ void log_wait_roll(struct log *log, uint32_t ms)
 
 void log_use_reserve(struct log *log, bool on)
 {
-    atomic_store(&log->use_reserve, on);
+    atomic_fetch_add(&log->use_reserve, on ? 1 : -1);
 }
 
 /* ---- the roll ---- */

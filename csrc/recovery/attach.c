@@ -203,8 +203,11 @@ struct attach_edit {
 /* What do does at create and attach (log-format.md 8.7). A created one stays just-created until CreateDBFinish. */
 static void edit_attached(struct db_header *h, void *context)
 {
+    static const struct bkinfo none;
     const struct attach_edit *e = context;
     h->lgpos_attach = e->logged->attach;
+    if (!same_signature(&h->sign_log, &e->r->sign_log)) /* backups of another log sequence are no base of increments */
+        h->full_prev = h->inc_prev = h->copy_prev = h->diff_prev = none;
     h->sign_log = e->r->sign_log;
     h->dbid = e->logged->dbid;
     h->gen_min_required = h->gen_min_consistent = h->gen_max_required = h->gen_max_committed = e->r->generation;
