@@ -124,6 +124,7 @@ uint32_t log_file_size(struct log *log); /* bytes of one generation */
 bool log_is_circular(struct log *log);
 err_t log_poisoned(struct log *log); /* 0, or the error that stopped it */
 /* The reserve files may be used from now on: for rollbacks and an orderly end on a full disk. */
+/* Calls pair: several threads may roll back at once. */
 void log_use_reserve(struct log *log, bool on);
 uint64_t log_bytes_appended(struct log *log);
 uint64_t log_flush_count(struct log *log);

@@ -772,7 +772,8 @@ CASE(full_disk_and_reserve)
         CHECK_EQ(err, JET_errLogDiskFull);
         CHECK_EQ(log_poisoned(log), 0);
         CHECK_EQ(log_current_generation(log), reserves == 0 ? 1 : 3);
-        log_use_reserve(log, true);
+        if (reserves == 0)
+            log_use_reserve(log, true);
     }
     CHECK_OK(log_flush_all(log)); /* what was appended is still made durable */
     os_fault_set(NULL);
