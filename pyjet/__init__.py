@@ -47,7 +47,9 @@ def open(path, *, readonly=True, allow_dirty=False):
     ``allow_dirty`` it is read as it is on disk. FileNotFoundError, ReadVerifyFailureError, DatabaseCorruptedError, ...
     """
     if not readonly:
-        raise errors.InvalidParameterError("without an instance files are read-only: use Instance(...).session().open(path)")
+        raise errors.InvalidParameterError(
+            "without an instance files are read-only: use Instance(...).session().open(path)"
+        )
     handle = _jet.open_file(path, _jet.PYJET_bitAllowDirty if allow_dirty else 0)
     session = Session(None, handle)
     try:

@@ -9,7 +9,9 @@ import typing
 
 from . import _jet, errors
 
-globals().update({name: value for name, value in vars(_jet).items() if name.startswith(("JET_", "PYJET_"))})
+globals().update(
+    {name: value for name, value in vars(_jet).items() if name.startswith(("JET_", "PYJET_"))}
+)
 
 
 class JET_SNPROG(typing.NamedTuple):

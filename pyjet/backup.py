@@ -117,7 +117,9 @@ class RestoreResult(_Result):
 
 def backup(instance, path, *, incremental, atomic, progress, create_path):
     """The work of Instance.backup."""
-    grbit = (_jet.JET_bitBackupIncremental if incremental else 0) | (_jet.JET_bitBackupAtomic if atomic else 0)
+    grbit = (_jet.JET_bitBackupIncremental if incremental else 0) | (
+        _jet.JET_bitBackupAtomic if atomic else 0
+    )
     made = _make_folders(path) if path is not None and create_path else []
     try:
         with watch("backup", progress) as watching:
@@ -180,7 +182,9 @@ def restore(source, destination, *, replace=False, roll_forward=None, progress=N
     found = _jet.survey(source)
     parent = os.path.dirname(destination)
     os.makedirs(parent, exist_ok=True)
-    work = tempfile.mkdtemp(prefix=f".{os.path.basename(destination)}-", suffix=".restoring", dir=parent)
+    work = tempfile.mkdtemp(
+        prefix=f".{os.path.basename(destination)}-", suffix=".restoring", dir=parent
+    )
     os.chmod(work, 0o777 & ~_umask())
     try:
         with watch("restore", progress) as watching:
@@ -189,7 +193,10 @@ def restore(source, destination, *, replace=False, roll_forward=None, progress=N
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
-    databases = tuple(os.path.join(destination, os.path.relpath(p, work)) if p.startswith(work + os.sep) else p for p in r["database"])
+    databases = tuple(
+        os.path.join(destination, os.path.relpath(p, work)) if p.startswith(work + os.sep) else p
+        for p in r["database"]
+    )
     return RestoreResult(
         path=destination,
         files=r["files"],
@@ -202,7 +209,9 @@ def restore(source, destination, *, replace=False, roll_forward=None, progress=N
 
 
 def DestinationNotEmpty(destination):
-    return errors.DestinationNotEmptyError(destination, "Name another folder, or pass replace=True to swap it for the restored one.")
+    return errors.DestinationNotEmptyError(
+        destination, "Name another folder, or pass replace=True to swap it for the restored one."
+    )
 
 
 def _umask():
@@ -249,7 +258,11 @@ def _put_in_place(work, destination):
     """work becomes destination by rename; what was there leaves when the new one stands."""
     old = None
     if os.path.isdir(destination) and os.listdir(destination):
-        old = tempfile.mkdtemp(prefix=f".{os.path.basename(destination)}-", suffix=".replaced", dir=os.path.dirname(destination))
+        old = tempfile.mkdtemp(
+            prefix=f".{os.path.basename(destination)}-",
+            suffix=".replaced",
+            dir=os.path.dirname(destination),
+        )
         os.rename(destination, old)
     try:
         os.rename(work, destination)

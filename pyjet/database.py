@@ -20,7 +20,11 @@ class Tables(collections.abc.Mapping):
         return isinstance(name, str) and name.lower() in {n.lower() for n in self._names(True)}
 
     def _names(self, system=False):
-        return [e[0] for e in self._database._table_entries() if system or not e[3] & _jet.JET_bitObjectSystem]
+        return [
+            e[0]
+            for e in self._database._table_entries()
+            if system or not e[3] & _jet.JET_bitObjectSystem
+        ]
 
     def __iter__(self):
         return iter(self._names())
@@ -88,7 +92,9 @@ class Database:
         definitions = [column._definition(n) for n, column in columns.items()]
         index_definitions = [index._definition(n, most) for n, index in indexes.items()]
         handle = self._session.handle
-        cursor = _jet.JetCreateTableColumnIndex(handle, self.dbid, name, definitions, index_definitions, pages, density)
+        cursor = _jet.JetCreateTableColumnIndex(
+            handle, self.dbid, name, definitions, index_definitions, pages, density
+        )
         _jet.JetCloseTable(cursor)
         wanted = {n for n, column in columns.items() if column.filetime}
         if wanted:
@@ -100,7 +106,11 @@ class Database:
         for index in indexes.values():
             for name, _ in index.segments if index.primary else ():
                 column = columns.get(name)
-                if column is not None and isinstance(column, (schema.Text, schema.LongText)) and not column.ascii:
+                if (
+                    column is not None
+                    and isinstance(column, (schema.Text, schema.LongText))
+                    and not column.ascii
+                ):
                     raise errors.IndexInvalidDefError(
                         f"{name!r} is Unicode and in a primary index, whose order Windows' sort tables define; they are not"
                         " reproduced yet: make it Binary(), or Text(ascii=True)"

@@ -69,9 +69,17 @@ def csv_records(path):
         lines = csv.reader(f)
         names = []
         for at, name in enumerate(next(lines, [])):
-            name = name.strip().encode("cp1252", "replace").decode("cp1252")[:50] or f"column{at + 1}"
-            names.append(f"{name}_{at + 1}" if name.lower() in {"key", "note", *(n.lower() for n in names)} else name)
-        records = [dict(zip(names, [*line, *[None] * (len(names) - len(line))])) for line in lines if line]
+            name = (
+                name.strip().encode("cp1252", "replace").decode("cp1252")[:50] or f"column{at + 1}"
+            )
+            names.append(
+                f"{name}_{at + 1}"
+                if name.lower() in {"key", "note", *(n.lower() for n in names)}
+                else name
+            )
+        records = [
+            dict(zip(names, [*line, *[None] * (len(names) - len(line))])) for line in lines if line
+        ]
     if not records:
         raise ValueError(f"{path} has no rows")
     return {name: pyjet.LongText() for name in names}, records
@@ -103,13 +111,17 @@ class _Writer(threading.Thread):
         """A key of this writer's: of the loaded ones, or of those that it inserted."""
         if self.inserted and self.random.random() < 0.3:
             return self.random.choice(self.inserted)
-        at = self.random.randrange((self.data.count + self.writers - 1 - self.number) // self.writers)
+        at = self.random.randrange(
+            (self.data.count + self.writers - 1 - self.number) // self.writers
+        )
         return 1 + self.number + at * self.writers
 
     def _choose(self):
         operations, seen = [], set()
         for _ in range(self.random.randint(1, 6)):
-            note = f"{self.number}:{self.transactions + 1}:" + "x" * self.random.choice((0, 10, 100, 500))
+            note = f"{self.number}:{self.transactions + 1}:" + "x" * self.random.choice(
+                (0, 10, 100, 500)
+            )
             kind = self.random.choice("IIUUUD")
             if kind == "I":
                 key = self.data.count + 1 + self.number + len(self.inserted) * self.writers
@@ -156,14 +168,21 @@ class _Writer(threading.Thread):
 def _load(session, path, data):
     database = session.create(path)
     columns = {"key": pyjet.Long(), **data.columns, "note": pyjet.LongText(ascii=True)}
-    indexes = {"pk": pyjet.Index("+key", primary=True), "by_note": pyjet.Index("+note", ignore_null=True)}
+    indexes = {
+        "pk": pyjet.Index("+key", primary=True),
+        "by_note": pyjet.Index("+note", ignore_null=True),
+    }
     table = database.create_table("rows", columns, indexes)
     marks = database.create_table(
-        "marks", {"writer": pyjet.Long(), "transactions": pyjet.Long()}, {"pk": pyjet.Index("+writer", primary=True)}
+        "marks",
+        {"writer": pyjet.Long(), "transactions": pyjet.Long()},
+        {"pk": pyjet.Index("+writer", primary=True)},
     )
     for low in range(1, data.count + 1, 10_000):
         with session.transaction(lazy=True):
-            table.insert_many(data.row(key, None) for key in range(low, min(low + 10_000, data.count + 1)))
+            table.insert_many(
+                data.row(key, None) for key in range(low, min(low + 10_000, data.count + 1))
+            )
     return marks
 
 
@@ -186,13 +205,18 @@ def child(config):
     session.flush()
     send("loaded", time.perf_counter() - began, os.path.getsize(path))
     stop = threading.Event()
-    writers = [_Writer(n, config["writers"], instance, path, data, send, stop, config["seed"]) for n in range(config["writers"])]
+    writers = [
+        _Writer(n, config["writers"], instance, path, data, send, stop, config["seed"])
+        for n in range(config["writers"])
+    ]
     for writer in writers:
         writer.start()
     for at in range(3):
         time.sleep(0.2)
         send("backup begins", at)
-        result = instance.backup(config["set"], incremental=at > 0, progress=config["progress"] or None)
+        result = instance.backup(
+            config["set"], incremental=at > 0, progress=config["progress"] or None
+        )
         send("backup", at, result.to_dict())
     send("backups done")
     while True:  # until the kill
@@ -247,19 +271,27 @@ def verify(database, data, oracle, at_least):
     wrong = []
     for number, least in enumerate(at_least):
         if not least <= marks.get(number, -1) <= oracle.tried[number]:
-            wrong.append(f"writer {number}: {marks.get(number)} transactions, {least} to {oracle.tried[number]} expected")
+            wrong.append(
+                f"writer {number}: {marks.get(number)} transactions, {least} to {oracle.tried[number]} expected"
+            )
     if wrong:
         return 0, wrong
     state = oracle.changes(marks)
     inserted = sorted(key for key, note in state.items() if key > data.count and note is not None)
-    expected = [key for key in range(1, data.count + 1) if state.get(key, "") is not None] + inserted
+    expected = [
+        key for key in range(1, data.count + 1) if state.get(key, "") is not None
+    ] + inserted
     compared = 0
     wanted = iter(expected)
     for row in database.tables["rows"].rows():
         key = next(wanted, None)
         compared += 1
         if key is None or row != data.row(key, state.get(key)):
-            wrong.append(f"key {row['key']}: the row is not what was written" if key == row["key"] else f"key {row['key']} where {key} was expected")
+            wrong.append(
+                f"key {row['key']}: the row is not what was written"
+                if key == row["key"]
+                else f"key {row['key']} where {key} was expected"
+            )
             if len(wrong) >= 10:
                 break
     else:
@@ -273,7 +305,12 @@ def _run_child(config, oracle):
     """Starts the child, listens, kills it when its backups are done and it has written on for a while."""
     read, write = os.pipe()
     config["pipe"] = write
-    argv = [sys.executable, "-c", "import json,sys; from pyjet import demo; demo.child(json.loads(sys.argv[1]))", json.dumps(config)]
+    argv = [
+        sys.executable,
+        "-c",
+        "import json,sys; from pyjet import demo; demo.child(json.loads(sys.argv[1]))",
+        json.dumps(config),
+    ]
     process = subprocess.Popen(argv, pass_fds=(write,), stdout=subprocess.DEVNULL)
     os.close(write)
     killer = None
@@ -294,7 +331,9 @@ def _run_child(config, oracle):
             killer.cancel()
         rc = process.wait()
     if oracle.failures or not oracle.finished or rc != -signal.SIGKILL:
-        raise RuntimeError(f"the child ended by itself ({rc}): {'; '.join(oracle.failures) or 'see its messages'}")
+        raise RuntimeError(
+            f"the child ended by itself ({rc}): {'; '.join(oracle.failures) or 'see its messages'}"
+        )
 
 
 def _verdict(rows):
@@ -304,7 +343,10 @@ def _verdict(rows):
 def _table(lines):
     widths = [max(len(str(line[at])) for line in lines) for at in range(len(lines[0]))]
     for line in lines:
-        yield "  ".join(str(cell).ljust(w) if at == 0 else str(cell).rjust(w) for at, (cell, w) in enumerate(zip(line, widths)))
+        yield "  ".join(
+            str(cell).ljust(w) if at == 0 else str(cell).rjust(w)
+            for at, (cell, w) in enumerate(zip(line, widths))
+        )
 
 
 def _line(name, size, seconds, rows="", verdict=""):
@@ -316,7 +358,9 @@ def _work(options, out, folder):
     seed = options.seed if options.seed is not None else random.randrange(1 << 32)
     data = Data(options.rows if not options.csv else None, options.csv)
     oracle = Oracle(options.writers)
-    live, backup_set, restored = (os.path.join(folder, name) for name in ("live", "set", "restored"))
+    live, backup_set, restored = (
+        os.path.join(folder, name) for name in ("live", "set", "restored")
+    )
     config = {
         "live": live, "set": backup_set, "rows": data.count, "csv": options.csv, "writers": options.writers, "seed": seed,
         "progress": not (out.quiet or out.json),
@@ -325,7 +369,13 @@ def _work(options, out, folder):
     lines = [["step", "size", "seconds", "MB/s", "rows", "verdict"]]
     lines.append(_line("load", oracle.loaded[1], oracle.loaded[0], data.count))
     for at, result in enumerate(oracle.backups):
-        lines.append(_line(f"{result['kind']} backup" + (f" {at}" if at else ""), result["bytes"], result["duration"]))
+        lines.append(
+            _line(
+                f"{result['kind']} backup" + (f" {at}" if at else ""),
+                result["bytes"],
+                result["duration"],
+            )
+        )
     lines.append(["killed (SIGKILL)", "", "", "", f"{sum(oracle.done)} transactions done", ""])
     result = pyjet.restore(backup_set, restored, progress=out.progress())
     began = time.perf_counter()
@@ -334,15 +384,33 @@ def _work(options, out, folder):
         compared, wrong = verify(database, data, oracle, oracle.done_at_backup)
     wrong += [f"{findings} findings in the restored database"] if findings else []
     lines.append(_line("restore", result.bytes, result.duration))
-    lines.append(_line("verify restored", 0, time.perf_counter() - began, compared, _verdict(wrong)))
+    lines.append(
+        _line("verify restored", 0, time.perf_counter() - began, compared, _verdict(wrong))
+    )
     began = time.perf_counter()
     with pyjet.Instance(live) as instance, instance.session() as session:
         database = session.open(os.path.join(live, "demo.edb"))
-        lines.append(_line("recover original", instance.recovery.bytes, time.perf_counter() - began))
+        lines.append(
+            _line("recover original", instance.recovery.bytes, time.perf_counter() - began)
+        )
         began = time.perf_counter()
         compared_live, wrong_live = verify(database, data, oracle, oracle.done)
-    lines.append(_line("verify recovered", 0, time.perf_counter() - began, compared_live, _verdict(wrong_live)))
-    return lines, wrong, wrong_live, {"seed": seed, "transactions": sum(oracle.done), "rows_restored": compared, "rows_recovered": compared_live}
+    lines.append(
+        _line(
+            "verify recovered", 0, time.perf_counter() - began, compared_live, _verdict(wrong_live)
+        )
+    )
+    return (
+        lines,
+        wrong,
+        wrong_live,
+        {
+            "seed": seed,
+            "transactions": sum(oracle.done),
+            "rows_restored": compared,
+            "rows_recovered": compared_live,
+        },
+    )
 
 
 def run(options, out):
@@ -360,7 +428,19 @@ def run(options, out):
         lines, wrong, wrong_live, numbers = _work(options, out, folder)
     equal = not wrong and not wrong_live
     if out.json:
-        print(json.dumps({"v": 1, "type": "summary", "op": "demo", "equal": equal, **numbers, "table": lines, "differences": wrong + wrong_live}))
+        print(
+            json.dumps(
+                {
+                    "v": 1,
+                    "type": "summary",
+                    "op": "demo",
+                    "equal": equal,
+                    **numbers,
+                    "table": lines,
+                    "differences": wrong + wrong_live,
+                }
+            )
+        )
         return 0 if equal else 1
     for line in _table(lines):
         print(line)

@@ -17,8 +17,17 @@ _live = weakref.WeakSet()
 _BY_NAME = {}
 for _name, _id, _kind, _scope, _default, _text in _jet.PARAMETERS:
     _BY_NAME[_name] = _BY_NAME[_name.removeprefix("JET_param")] = (_id, _kind)
-for _name in ("DoubleWrite", "VersionStoreBytes", "BackupReadRetries", "RandomSteal", "PageWriterOff"):
-    _BY_NAME[_name] = _BY_NAME["PYJET_param" + _name] = (getattr(_jet, "PYJET_param" + _name), "integer")
+for _name in (
+    "DoubleWrite",
+    "VersionStoreBytes",
+    "BackupReadRetries",
+    "RandomSteal",
+    "PageWriterOff",
+):
+    _BY_NAME[_name] = _BY_NAME["PYJET_param" + _name] = (
+        getattr(_jet, "PYJET_param" + _name),
+        "integer",
+    )
 
 
 def _parameter(key):
@@ -51,7 +60,9 @@ class Parameters:
         return _jet.JetGetSystemParameter(self._handle, number, kind == "string")
 
     def __setitem__(self, key, value):
-        _jet.JetSetSystemParameter(self._handle, _parameter(key)[0], int(value) if isinstance(value, bool) else value)
+        _jet.JetSetSystemParameter(
+            self._handle, _parameter(key)[0], int(value) if isinstance(value, bool) else value
+        )
 
     def describe(self):
         """(name, value, text) of every parameter that can be read."""
@@ -108,7 +119,9 @@ class Instance:
         if create_path:
             for folder in folders.values():
                 os.makedirs(folder, exist_ok=True)
-        if page_size is not None and page_size != _jet.JetGetSystemParameter(None, _jet.JET_paramDatabasePageSize):
+        if page_size is not None and page_size != _jet.JetGetSystemParameter(
+            None, _jet.JET_paramDatabasePageSize
+        ):
             _jet.JetSetSystemParameter(None, _jet.JET_paramDatabasePageSize, page_size)
         self.handle = _jet.JetCreateInstance2(self.name)
         self.params = Parameters(self.handle)
@@ -169,7 +182,14 @@ class Instance:
         BackupInProgressError, BackupDirectoryNotEmptyError, MissingFullBackupError, InvalidBackupError (circular logging), ...
         ESE: JetBackupInstance, https://learn.microsoft.com/windows/win32/extensible-storage-engine/jetbackupinstance-function
         """
-        return _backup.backup(self, path, incremental=incremental, atomic=atomic, progress=progress, create_path=create_path)
+        return _backup.backup(
+            self,
+            path,
+            incremental=incremental,
+            atomic=atomic,
+            progress=progress,
+            create_path=create_path,
+        )
 
     def stop_backup(self):
         """End the backup that another thread is running; it raises BackupAbortByServerError there. Further ones may begin."""
@@ -183,7 +203,12 @@ class Instance:
     def close(self, *, abrupt=False):
         """Terminate: waits for calls of other threads, ends sessions. abrupt: without writing pages back; the next start recovers."""
         if not self.handle.ended:
-            _jet.term(self.handle, _jet.JET_bitTermAbrupt if abrupt else _jet.JET_bitTermComplete | _jet.JET_bitTermStopBackup)
+            _jet.term(
+                self.handle,
+                _jet.JET_bitTermAbrupt
+                if abrupt
+                else _jet.JET_bitTermComplete | _jet.JET_bitTermStopBackup,
+            )
 
     def __enter__(self):
         return self

@@ -6,7 +6,12 @@ import time
 
 from . import _jet
 
-_PHASES = {_jet.JET_sntBegin: "begin", _jet.JET_sntProgress: "progress", _jet.JET_sntComplete: "complete", _jet.JET_sntFail: "fail"}
+_PHASES = {
+    _jet.JET_sntBegin: "begin",
+    _jet.JET_sntProgress: "progress",
+    _jet.JET_sntComplete: "complete",
+    _jet.JET_sntFail: "fail",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +42,13 @@ class _Bar:
         if sys.stderr.isatty() or "ipykernel" in sys.modules:
             from tqdm.auto import tqdm
 
-            self.bar = tqdm(total=100, desc=op, unit="%", leave=True, bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}")
+            self.bar = tqdm(
+                total=100,
+                desc=op,
+                unit="%",
+                leave=True,
+                bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}",
+            )
 
     def __call__(self, step):
         percent = step.percent

@@ -52,7 +52,9 @@ class Column:
         for wanted, bit in flags:
             if wanted:
                 self.grbit |= bit
-        if max_length < 0 or (self.coltyp in (_jet.JET_coltypBinary, _jet.JET_coltypText) and max_length > 255):
+        if max_length < 0 or (
+            self.coltyp in (_jet.JET_coltypBinary, _jet.JET_coltypText) and max_length > 255
+        ):
             raise ValueError("max_length of Binary and Text is 1 to 255 bytes")
 
     @property
@@ -105,7 +107,11 @@ class Column:
         }
 
     def __repr__(self):
-        options = [n for n in ("not_null", "multi_valued", "autoincrement", "tagged", "fixed", "filetime") if getattr(self, n)]
+        options = [
+            n
+            for n in ("not_null", "multi_valued", "autoincrement", "tagged", "fixed", "filetime")
+            if getattr(self, n)
+        ]
         return f"{self.type_name}({', '.join(f'{n}=True' for n in options)})"
 
 
@@ -113,15 +119,25 @@ def _column(name, coltyp, text):
     return type(name, (Column,), {"coltyp": coltyp, "__doc__": text, "__module__": __name__})
 
 
-Bit = _column("Bit", 1, "bool, one byte. Cannot be in an index alone with NULLs of meaning: NULL is not False.")
+Bit = _column(
+    "Bit",
+    1,
+    "bool, one byte. Cannot be in an index alone with NULLs of meaning: NULL is not False.",
+)
 UnsignedByte = _column("UnsignedByte", 2, "int, 0 to 255.")
 Short = _column("Short", 3, "int of 16 bits, signed.")
 Long = _column("Long", 4, "int of 32 bits, signed.")
-Currency = _column("Currency", 5, "int of 64 bits, signed: the stored number as it is (Windows shows it divided by 10,000).")
+Currency = _column(
+    "Currency",
+    5,
+    "int of 64 bits, signed: the stored number as it is (Windows shows it divided by 10,000).",
+)
 Single = _column("Single", 6, "float of 32 bits.")
 Double = _column("Double", 7, "float of 64 bits.")
 Binary = _column("Binary", 9, "bytes, 255 at most.")
-LongBinary = _column("LongBinary", 11, "bytes, 2 GiB - 1 at most; long ones are kept apart from the record.")
+LongBinary = _column(
+    "LongBinary", 11, "bytes, 2 GiB - 1 at most; long ones are kept apart from the record."
+)
 UnsignedLong = _column("UnsignedLong", 14, "int of 32 bits, unsigned.")
 LongLong = _column("LongLong", 15, "int of 64 bits, signed.")
 Guid = _column("Guid", 16, "uuid.UUID, stored in the order of Windows (bytes_le).")
@@ -186,7 +202,9 @@ def column_from(entry, filetime=()):
     if kind is None:
         column.coltyp = coltyp
     elif default is not None:
-        column.default = _jet.Plan([(name, columnid, coltyp, code_page, 2 if column.filetime else 0)]).decode(name, default)
+        column.default = _jet.Plan(
+            [(name, columnid, coltyp, code_page, 2 if column.filetime else 0)]
+        ).decode(name, default)
     return column
 
 
@@ -249,7 +267,12 @@ class Index:
         return "".join(("-" if down else "+") + name for name, down in self.segments)
 
     def _definition(self, name, key_most):
-        key = b"".join((("-" if down else "+") + column).encode() + b"\0" for column, down in self.segments) + b"\0"
+        key = (
+            b"".join(
+                (("-" if down else "+") + column).encode() + b"\0" for column, down in self.segments
+            )
+            + b"\0"
+        )
         return name, key, self.grbit | _jet.JET_bitIndexDisallowTruncation, self.density, key_most
 
     def to_dict(self):
@@ -273,6 +296,14 @@ def index_from(entry, names):
     """The Index of one entry of _jet.visit_indexes; names: columnid -> name."""
     name, grbit, key_most, density, _flags, _objid, _root, locale, segments = entry
     index = Index.__new__(Index)
-    index.name, index.grbit, index.key_most, index.density, index.locale = name, grbit, key_most, density, locale
-    index.segments = [(names.get(columnid, f"#{columnid}"), bool(down)) for columnid, down in segments]
+    index.name, index.grbit, index.key_most, index.density, index.locale = (
+        name,
+        grbit,
+        key_most,
+        density,
+        locale,
+    )
+    index.segments = [
+        (names.get(columnid, f"#{columnid}"), bool(down)) for columnid, down in segments
+    ]
     return index

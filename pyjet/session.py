@@ -71,8 +71,12 @@ class _Reader:
     def open(self, table, index):
         path = table.database.path
         if path not in self.databases:
-            self.databases[path] = _jet.JetOpenDatabase(self.handle, path, table.database._open_grbit)
-        cursor = _jet.JetOpenTable(self.handle, self.databases[path], table.name, _jet.JET_bitTableReadOnly)
+            self.databases[path] = _jet.JetOpenDatabase(
+                self.handle, path, table.database._open_grbit
+            )
+        cursor = _jet.JetOpenTable(
+            self.handle, self.databases[path], table.name, _jet.JET_bitTableReadOnly
+        )
         try:
             if index is not None:
                 _jet.JetSetCurrentIndex2(cursor, index)
@@ -153,7 +157,9 @@ class Session:
     def attach(self, path, *, readonly=False):
         """Attach a database file to the instance, if it is not yet, and open it. FileNotFoundError of the engine says where it looked."""
         grbit = _jet.JET_bitDbReadOnly if readonly else 0
-        if not self.level:  # inside a transaction nothing is attached; what is attached can be opened
+        if (
+            not self.level
+        ):  # inside a transaction nothing is attached; what is attached can be opened
             _jet.JetAttachDatabase2(self.handle, path, 0, grbit)
         return self._database(path, _jet.JetOpenDatabase(self.handle, path, grbit), grbit)
 

@@ -73,11 +73,15 @@ class Table:
     def _index_name(self, index):
         if index is not None:
             if index not in self.indexes:
-                raise errors.IndexNotFoundError(f"{self.name} has no index {index!r}; it has {', '.join(self.indexes) or 'none'}")
+                raise errors.IndexNotFoundError(
+                    f"{self.name} has no index {index!r}; it has {', '.join(self.indexes) or 'none'}"
+                )
             return index
         primary = self.primary_index
         if primary is None:
-            raise errors.IndexNotFoundError(f"{self.name} has no primary index: name one with index=")
+            raise errors.IndexNotFoundError(
+                f"{self.name} has no primary index: name one with index="
+            )
         return primary.name
 
     def _key_plan(self, index):
@@ -86,7 +90,9 @@ class Table:
             entries = []
             for name, _ in self.indexes[index].segments:
                 column, columnid, coltyp, code_page, flags = self.columns[name]._plan_entry()
-                entries.append((column, columnid, coltyp, code_page, flags & ~1))  # one value, also of several
+                entries.append(
+                    (column, columnid, coltyp, code_page, flags & ~1)
+                )  # one value, also of several
             plan = self._keys[index] = _jet.Plan(entries)
         return plan
 
@@ -99,7 +105,9 @@ class Table:
             for name in columns:
                 if name not in self.columns:
                     raise errors.ColumnNotFoundError(f"{name!r} in {self.name}")
-            plan = self._projections[columns] = _jet.Plan([self.columns[n]._plan_entry() for n in columns])
+            plan = self._projections[columns] = _jet.Plan(
+                [self.columns[n]._plan_entry() for n in columns]
+            )
         return plan
 
     def _cursor(self, index=None):
@@ -138,7 +146,9 @@ class Table:
         """
         index = self._index_name(index)
         try:
-            return _jet.get_row(self._cursor(index), self._key_plan(index), key, self._columns_plan(columns), self)
+            return _jet.get_row(
+                self._cursor(index), self._key_plan(index), key, self._columns_plan(columns), self
+            )
         except errors.RecordNotFoundError:
             if len(key) < len(self.indexes[index].segments):
                 row = self._first(index, key, columns)
@@ -185,7 +195,17 @@ class Table:
 
     __iter__ = rows
 
-    def range(self, index=None, low=None, high=None, *, inclusive=False, prefix=None, reverse=False, columns=None):
+    def range(
+        self,
+        index=None,
+        low=None,
+        high=None,
+        *,
+        inclusive=False,
+        prefix=None,
+        reverse=False,
+        columns=None,
+    ):
         """Iterator over the rows from ``low`` to ``high`` in the order of an index (None: the primary one).
 
         Half-open: ``high`` itself is left out unless ``inclusive``. A scalar stands for a one-column key; a tuple may be shorter

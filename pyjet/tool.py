@@ -108,7 +108,11 @@ class _Output:
 
     def result(self, operation, result):
         if self.json:
-            print(json.dumps({"v": 1, "type": "summary", "op": operation, **result.to_dict()}, default=str))
+            print(
+                json.dumps(
+                    {"v": 1, "type": "summary", "op": operation, **result.to_dict()}, default=str
+                )
+            )
         elif not self.quiet:
             print(result)
 
@@ -120,14 +124,28 @@ class _Output:
             return True
 
         def tell(step):
-            event = {"v": 1, "type": "progress", "op": step.op, "phase": step.phase, "done": step.done, "total": step.total}
+            event = {
+                "v": 1,
+                "type": "progress",
+                "op": step.op,
+                "phase": step.phase,
+                "done": step.done,
+                "total": step.total,
+            }
             print(json.dumps({**event, "snp": step.snp, "snt": step.snt}), flush=True)
 
         return tell
 
     def error(self, operation, error, rc):
         if self.json:
-            event = {"v": 1, "type": "exit_error", "op": operation, "code": rc, "error": type(error).__name__, "text": str(error)}
+            event = {
+                "v": 1,
+                "type": "exit_error",
+                "op": operation,
+                "code": rc,
+                "error": type(error).__name__,
+                "text": str(error),
+            }
             if isinstance(error, errors.JetError):
                 event.update(jet=error.code, name=error.name, hint=error.hint)
             print(json.dumps(event))
@@ -159,11 +177,21 @@ def run_backup(options, out):
     if not databases:
         raise errors.DatabaseNotFoundError(f"no database in {os.path.abspath(options.dir)}")
     header = json.loads(_jet.dump_header(databases[0]))
-    with pyjet.Instance(options.dir, log_path=options.logs, base_name=options.base_name, page_size=header["page_size"]) as inst:
+    with pyjet.Instance(
+        options.dir,
+        log_path=options.logs,
+        base_name=options.base_name,
+        page_size=header["page_size"],
+    ) as inst:
         with inst.session() as session:
             for path in databases:
                 session.attach(path)
-            result = inst.backup(options.to, incremental=options.incremental, atomic=options.atomic, progress=out.progress())
+            result = inst.backup(
+                options.to,
+                incremental=options.incremental,
+                atomic=options.atomic,
+                progress=out.progress(),
+            )
     out.result("backup", result)
 
 
@@ -171,7 +199,13 @@ def run_restore(options, out):
     """pyjet restore SET DEST."""
     if not os.path.isdir(options.set):
         raise errors.FileNotFoundError(f"no folder {os.path.abspath(options.set)}")
-    result = pyjet.restore(options.set, options.destination, replace=options.replace, roll_forward=options.roll_forward, progress=out.progress())
+    result = pyjet.restore(
+        options.set,
+        options.destination,
+        replace=options.replace,
+        roll_forward=options.roll_forward,
+        progress=out.progress(),
+    )
     out.result("restore", result)
 
 
@@ -190,7 +224,9 @@ def run_info(options, out):
         with pyjet.open(options.file, allow_dirty=True) as database:
             described = _describe(database)
     if out.json:
-        print(json.dumps({"file": options.file, "header": header, "tables": described}, default=str))
+        print(
+            json.dumps({"file": options.file, "header": header, "tables": described}, default=str)
+        )
         return
     print(options.file)
     for key, value in header.items():
@@ -198,9 +234,13 @@ def run_info(options, out):
     for table in described or ():
         print(f"table {table['name']}")
         for column in table["columns"]:
-            print(f"  column {column['name']}: {column['type']}, id {column['columnid']}, grbit {column['grbit']:#x}")
+            print(
+                f"  column {column['name']}: {column['type']}, id {column['columnid']}, grbit {column['grbit']:#x}"
+            )
         for index in table["indexes"]:
-            print(f"  index {index['name']}: {index['key']}{' primary' if index['primary'] else ''}{' unique' if index['unique'] else ''}")
+            print(
+                f"  index {index['name']}: {index['key']}{' primary' if index['primary'] else ''}{' unique' if index['unique'] else ''}"
+            )
 
 
 def run_check(options, out):
@@ -208,7 +248,15 @@ def run_check(options, out):
     found = []
 
     def finding(kind, pgno, objid, table, text):
-        event = {"v": 1, "type": "finding", "kind": kind, "pgno": pgno, "objid": objid, "table": table, "text": text}
+        event = {
+            "v": 1,
+            "type": "finding",
+            "kind": kind,
+            "pgno": pgno,
+            "objid": objid,
+            "table": table,
+            "text": text,
+        }
         found.append(event)
         if out.json:
             print(json.dumps(event))
@@ -247,20 +295,32 @@ def run_demo(options, out):
 
 def _parser():
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--json", action="store_true", help="JSON lines; the last one is a summary or exit_error")
+    common.add_argument(
+        "--json", action="store_true", help="JSON lines; the last one is a summary or exit_error"
+    )
     common.add_argument("-q", "--quiet", action="store_true", help="only errors")
-    parser = argparse.ArgumentParser(prog="pyjet", description="ESE databases on Linux: backup, restore, info, check, dump.")
+    parser = argparse.ArgumentParser(
+        prog="pyjet", description="ESE databases on Linux: backup, restore, info, check, dump."
+    )
     parser.add_argument("--version", action="version", version=f"pyjet {pyjet.__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
 
     def verb(name, run, **kwargs):
-        p = verbs.add_parser(name, parents=[common], description=run.__doc__, help=run.__doc__.splitlines()[0].split(": ", 1)[-1], **kwargs)
+        p = verbs.add_parser(
+            name,
+            parents=[common],
+            description=run.__doc__,
+            help=run.__doc__.splitlines()[0].split(": ", 1)[-1],
+            **kwargs,
+        )
         p.set_defaults(run=run)
         return p
 
     p = verb("demo", run_demo)
     p.add_argument("--rows", type=int, default=100_000, help="rows to load (default 100,000)")
-    p.add_argument("--csv", help="load this CSV file (first line: names) instead of the Unicode table")
+    p.add_argument(
+        "--csv", help="load this CSV file (first line: names) instead of the Unicode table"
+    )
     p.add_argument("--dir", help="work here and keep it (default: a temporary folder)")
     p.add_argument("--writers", type=int, default=2, help="writer threads (default 2)")
     p.add_argument("--seed", type=int, default=None, help="of the writers' choices")
@@ -268,7 +328,9 @@ def _parser():
     p.add_argument("dir", help="folder with checkpoint, logs and databases")
     p.add_argument("--to", required=True, help="folder for the set")
     p.add_argument("--incremental", action="store_true", help="only the logs since the last backup")
-    p.add_argument("--atomic", action="store_true", help="keep the last set until the new one is complete")
+    p.add_argument(
+        "--atomic", action="store_true", help="keep the last set until the new one is complete"
+    )
     p.add_argument("--logs", help="folder of the logs, when it is another")
     p.add_argument("--base-name", default="edb", help="three characters that begin the logs' names")
     p = verb("restore", run_restore)
@@ -281,7 +343,11 @@ def _parser():
         p.add_argument("file")
         if name == "dump":
             p.add_argument("--table", help="only this table")
-            p.add_argument("--allow-dirty", action="store_true", help="read a file that was not shut down cleanly, as it is")
+            p.add_argument(
+                "--allow-dirty",
+                action="store_true",
+                help="read a file that was not shut down cleanly, as it is",
+            )
     return parser
 
 

@@ -16,7 +16,8 @@ static bool take_handle(struct args *a, char kind, PyObject *value, void *slot)
         handle = PyObject_GetAttr(value, a->st->str_handle);
         if (handle == NULL || !Py_IS_TYPE(handle, type)) {
             Py_XDECREF(handle);
-            PyErr_Format(PyExc_TypeError, "expected a handle of type %s, got %s", type->tp_name, Py_TYPE(value)->tp_name);
+            PyErr_Format(PyExc_TypeError, "expected a handle of type %s, got %s", type->tp_name,
+                         Py_TYPE(value)->tp_name);
             return false;
         }
     }
@@ -33,9 +34,12 @@ static bool take_number(char kind, PyObject *value, void *slot)
     int overflow;
     long long n = PyLong_AsLongLongAndOverflow(number, &overflow);
     Py_DECREF(number);
-    bool fits = overflow == 0 && (kind == 'i' ? n >= INT32_MIN && n <= INT32_MAX : kind == 'u' ? n >= 0 && n <= UINT32_MAX : true);
+    bool fits = overflow == 0 && (kind == 'i'   ? n >= INT32_MIN && n <= INT32_MAX
+                                  : kind == 'u' ? n >= 0 && n <= UINT32_MAX
+                                                : true);
     if (!fits) {
-        PyErr_SetString(PyExc_OverflowError, kind == 'i' ? "number does not fit 32 bits" : "number is negative or too large");
+        PyErr_SetString(PyExc_OverflowError, kind == 'i' ? "number does not fit 32 bits"
+                                                         : "number is negative or too large");
         return false;
     }
     if (kind == 'i')
@@ -114,7 +118,8 @@ static bool take_one(struct args *a, char kind, PyObject *value, void *slot)
     }
 }
 
-static PyObject *find_named(PyObject *const *values, Py_ssize_t count, PyObject *names, const char *name, size_t size, Py_ssize_t *used)
+static PyObject *find_named(PyObject *const *values, Py_ssize_t count, PyObject *names,
+                            const char *name, size_t size, Py_ssize_t *used)
 {
     for (Py_ssize_t i = 0; names != NULL && i < PyTuple_GET_SIZE(names); i++) {
         Py_ssize_t length;
@@ -127,7 +132,8 @@ static PyObject *find_named(PyObject *const *values, Py_ssize_t count, PyObject 
     return NULL;
 }
 
-bool args_take(struct args *a, PyObject *module, const char *spec, PyObject *const *values, Py_ssize_t count, PyObject *names, ...)
+bool args_take(struct args *a, PyObject *module, const char *spec, PyObject *const *values,
+               Py_ssize_t count, PyObject *names, ...)
 {
     memset(a, 0, sizeof(*a));
     a->st = state_of_module(module);
@@ -145,12 +151,14 @@ bool args_take(struct args *a, PyObject *module, const char *spec, PyObject *con
         PyObject *named = find_named(values, count, names, name, (size_t)(colon - name), &used);
         PyObject *value = position < count ? values[position] : named;
         if (position < count && named != NULL) {
-            PyErr_Format(PyExc_TypeError, "%.*s() got '%.*s' twice", function_length, spec, (int)(colon - name), name);
+            PyErr_Format(PyExc_TypeError, "%.*s() got '%.*s' twice", function_length, spec,
+                         (int)(colon - name), name);
             ok = false;
         } else if (value != NULL)
             ok = take_one(a, kind, value, slot);
         else if (!optional) {
-            PyErr_Format(PyExc_TypeError, "%.*s() lacks its argument '%.*s'", function_length, spec, (int)(colon - name), name);
+            PyErr_Format(PyExc_TypeError, "%.*s() lacks its argument '%.*s'", function_length, spec,
+                         (int)(colon - name), name);
             ok = false;
         }
         position++;
@@ -158,7 +166,8 @@ bool args_take(struct args *a, PyObject *module, const char *spec, PyObject *con
     }
     va_end(list);
     if (ok && (count > position || (names != NULL && used != PyTuple_GET_SIZE(names)))) {
-        PyErr_Format(PyExc_TypeError, "%.*s() got too many arguments, or one that it does not know", function_length, spec);
+        PyErr_Format(PyExc_TypeError, "%.*s() got too many arguments, or one that it does not know",
+                     function_length, spec);
         ok = false;
     }
     if (!ok)

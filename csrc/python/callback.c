@@ -1,7 +1,8 @@
 /* Leaving the interpreter, coming back inside a callback, and the watcher of long calls. */
 #include "python/state.h"
 
-/* The thread state this thread put aside when it went into the engine; NULL on the engine's own threads. */
+/* The thread state this thread put aside when it went into the engine; NULL on the engine's own
+ * threads. */
 static _Thread_local PyThreadState *put_aside;
 static _Thread_local int callback_depth;
 
@@ -58,9 +59,11 @@ void watcher_begin(struct watcher *w, struct state *st, PyObject *callable, JET_
     w->stop = stop;
 }
 
-static bool call_callable(struct watcher *w, JET_SNP snp, JET_SNT snt, uint32_t done, uint32_t total)
+static bool call_callable(struct watcher *w, JET_SNP snp, JET_SNT snt, uint32_t done,
+                          uint32_t total)
 {
-    PyObject *answer = PyObject_CallFunction(w->callable, "IIII", (unsigned)snp, (unsigned)snt, (unsigned)done, (unsigned)total);
+    PyObject *answer = PyObject_CallFunction(w->callable, "IIII", (unsigned)snp, (unsigned)snt,
+                                             (unsigned)done, (unsigned)total);
     bool go_on = answer != NULL && answer != Py_False;
     Py_XDECREF(answer);
     return go_on;
@@ -74,7 +77,8 @@ JET_ERR watcher_progress(void *context, JET_SNP snp, JET_SNT snt, uint32_t done,
     struct visit visit;
     if (!visit_begin(w->st->interpreter, &visit))
         return JET_errOutOfMemory;
-    bool go_on = PyErr_CheckSignals() == 0 && (w->callable == NULL || call_callable(w, snp, snt, done, total));
+    bool go_on = PyErr_CheckSignals() == 0 &&
+                 (w->callable == NULL || call_callable(w, snp, snt, done, total));
     if (PyErr_Occurred())
         PyErr_Fetch(&w->type, &w->value, &w->traceback);
     visit_end(&visit);

@@ -1,4 +1,5 @@
-/* Calls about backup and restore: long, watched, with the callable's exceptions raised to the caller. */
+/* Calls about backup and restore: long, watched, with the callable's exceptions raised to the
+ * caller. */
 #include "python/state.h"
 
 static PyObject *files_of(const char (*paths)[4096], uint32_t n)
@@ -17,12 +18,16 @@ static PyObject *files_of(const char (*paths)[4096], uint32_t n)
 
 PyObject *recovery_dict(const PYJET_RECOVERY *r)
 {
-    return Py_BuildValue("{sNsNsKsKsKsKsKsKsKsKsKsKsKsKsK}", "redone", PyBool_FromLong(r->redone), "clean_end", PyBool_FromLong(r->clean_end),
-                         NUMBER(gen_first, r->gen_first), NUMBER(gen_last, r->gen_last), NUMBER(records, r->records), NUMBER(applied, r->applied),
-                         NUMBER(skipped, r->skipped), NUMBER(bytes, r->bytes), NUMBER(undone, r->undone), NUMBER(sessions_undone, r->sessions_undone),
-                         NUMBER(pages_restored, r->pages_restored), NUMBER(pages_reconciled, r->pages_reconciled),
-                         NUMBER(undo_after_steal, r->undo_after_steal), NUMBER(macros_half_redone, r->macros_half_redone),
-                         NUMBER(records_filtered, r->records_filtered));
+    return Py_BuildValue(
+        "{sNsNsKsKsKsKsKsKsKsKsKsKsKsKsK}", "redone", PyBool_FromLong(r->redone), "clean_end",
+        PyBool_FromLong(r->clean_end), NUMBER(gen_first, r->gen_first),
+        NUMBER(gen_last, r->gen_last), NUMBER(records, r->records), NUMBER(applied, r->applied),
+        NUMBER(skipped, r->skipped), NUMBER(bytes, r->bytes), NUMBER(undone, r->undone),
+        NUMBER(sessions_undone, r->sessions_undone), NUMBER(pages_restored, r->pages_restored),
+        NUMBER(pages_reconciled, r->pages_reconciled),
+        NUMBER(undo_after_steal, r->undo_after_steal),
+        NUMBER(macros_half_redone, r->macros_half_redone),
+        NUMBER(records_filtered, r->records_filtered));
 }
 
 static int put_number(PyObject *dict, const char *name, uint64_t value)
@@ -36,13 +41,16 @@ static int put_number(PyObject *dict, const char *name, uint64_t value)
 PyObject *stats_dict(const PYJET_STATS *s)
 {
     PyObject *dict = PyDict_New(), *recovery = recovery_dict(&s->recovery);
-    int bad = dict == NULL || recovery == NULL || PyDict_SetItemString(dict, "recovery", recovery) < 0;
+    int bad =
+        dict == NULL || recovery == NULL || PyDict_SetItemString(dict, "recovery", recovery) < 0;
     Py_XDECREF(recovery);
 #define PUT(field) bad = bad || put_number(dict, #field, s->field) < 0
-    PUT(log_bytes), PUT(log_flushes), PUT(commits_durable), PUT(undo_info), PUT(versions_bytes), PUT(sweeps), PUT(checkpoints), PUT(checkpoint),
-        PUT(log_tail), PUT(cache_frames), PUT(cache_used), PUT(cache_dirty), PUT(cache_reads), PUT(cache_writes), PUT(cache_hits), PUT(cache_misses),
-        PUT(cache_evictions), PUT(cache_double_writes), PUT(cache_stolen), PUT(splits), PUT(merges), PUT(empty_pages), PUT(retries),
-        PUT(undo_after_steal), PUT(macro_redone_half), PUT(os_opens), PUT(os_reads), PUT(os_writes), PUT(os_syncs);
+    PUT(log_bytes), PUT(log_flushes), PUT(commits_durable), PUT(undo_info), PUT(versions_bytes),
+        PUT(sweeps), PUT(checkpoints), PUT(checkpoint), PUT(log_tail), PUT(cache_frames),
+        PUT(cache_used), PUT(cache_dirty), PUT(cache_reads), PUT(cache_writes), PUT(cache_hits),
+        PUT(cache_misses), PUT(cache_evictions), PUT(cache_double_writes), PUT(cache_stolen),
+        PUT(splits), PUT(merges), PUT(empty_pages), PUT(retries), PUT(undo_after_steal),
+        PUT(macro_redone_half), PUT(os_opens), PUT(os_reads), PUT(os_writes), PUT(os_syncs);
 #undef PUT
     if (bad)
         Py_CLEAR(dict);
@@ -51,9 +59,11 @@ PyObject *stats_dict(const PYJET_STATS *s)
 
 static PyObject *backup_dict(const PYJET_BACKUP *b)
 {
-    return Py_BuildValue("{sKsKsKsKsKsKsKsKsKsN}", NUMBER(files, b->files), NUMBER(databases, b->databases), NUMBER(logs, b->logs),
-                         NUMBER(gen_low, b->gen_low), NUMBER(gen_high, b->gen_high), NUMBER(deleted_low, b->deleted_low),
-                         NUMBER(deleted_high, b->deleted_high), NUMBER(bytes, b->bytes), NUMBER(ns, b->ns), "path", PyUnicode_DecodeFSDefault(b->path));
+    return Py_BuildValue(
+        "{sKsKsKsKsKsKsKsKsKsN}", NUMBER(files, b->files), NUMBER(databases, b->databases),
+        NUMBER(logs, b->logs), NUMBER(gen_low, b->gen_low), NUMBER(gen_high, b->gen_high),
+        NUMBER(deleted_low, b->deleted_low), NUMBER(deleted_high, b->deleted_high),
+        NUMBER(bytes, b->bytes), NUMBER(ns, b->ns), "path", PyUnicode_DecodeFSDefault(b->path));
 }
 
 /* backup(instance, path or None, grbit=0, progress=None) -> dict */
@@ -74,7 +84,8 @@ static PYFN(backup)
         JET_ERR err;
         AWAY(err, PyjetBackup(i->id, path, grbit, watcher_progress, &watcher, result));
         py_instance_leave(i);
-        answer = err < 0 || watcher.type != NULL ? watcher_raise(&watcher, err) : backup_dict(result);
+        answer =
+            err < 0 || watcher.type != NULL ? watcher_raise(&watcher, err) : backup_dict(result);
     }
     PyMem_RawFree(result);
     args_drop(&args);
@@ -87,7 +98,8 @@ static PYFN(restore)
     struct instance *i;
     const char *set, *destination, *roll_forward = NULL;
     PyObject *progress = Py_None;
-    ARGS("restore instance:I set:p destination:p roll_forward:p= progress:o=", &i, &set, &destination, &roll_forward, &progress);
+    ARGS("restore instance:I set:p destination:p roll_forward:p= progress:o=", &i, &set,
+         &destination, &roll_forward, &progress);
     struct watcher watcher;
     watcher_begin(&watcher, args.st, progress, JET_errCallbackFailed);
     PYJET_RESTORE *r = PyMem_RawCalloc(1, sizeof(*r));
@@ -96,14 +108,16 @@ static PYFN(restore)
         PyErr_NoMemory();
     else if (py_instance_enter(args.st, i)) {
         JET_ERR err;
-        AWAY(err, PyjetRestore(i->id, set, destination, roll_forward, watcher_progress, &watcher, r));
+        AWAY(err,
+             PyjetRestore(i->id, set, destination, roll_forward, watcher_progress, &watcher, r));
         py_instance_leave(i);
         if (err < 0 || watcher.type != NULL)
             watcher_raise(&watcher, err);
         else
-            answer = Py_BuildValue("{sKsKsKsKsNsN}", NUMBER(files, r->files), NUMBER(databases, r->databases), NUMBER(bytes, r->bytes),
-                                   NUMBER(ns, r->ns), "recovery", recovery_dict(&r->recovery), "database",
-                                   files_of((const char(*)[4096])r->database, r->databases));
+            answer = Py_BuildValue(
+                "{sKsKsKsKsNsN}", NUMBER(files, r->files), NUMBER(databases, r->databases),
+                NUMBER(bytes, r->bytes), NUMBER(ns, r->ns), "recovery", recovery_dict(&r->recovery),
+                "database", files_of((const char (*)[4096])r->database, r->databases));
     }
     PyMem_RawFree(r);
     args_drop(&args);
@@ -134,11 +148,13 @@ static PYFN(survey)
         if (err < 0)
             raise_jet(args.st, err);
         else
-            answer = Py_BuildValue("{sNsNsKsKsKsKsNsN}", "dir", PyUnicode_DecodeFSDefault(set->dir), "base_name",
-                                   PyUnicode_DecodeFSDefault(set->base_name), NUMBER(gen_low, set->gen_low), NUMBER(gen_high, set->gen_high),
-                                   NUMBER(page_size, set->page_size), NUMBER(log_file_size, set->log_file_size), "databases",
-                                   files_of((const char(*)[4096])set->database, set->databases), "original",
-                                   files_of((const char(*)[4096])set->original, set->databases));
+            answer = Py_BuildValue(
+                "{sNsNsKsKsKsKsNsN}", "dir", PyUnicode_DecodeFSDefault(set->dir), "base_name",
+                PyUnicode_DecodeFSDefault(set->base_name), NUMBER(gen_low, set->gen_low),
+                NUMBER(gen_high, set->gen_high), NUMBER(page_size, set->page_size),
+                NUMBER(log_file_size, set->log_file_size), "databases",
+                files_of((const char (*)[4096])set->database, set->databases), "original",
+                files_of((const char (*)[4096])set->original, set->databases));
     }
     PyMem_RawFree(set);
     args_drop(&args);
@@ -146,11 +162,13 @@ static PYFN(survey)
 }
 
 PyMethodDef backup_calls[] = {
-    METHOD(backup,
-           "backup(instance, path or None, grbit=0, progress=None) -> dict.\n\n"
-           "progress(snp, snt, done, total) is called on this thread; its exception ends the run and is raised here."),
-    METHOD(restore, "restore(instance, set, destination, roll_forward=None, progress=None) -> dict; the instance is created, not started."),
-    METHOD(stop_running_backup, "stop_running_backup(instance): the run of another thread ends with BackupAbortByServerError."),
+    METHOD(backup, "backup(instance, path or None, grbit=0, progress=None) -> dict.\n\n"
+                   "progress(snp, snt, done, total) is called on this thread; its exception ends "
+                   "the run and is raised here."),
+    METHOD(restore, "restore(instance, set, destination, roll_forward=None, progress=None) -> "
+                    "dict; the instance is created, not started."),
+    METHOD(stop_running_backup, "stop_running_backup(instance): the run of another thread ends "
+                                "with BackupAbortByServerError."),
     METHOD(survey, "survey(path) -> dict: what a backup set holds."),
     {NULL, NULL, 0, NULL},
 };

@@ -1,4 +1,5 @@
-/* Calls on a cursor: moving, seeking, single columns, updates. The fast loops over rows are in fetch.c and change.c. */
+/* Calls on a cursor: moving, seeking, single columns, updates. The fast loops over rows are in
+ * fetch.c and change.c. */
 #include "python/fetch.h"
 
 static PYFN(JetOpenTable)
@@ -84,7 +85,8 @@ static PYFN(JetMakeKey)
     if (!data.none && data.cb == 0)
         grbit |= JET_bitKeyDataZeroLength;
     JET_ERR err;
-    CURSOR_CALL(err, c, JetMakeKey(c->session->id, c->id, data.none ? NULL : data.pv, data.cb, grbit));
+    CURSOR_CALL(err, c,
+                JetMakeKey(c->session->id, c->id, data.none ? NULL : data.pv, data.cb, grbit));
     FINISH(err);
 }
 
@@ -123,15 +125,18 @@ static PYFN(JetGetCurrentIndex)
     return answer;
 }
 
-typedef JET_ERR (*bytes_getter)(JET_SESID ses, JET_TABLEID table, void *pv, uint32_t cb, uint32_t *actual, JET_GRBIT grbit);
+typedef JET_ERR (*bytes_getter)(JET_SESID ses, JET_TABLEID table, void *pv, uint32_t cb,
+                                uint32_t *actual, JET_GRBIT grbit);
 
-static JET_ERR get_bookmark(JET_SESID ses, JET_TABLEID table, void *pv, uint32_t cb, uint32_t *actual, JET_GRBIT grbit)
+static JET_ERR get_bookmark(JET_SESID ses, JET_TABLEID table, void *pv, uint32_t cb,
+                            uint32_t *actual, JET_GRBIT grbit)
 {
     (void)grbit;
     return JetGetBookmark(ses, table, pv, cb, actual);
 }
 
-static JET_ERR update_bookmark(JET_SESID ses, JET_TABLEID table, void *pv, uint32_t cb, uint32_t *actual, JET_GRBIT grbit)
+static JET_ERR update_bookmark(JET_SESID ses, JET_TABLEID table, void *pv, uint32_t cb,
+                               uint32_t *actual, JET_GRBIT grbit)
 {
     (void)grbit;
     return JetUpdate(ses, table, pv, cb, actual);
@@ -146,7 +151,10 @@ static PyObject *short_bytes(struct args *a, struct cursor *c, JET_GRBIT grbit, 
         return args_drop(a), NULL;
     AWAY(err, get(c->session->id, c->id, room, sizeof(room), &actual, grbit));
     py_session_leave(c->session);
-    PyObject *answer = err < 0 ? raise_jet(a->st, err) : PyBytes_FromStringAndSize((const char *)room, actual < sizeof(room) ? actual : sizeof(room));
+    PyObject *answer =
+        err < 0 ? raise_jet(a->st, err)
+                : PyBytes_FromStringAndSize((const char *)room,
+                                            actual < sizeof(room) ? actual : sizeof(room));
     args_drop(a);
     return answer;
 }
@@ -189,11 +197,15 @@ static PYFN(JetSetColumn)
     struct bytes_view data;
     uint32_t id, grbit = 0;
     JET_SETINFO info = {.cbStruct = sizeof(info), .itagSequence = 1};
-    ARGS("JetSetColumn cursor:C columnid:u data:b grbit:u= itag:u= offset:u=", &c, &id, &data, &grbit, &info.itagSequence, &info.ibLongValue);
-    if (!data.none && data.cb == 0 && !(grbit & (JET_bitSetSizeLV | JET_bitSetAppendLV | JET_bitSetOverwriteLV)))
+    ARGS("JetSetColumn cursor:C columnid:u data:b grbit:u= itag:u= offset:u=", &c, &id, &data,
+         &grbit, &info.itagSequence, &info.ibLongValue);
+    if (!data.none && data.cb == 0 &&
+        !(grbit & (JET_bitSetSizeLV | JET_bitSetAppendLV | JET_bitSetOverwriteLV)))
         grbit |= JET_bitSetZeroLength;
     JET_ERR err;
-    CURSOR_CALL(err, c, JetSetColumn(c->session->id, c->id, id, data.none ? NULL : data.pv, data.cb, grbit, &info));
+    CURSOR_CALL(
+        err, c,
+        JetSetColumn(c->session->id, c->id, id, data.none ? NULL : data.pv, data.cb, grbit, &info));
     FINISH(err);
 }
 
@@ -202,12 +214,14 @@ static PYFN(JetRetrieveColumn)
     struct cursor *c;
     uint32_t id, grbit = 0, size = 0, actual = 0;
     JET_RETINFO info = {.cbStruct = sizeof(info), .itagSequence = 1};
-    ARGS("JetRetrieveColumn cursor:C columnid:u grbit:u= itag:u= offset:u= size:u=", &c, &id, &grbit, &info.itagSequence, &info.ibLongValue, &size);
+    ARGS("JetRetrieveColumn cursor:C columnid:u grbit:u= itag:u= offset:u= size:u=", &c, &id,
+         &grbit, &info.itagSequence, &info.ibLongValue, &size);
     unsigned char first[512];
     JET_ERR err;
     PyObject *answer = NULL;
     uint32_t room = size == 0 || size > sizeof(first) ? (uint32_t)sizeof(first) : size;
-    CURSOR_CALL(err, c, JetRetrieveColumn(c->session->id, c->id, id, first, room, &actual, grbit, &info));
+    CURSOR_CALL(err, c,
+                JetRetrieveColumn(c->session->id, c->id, id, first, room, &actual, grbit, &info));
     uint32_t want = size == 0 || actual < size ? actual : size;
     if (err < 0)
         raise_jet(args.st, err);
@@ -219,7 +233,8 @@ static PYFN(JetRetrieveColumn)
         if (!py_cursor_enter(args.st, c)) {
             Py_CLEAR(answer);
         } else {
-            AWAY(err, JetRetrieveColumn(c->session->id, c->id, id, PyBytes_AS_STRING(answer), want, &actual, grbit, &info));
+            AWAY(err, JetRetrieveColumn(c->session->id, c->id, id, PyBytes_AS_STRING(answer), want,
+                                        &actual, grbit, &info));
             py_session_leave(c->session);
             if (err < 0) {
                 Py_CLEAR(answer);
@@ -239,7 +254,9 @@ static PYFN(JetEscrowUpdate)
     int32_t delta, before = 0;
     ARGS("JetEscrowUpdate cursor:C columnid:u delta:i grbit:u=", &c, &id, &delta, &grbit);
     JET_ERR err;
-    CURSOR_CALL(err, c, JetEscrowUpdate(c->session->id, c->id, id, &delta, sizeof(delta), &before, sizeof(before), &actual, grbit));
+    CURSOR_CALL(err, c,
+                JetEscrowUpdate(c->session->id, c->id, id, &delta, sizeof(delta), &before,
+                                sizeof(before), &actual, grbit));
     PyObject *answer = err < 0 ? raise_jet(args.st, err) : PyLong_FromLong(before);
     args_drop(&args);
     return answer;
@@ -252,7 +269,9 @@ static PYFN(JetGetRecordPosition)
     JET_RECPOS pos = {.cbStruct = sizeof(pos)};
     JET_ERR err;
     CURSOR_CALL(err, c, JetGetRecordPosition(c->session->id, c->id, &pos, sizeof(pos)));
-    PyObject *answer = err < 0 ? raise_jet(args.st, err) : Py_BuildValue("(II)", (unsigned)pos.centriesLT, (unsigned)pos.centriesTotal);
+    PyObject *answer =
+        err < 0 ? raise_jet(args.st, err)
+                : Py_BuildValue("(II)", (unsigned)pos.centriesLT, (unsigned)pos.centriesTotal);
     args_drop(&args);
     return answer;
 }
@@ -261,26 +280,40 @@ PyMethodDef cursor_calls[] = {
     METHOD(JetOpenTable, "JetOpenTable(session, dbid, name, grbit=0) -> Cursor."),
     METHOD(JetDupCursor, "JetDupCursor(cursor) -> Cursor on the same table."),
     METHOD(JetCloseTable, "JetCloseTable(cursor)."),
-    METHOD(JetSeek, "JetSeek(cursor, grbit): by the made key. JET_wrnSeekNotEqual or JET_wrnUniqueKey as documented; RecordNotFoundError."),
+    METHOD(JetSeek, "JetSeek(cursor, grbit): by the made key. JET_wrnSeekNotEqual or "
+                    "JET_wrnUniqueKey as documented; RecordNotFoundError."),
     METHOD(JetSetIndexRange, "JetSetIndexRange(cursor, grbit=0): limit moves by the made key."),
-    METHOD(JetGetLock, "JetGetLock(cursor, grbit): JET_bitReadLock or JET_bitWriteLock on the current record."),
-    METHOD(JetPrepareUpdate, "JetPrepareUpdate(cursor, prep): JET_prepInsert, JET_prepReplace, JET_prepCancel ..."),
+    METHOD(JetGetLock,
+           "JetGetLock(cursor, grbit): JET_bitReadLock or JET_bitWriteLock on the current record."),
+    METHOD(JetPrepareUpdate,
+           "JetPrepareUpdate(cursor, prep): JET_prepInsert, JET_prepReplace, JET_prepCancel ..."),
     METHOD(JetDelete, "JetDelete(cursor): the current record."),
-    METHOD(JetMove, "JetMove(cursor, rows, grbit=0): JET_MoveFirst, JET_MoveLast, or so many rows. NoCurrentRecordError."),
-    METHOD(JetMakeKey, "JetMakeKey(cursor, data, grbit): one column of the search key; JET_bitNewKey begins."),
-    METHOD(JetIndexRecordCount, "JetIndexRecordCount(cursor, most=0) -> entries from the current one on."),
-    METHOD(JetSetCurrentIndex2, "JetSetCurrentIndex2(cursor, name, grbit=JET_bitMoveFirst); None: the primary one."),
+    METHOD(JetMove, "JetMove(cursor, rows, grbit=0): JET_MoveFirst, JET_MoveLast, or so many rows. "
+                    "NoCurrentRecordError."),
+    METHOD(JetMakeKey,
+           "JetMakeKey(cursor, data, grbit): one column of the search key; JET_bitNewKey begins."),
+    METHOD(JetIndexRecordCount,
+           "JetIndexRecordCount(cursor, most=0) -> entries from the current one on."),
+    METHOD(JetSetCurrentIndex2,
+           "JetSetCurrentIndex2(cursor, name, grbit=JET_bitMoveFirst); None: the primary one."),
     METHOD(JetGetCurrentIndex, "JetGetCurrentIndex(cursor) -> str."),
     METHOD(JetGetBookmark, "JetGetBookmark(cursor) -> bytes."),
     METHOD(JetGotoBookmark, "JetGotoBookmark(cursor, bookmark). RecordDeletedError."),
-    METHOD(JetUpdate, "JetUpdate(cursor) -> bytes: the bookmark. KeyDuplicateError, WriteConflictError."),
+    METHOD(JetUpdate,
+           "JetUpdate(cursor) -> bytes: the bookmark. KeyDuplicateError, WriteConflictError."),
     METHOD(JetRetrieveKey, "JetRetrieveKey(cursor, grbit=0) -> bytes."),
-    METHOD(JetSetColumn, "JetSetColumn(cursor, columnid, data or None, grbit=0, itag=1, offset=0)."),
-    METHOD(JetRetrieveColumn, "JetRetrieveColumn(cursor, columnid, grbit=0, itag=1, offset=0, size=0) -> bytes, None for NULL; size 0: all."),
-    METHOD(JetEscrowUpdate, "JetEscrowUpdate(cursor, columnid, delta, grbit=0) -> the value before."),
-    METHOD(JetGetRecordPosition, "JetGetRecordPosition(cursor) -> (entries before, entries in all)."),
-    METHOD(rows, "rows(cursor, plan, table, release, backwards=0) -> iterator of Row from the current one on."),
-    METHOD(span, "span(cursor, keys, low, high, inclusive, prefix, backwards) -> bool: limits the cursor to a range; is there a row?"),
+    METHOD(JetSetColumn,
+           "JetSetColumn(cursor, columnid, data or None, grbit=0, itag=1, offset=0)."),
+    METHOD(JetRetrieveColumn, "JetRetrieveColumn(cursor, columnid, grbit=0, itag=1, offset=0, "
+                              "size=0) -> bytes, None for NULL; size 0: all."),
+    METHOD(JetEscrowUpdate,
+           "JetEscrowUpdate(cursor, columnid, delta, grbit=0) -> the value before."),
+    METHOD(JetGetRecordPosition,
+           "JetGetRecordPosition(cursor) -> (entries before, entries in all)."),
+    METHOD(rows, "rows(cursor, plan, table, release, backwards=0) -> iterator of Row from the "
+                 "current one on."),
+    METHOD(span, "span(cursor, keys, low, high, inclusive, prefix, backwards) -> bool: limits the "
+                 "cursor to a range; is there a row?"),
     METHOD(get_row, "get_row(cursor, keys, key, plan, table) -> Row. RecordNotFoundError."),
     METHOD(current_row, "current_row(cursor, plan, table) -> Row. NoCurrentRecordError."),
     METHOD(load_row, "load_row(cursor, row) -> row, read anew by its bookmark."),

@@ -32,7 +32,8 @@ static JET_ERR tell_finding(void *context, const PYJET_FINDING *x)
     PyObject *answer = NULL;
     if (PyErr_CheckSignals() == 0)
         answer = f->callable == NULL ? Py_NewRef(Py_None)
-                                     : PyObject_CallFunction(f->callable, "iIIzz", (int)x->kind, x->pgno, x->objid, x->table, x->text);
+                                     : PyObject_CallFunction(f->callable, "iIIzz", (int)x->kind,
+                                                             x->pgno, x->objid, x->table, x->text);
     if (answer == NULL)
         PyErr_Fetch(&f->type, &f->value, &f->traceback);
     Py_XDECREF(answer);
@@ -56,9 +57,12 @@ static PYFN(check_file)
     else if (err < 0)
         raise_jet(args.st, err);
     else
-        answer = Py_BuildValue("{sKsKsKsKsKsKsKsKsKsKsK}", "pages", sum.pages, "pages_used", sum.pages_used, "pages_available", sum.pages_available,
-                               "pages_leaked", sum.pages_leaked, "trees", sum.trees, "tables", sum.tables, "records", sum.records, "index_entries",
-                               sum.index_entries, "long_values", sum.long_values, "findings", sum.findings, "notes", sum.notes);
+        answer =
+            Py_BuildValue("{sKsKsKsKsKsKsKsKsKsKsK}", "pages", sum.pages, "pages_used",
+                          sum.pages_used, "pages_available", sum.pages_available, "pages_leaked",
+                          sum.pages_leaked, "trees", sum.trees, "tables", sum.tables, "records",
+                          sum.records, "index_entries", sum.index_entries, "long_values",
+                          sum.long_values, "findings", sum.findings, "notes", sum.notes);
     args_drop(&args);
     return answer;
 }
@@ -70,7 +74,8 @@ static PYFN(dump_header)
     char *text = NULL;
     JET_ERR err;
     AWAY(err, PyjetDumpHeader(path, &text));
-    PyObject *answer = err < 0 ? raise_jet(args.st, err) : PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "replace");
+    PyObject *answer = err < 0 ? raise_jet(args.st, err)
+                               : PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "replace");
     if (text != NULL)
         JetFreeBuffer(text);
     args_drop(&args);
@@ -84,8 +89,14 @@ static PYFN(set_fault)
     const char *part = NULL;
     int64_t after = 0, times = 1;
     int32_t error = 0;
-    ARGS("set_fault ops:u path_part:s= after:l= times:l= error:i= delay_ms:u=", &ops, &part, &after, &times, &error, &delay);
-    PYJET_FAULT fault = {.ops = ops, .path_part = part, .after = (uint64_t)after, .count = (uint64_t)times, .error = error, .delay_ms = delay};
+    ARGS("set_fault ops:u path_part:s= after:l= times:l= error:i= delay_ms:u=", &ops, &part, &after,
+         &times, &error, &delay);
+    PYJET_FAULT fault = {.ops = ops,
+                         .path_part = part,
+                         .after = (uint64_t)after,
+                         .count = (uint64_t)times,
+                         .error = error,
+                         .delay_ms = delay};
     PyjetSetFault(ops == 0 ? NULL : &fault);
     args_drop(&args);
     Py_RETURN_NONE;
@@ -122,10 +133,13 @@ static PYFN(record_mark)
 }
 
 PyMethodDef file_calls[] = {
-    METHOD(open_file, "open_file(path, grbit=0) -> Session of a read-only file; its database is session.file_dbid."),
-    METHOD(check_file, "check_file(path, grbit=0, finding=None) -> dict; finding(kind, pgno, objid, table, text) for each."),
+    METHOD(open_file, "open_file(path, grbit=0) -> Session of a read-only file; its database is "
+                      "session.file_dbid."),
+    METHOD(check_file, "check_file(path, grbit=0, finding=None) -> dict; finding(kind, pgno, "
+                       "objid, table, text) for each."),
     METHOD(dump_header, "dump_header(path) -> JSON text: header of a database, log or checkpoint."),
-    METHOD(set_fault, "For tests: set_fault(ops, path_part=None, after=0, times=1, error=0, delay_ms=0); ops 0 turns it off."),
+    METHOD(set_fault, "For tests: set_fault(ops, path_part=None, after=0, times=1, error=0, "
+                      "delay_ms=0); ops 0 turns it off."),
     {"fault_hits", fault_hits, METH_NOARGS, "For tests: how often the fault has struck."},
     METHOD(record_start, "For tests: record_start(dir, trace): writes below dir go to the trace."),
     {"record_stop", record_stop, METH_NOARGS, "For tests."},

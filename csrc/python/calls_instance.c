@@ -50,7 +50,9 @@ static bool instance_or_none(struct args *a, PyObject *object, struct instance *
     *i = NULL;
     if (object == Py_None)
         return true;
-    PyObject *handle = Py_IS_TYPE(object, a->st->instance_type) ? Py_NewRef(object) : PyObject_GetAttr(object, a->st->str_handle);
+    PyObject *handle = Py_IS_TYPE(object, a->st->instance_type)
+                           ? Py_NewRef(object)
+                           : PyObject_GetAttr(object, a->st->str_handle);
     if (handle != NULL && !Py_IS_TYPE(handle, a->st->instance_type)) {
         PyErr_SetString(PyExc_TypeError, "expected an Instance or None");
         Py_CLEAR(handle);
@@ -75,7 +77,8 @@ static PYFN(JetSetSystemParameter)
     PyObject *text = NULL;
     uint64_t number = 0;
     bool ok = true;
-    if (PyUnicode_Check(value) || PyBytes_Check(value) || PyObject_HasAttrString(value, "__fspath__"))
+    if (PyUnicode_Check(value) || PyBytes_Check(value) ||
+        PyObject_HasAttrString(value, "__fspath__"))
         ok = PyUnicode_FSConverter(value, &text);
     else if (value != Py_None) {
         number = PyLong_AsUnsignedLongLongMask(value);
@@ -83,7 +86,8 @@ static PYFN(JetSetSystemParameter)
     }
     JET_ERR err = JET_errSuccess;
     if (ok)
-        AWAY(err, JetSetSystemParameter(i != NULL ? &i->id : NULL, JET_sesidNil, param, number, text != NULL ? PyBytes_AS_STRING(text) : NULL));
+        AWAY(err, JetSetSystemParameter(i != NULL ? &i->id : NULL, JET_sesidNil, param, number,
+                                        text != NULL ? PyBytes_AS_STRING(text) : NULL));
     if (i != NULL)
         py_instance_leave(i);
     PyObject *answer = ok ? py_done(args.st, err) : NULL;
@@ -98,7 +102,8 @@ static PYFN(JetGetSystemParameter)
     uint32_t param;
     int32_t as_text = 0;
     int64_t number = 0;
-    ARGS("JetGetSystemParameter instance:o param:u as_text:i= value:l=", &who, &param, &as_text, &number);
+    ARGS("JetGetSystemParameter instance:o param:u as_text:i= value:l=", &who, &param, &as_text,
+         &number);
     struct instance *i;
     if (!instance_or_none(&args, who, &i)) {
         args_drop(&args);
@@ -107,7 +112,8 @@ static PYFN(JetGetSystemParameter)
     char text[4096] = "";
     JET_API_PTR value = (JET_API_PTR)number; /* JET_paramErrorToString takes the error in it */
     JET_ERR err;
-    AWAY(err, JetGetSystemParameter(i != NULL ? i->id : JET_instanceNil, JET_sesidNil, param, &value, as_text ? text : NULL, as_text ? sizeof(text) : 0));
+    AWAY(err, JetGetSystemParameter(i != NULL ? i->id : JET_instanceNil, JET_sesidNil, param,
+                                    &value, as_text ? text : NULL, as_text ? sizeof(text) : 0));
     if (i != NULL)
         py_instance_leave(i);
     PyObject *answer = err < 0   ? raise_jet(args.st, err)
@@ -130,7 +136,8 @@ static PYFN(init)
     JET_ERR err;
     INSTANCE_CALL(err, i, PyjetInit(&i->id, grbit, watcher_progress, &watcher, &r));
     i->started = i->started || err >= 0;
-    PyObject *answer = err < 0 || watcher.type != NULL ? watcher_raise(&watcher, err) : recovery_dict(&r);
+    PyObject *answer =
+        err < 0 || watcher.type != NULL ? watcher_raise(&watcher, err) : recovery_dict(&r);
     args_drop(&args);
     return answer;
 }
@@ -148,13 +155,21 @@ static PYFN(stats)
 }
 
 PyMethodDef instance_calls[] = {
-    METHOD(JetCreateInstance2, "JetCreateInstance2(name, display_name=None, grbit=0) -> Instance, not started."),
-    METHOD(JetInit2, "JetInit2(instance, grbit=0): start; recovers from the logs when the last run ended in a crash."),
-    METHOD(JetTerm2, "JetTerm2(instance, grbit=JET_bitTermComplete): end; waits for calls of other threads, stops a running backup."),
-    METHOD(term, "term(instance, grbit=JET_bitTermComplete): JetTerm2 after all sessions have been ended, their transactions undone."),
-    METHOD(JetSetSystemParameter, "JetSetSystemParameter(instance or None, param, value): value is an int, a str or a path."),
-    METHOD(JetGetSystemParameter, "JetGetSystemParameter(instance or None, param, as_text=0, value=0) -> int, or str when as_text."),
-    METHOD(init, "init(instance, grbit=0, progress=None) -> dict: JetInit with progress and the numbers of recovery."),
+    METHOD(JetCreateInstance2,
+           "JetCreateInstance2(name, display_name=None, grbit=0) -> Instance, not started."),
+    METHOD(JetInit2, "JetInit2(instance, grbit=0): start; recovers from the logs when the last run "
+                     "ended in a crash."),
+    METHOD(JetTerm2, "JetTerm2(instance, grbit=JET_bitTermComplete): end; waits for calls of other "
+                     "threads, stops a running backup."),
+    METHOD(term, "term(instance, grbit=JET_bitTermComplete): JetTerm2 after all sessions have been "
+                 "ended, their transactions undone."),
+    METHOD(
+        JetSetSystemParameter,
+        "JetSetSystemParameter(instance or None, param, value): value is an int, a str or a path."),
+    METHOD(JetGetSystemParameter, "JetGetSystemParameter(instance or None, param, as_text=0, "
+                                  "value=0) -> int, or str when as_text."),
+    METHOD(init, "init(instance, grbit=0, progress=None) -> dict: JetInit with progress and the "
+                 "numbers of recovery."),
     METHOD(stats, "stats(instance) -> dict of counters."),
     {NULL, NULL, 0, NULL},
 };

@@ -180,8 +180,12 @@ static PYFN(JetGetDatabaseInfo)
     uint32_t number = 0;
     bool named = level == JET_DbInfoFilename;
     JET_ERR err;
-    SESSION_CALL(err, s, JetGetDatabaseInfo(s->id, dbid, named ? (void *)text : &number, named ? sizeof(text) : sizeof(number), level));
-    PyObject *answer = err < 0 ? raise_jet(args.st, err) : named ? PyUnicode_DecodeFSDefault(text) : PyLong_FromUnsignedLong(number);
+    SESSION_CALL(err, s,
+                 JetGetDatabaseInfo(s->id, dbid, named ? (void *)text : &number,
+                                    named ? sizeof(text) : sizeof(number), level));
+    PyObject *answer = err < 0 ? raise_jet(args.st, err)
+                       : named ? PyUnicode_DecodeFSDefault(text)
+                               : PyLong_FromUnsignedLong(number);
     args_drop(&args);
     return answer;
 }
@@ -189,18 +193,28 @@ static PYFN(JetGetDatabaseInfo)
 PyMethodDef session_calls[] = {
     METHOD(JetBeginSession, "JetBeginSession(instance) -> Session."),
     METHOD(JetEndSession, "JetEndSession(session): rolls back what is open, closes its cursors."),
-    METHOD(JetSetSessionContext, "JetSetSessionContext(session, context): lets a transaction move from thread to thread."),
+    METHOD(
+        JetSetSessionContext,
+        "JetSetSessionContext(session, context): lets a transaction move from thread to thread."),
     METHOD(JetResetSessionContext, "JetResetSessionContext(session)."),
-    METHOD(JetIdle, "JetIdle(session, grbit=0): do background work now. Gives JET_wrnNoIdleActivity when there is none."),
+    METHOD(JetIdle, "JetIdle(session, grbit=0): do background work now. Gives "
+                    "JET_wrnNoIdleActivity when there is none."),
     METHOD(JetGetVersion, "JetGetVersion(session) -> int."),
-    METHOD(JetBeginTransaction2, "JetBeginTransaction2(session, grbit=0): one level deeper, 7 at most."),
-    METHOD(JetCommitTransaction, "JetCommitTransaction(session, grbit=0): durable at level 1 unless JET_bitCommitLazyFlush."),
+    METHOD(JetBeginTransaction2,
+           "JetBeginTransaction2(session, grbit=0): one level deeper, 7 at most."),
+    METHOD(JetCommitTransaction, "JetCommitTransaction(session, grbit=0): durable at level 1 "
+                                 "unless JET_bitCommitLazyFlush."),
     METHOD(JetRollback, "JetRollback(session, grbit=0): undo one level, or all."),
-    METHOD(JetCreateDatabase2, "JetCreateDatabase2(session, path, pages_most=0, grbit=0) -> dbid; attached and open."),
-    METHOD(JetAttachDatabase2, "JetAttachDatabase2(session, path, pages_most=0, grbit=0); JET_wrnDatabaseAttached when it was."),
-    METHOD(JetDetachDatabase2, "JetDetachDatabase2(session, path or None, grbit=0): leaves the file clean; None: all."),
-    METHOD(JetOpenDatabase, "JetOpenDatabase(session, path, grbit=0) -> dbid of an attached database."),
+    METHOD(JetCreateDatabase2,
+           "JetCreateDatabase2(session, path, pages_most=0, grbit=0) -> dbid; attached and open."),
+    METHOD(JetAttachDatabase2, "JetAttachDatabase2(session, path, pages_most=0, grbit=0); "
+                               "JET_wrnDatabaseAttached when it was."),
+    METHOD(JetDetachDatabase2,
+           "JetDetachDatabase2(session, path or None, grbit=0): leaves the file clean; None: all."),
+    METHOD(JetOpenDatabase,
+           "JetOpenDatabase(session, path, grbit=0) -> dbid of an attached database."),
     METHOD(JetCloseDatabase, "JetCloseDatabase(session, dbid, grbit=0)."),
-    METHOD(JetGetDatabaseInfo, "JetGetDatabaseInfo(session, dbid, level) -> int, or str for JET_DbInfoFilename."),
+    METHOD(JetGetDatabaseInfo,
+           "JetGetDatabaseInfo(session, dbid, level) -> int, or str for JET_DbInfoFilename."),
     {NULL, NULL, 0, NULL},
 };

@@ -1,7 +1,8 @@
 /* Calls that define tables, columns and indexes, and that tell about them. */
 #include "python/state.h"
 
-/* ---- structures from tuples. All texts and bytes belong to objects that the caller holds through the call. ---- */
+/* ---- structures from tuples. All texts and bytes belong to objects that the caller holds through
+ * the call. ---- */
 static bool text_of(PyObject *keep, PyObject *text, char **out)
 {
     PyObject *bytes = PyUnicode_AsUTF8String(text);
@@ -29,7 +30,8 @@ static bool column_of(PyObject *keep, PyObject *item, JET_COLUMNCREATE_A *c)
 {
     PyObject *name, *def;
     unsigned coltyp, grbit, code_page, most;
-    if (!is_tuple(item) || !PyArg_ParseTuple(item, "UIIIIO:column", &name, &coltyp, &grbit, &code_page, &most, &def))
+    if (!is_tuple(item) ||
+        !PyArg_ParseTuple(item, "UIIIIO:column", &name, &coltyp, &grbit, &code_page, &most, &def))
         return false;
     memset(c, 0, sizeof(*c));
     c->cbStruct = sizeof(*c);
@@ -53,7 +55,8 @@ static bool index_of(PyObject *keep, PyObject *item, JET_INDEXCREATE_A *x)
 {
     PyObject *name, *key;
     unsigned grbit, density, most;
-    if (!is_tuple(item) || !PyArg_ParseTuple(item, "USIII:index", &name, &key, &grbit, &density, &most))
+    if (!is_tuple(item) ||
+        !PyArg_ParseTuple(item, "USIII:index", &name, &key, &grbit, &density, &most))
         return false;
     memset(x, 0, sizeof(*x));
     x->cbStruct = sizeof(*x);
@@ -95,14 +98,21 @@ static PYFN(JetCreateTableColumnIndex)
     uint32_t dbid, pages = 0, density = 0, grbit = 0;
     const char *name;
     PyObject *columns, *indexes, *answer = NULL;
-    ARGS("JetCreateTableColumnIndex session:S dbid:u name:s columns:o indexes:o pages:u= density:u= grbit:u=", &s, &dbid, &name, &columns, &indexes,
-         &pages, &density, &grbit);
+    ARGS("JetCreateTableColumnIndex session:S dbid:u name:s columns:o indexes:o pages:u= "
+         "density:u= grbit:u=",
+         &s, &dbid, &name, &columns, &indexes, &pages, &density, &grbit);
     PyObject *keep = PyList_New(0);
     columns = PySequence_Tuple(columns);
     indexes = columns == NULL ? NULL : PySequence_Tuple(indexes);
-    JET_TABLECREATE_A t = {.cbStruct = sizeof(t), .szTableName = (char *)name, .ulPages = pages, .ulDensity = density, .grbit = grbit};
-    if (keep == NULL || indexes == NULL || (t.rgcolumncreate = array_of(columns, sizeof(*t.rgcolumncreate))) == NULL ||
-        (t.rgindexcreate = array_of(indexes, sizeof(*t.rgindexcreate))) == NULL || !fill_columns(keep, columns, t.rgcolumncreate) ||
+    JET_TABLECREATE_A t = {.cbStruct = sizeof(t),
+                           .szTableName = (char *)name,
+                           .ulPages = pages,
+                           .ulDensity = density,
+                           .grbit = grbit};
+    if (keep == NULL || indexes == NULL ||
+        (t.rgcolumncreate = array_of(columns, sizeof(*t.rgcolumncreate))) == NULL ||
+        (t.rgindexcreate = array_of(indexes, sizeof(*t.rgindexcreate))) == NULL ||
+        !fill_columns(keep, columns, t.rgcolumncreate) ||
         !fill_indexes(keep, indexes, t.rgindexcreate))
         goto out;
     t.cColumns = (uint32_t)PyTuple_GET_SIZE(columns);
@@ -153,10 +163,15 @@ static PYFN(JetAddColumn)
     JET_COLUMNCREATE_A want;
     PyObject *answer = NULL;
     if (keep != NULL && column_of(keep, column, &want) && py_cursor_enter(args.st, c)) {
-        JET_COLUMNDEF def = {.cbStruct = sizeof(def), .coltyp = want.coltyp, .cp = (uint16_t)want.cp, .cbMax = want.cbMax, .grbit = want.grbit};
+        JET_COLUMNDEF def = {.cbStruct = sizeof(def),
+                             .coltyp = want.coltyp,
+                             .cp = (uint16_t)want.cp,
+                             .cbMax = want.cbMax,
+                             .grbit = want.grbit};
         JET_COLUMNID id = 0;
         JET_ERR err;
-        AWAY(err, JetAddColumn(c->session->id, c->id, want.szColumnName, &def, want.pvDefault, want.cbDefault, &id));
+        AWAY(err, JetAddColumn(c->session->id, c->id, want.szColumnName, &def, want.pvDefault,
+                               want.cbDefault, &id));
         py_session_leave(c->session);
         answer = err < 0 ? raise_jet(args.st, err) : PyLong_FromUnsignedLong(id);
     }
@@ -228,7 +243,9 @@ static JET_ERR tell_table(void *context, const PYJET_TABLE *x)
     struct visit visit;
     if (!visit_begin(t->st->interpreter, &visit))
         return JET_errOutOfMemory;
-    return tell(t, Py_BuildValue("(sIIIII)", x->name, x->objid, x->root, x->flags, x->pages, x->density), &visit);
+    return tell(
+        t, Py_BuildValue("(sIIIII)", x->name, x->objid, x->root, x->flags, x->pages, x->density),
+        &visit);
 }
 
 static JET_ERR tell_column(void *context, const PYJET_COLUMN *x)
@@ -238,8 +255,9 @@ static JET_ERR tell_column(void *context, const PYJET_COLUMN *x)
     if (!visit_begin(t->st->interpreter, &visit))
         return JET_errOutOfMemory;
     return tell(t,
-                Py_BuildValue("(sIIIIIy#)", x->name, (unsigned)x->columnid, (unsigned)x->coltyp, (unsigned)x->grbit, (unsigned)x->cp,
-                              (unsigned)x->cbMax, (const char *)x->pvDefault, (Py_ssize_t)x->cbDefault),
+                Py_BuildValue("(sIIIIIy#)", x->name, (unsigned)x->columnid, (unsigned)x->coltyp,
+                              (unsigned)x->grbit, (unsigned)x->cp, (unsigned)x->cbMax,
+                              (const char *)x->pvDefault, (Py_ssize_t)x->cbDefault),
                 &visit);
 }
 
@@ -256,9 +274,11 @@ static JET_ERR tell_index(void *context, const PYJET_INDEX *x)
             Py_CLEAR(segments);
         Py_XDECREF(pair);
     }
-    PyObject *item = segments == NULL ? NULL
-                                      : Py_BuildValue("(sIIIIIIsN)", x->name, (unsigned)x->grbit, x->cbKeyMost, x->density, x->flags, x->objid, x->root,
-                                                      x->locale != NULL ? x->locale : "", segments);
+    PyObject *item = segments == NULL
+                         ? NULL
+                         : Py_BuildValue("(sIIIIIIsN)", x->name, (unsigned)x->grbit, x->cbKeyMost,
+                                         x->density, x->flags, x->objid, x->root,
+                                         x->locale != NULL ? x->locale : "", segments);
     return tell(t, item, &visit);
 }
 
@@ -318,18 +338,26 @@ static PYFN(visit_indexes)
 
 PyMethodDef table_calls[] = {
     METHOD(JetCreateTableColumnIndex,
-           "JetCreateTableColumnIndex(session, dbid, name, columns, indexes, pages=0, density=0, grbit=0) -> Cursor, exclusive.\n\n"
-           "columns: (name, coltyp, grbit, code page, cbMax, default bytes or None); indexes: (name, b'+a\\0-b\\0\\0', grbit, density, cbKeyMost)."),
-    METHOD(JetDeleteTable, "JetDeleteTable(session, dbid, name). TableInUseError while cursors are open."),
+           "JetCreateTableColumnIndex(session, dbid, name, columns, indexes, pages=0, density=0, "
+           "grbit=0) -> Cursor, exclusive.\n\n"
+           "columns: (name, coltyp, grbit, code page, cbMax, default bytes or None); indexes: "
+           "(name, b'+a\\0-b\\0\\0', grbit, density, cbKeyMost)."),
+    METHOD(JetDeleteTable,
+           "JetDeleteTable(session, dbid, name). TableInUseError while cursors are open."),
     METHOD(JetRenameTable, "JetRenameTable(session, dbid, name, new_name)."),
-    METHOD(JetAddColumn, "JetAddColumn(cursor, (name, coltyp, grbit, code page, cbMax, default)) -> columnid."),
+    METHOD(JetAddColumn,
+           "JetAddColumn(cursor, (name, coltyp, grbit, code page, cbMax, default)) -> columnid."),
     METHOD(JetDeleteColumn, "JetDeleteColumn(cursor, name)."),
     METHOD(JetRenameColumn, "JetRenameColumn(cursor, name, new_name)."),
-    METHOD(JetCreateIndex2, "JetCreateIndex2(cursor, (name, key, grbit, density, cbKeyMost)): also on a filled table."),
+    METHOD(
+        JetCreateIndex2,
+        "JetCreateIndex2(cursor, (name, key, grbit, density, cbKeyMost)): also on a filled table."),
     METHOD(JetDeleteIndex, "JetDeleteIndex(cursor, name)."),
-    METHOD(visit_tables, "visit_tables(session, dbid) -> list of (name, objid, root, flags, pages, density)."),
-    METHOD(visit_columns, "visit_columns(cursor) -> list of (name, columnid, coltyp, grbit, code page, cbMax, default or None)."),
-    METHOD(visit_indexes,
-           "visit_indexes(cursor) -> list of (name, grbit, cbKeyMost, density, flags, objid, root, locale, [(columnid, descending)])."),
+    METHOD(visit_tables,
+           "visit_tables(session, dbid) -> list of (name, objid, root, flags, pages, density)."),
+    METHOD(visit_columns, "visit_columns(cursor) -> list of (name, columnid, coltyp, grbit, code "
+                          "page, cbMax, default or None)."),
+    METHOD(visit_indexes, "visit_indexes(cursor) -> list of (name, grbit, cbKeyMost, density, "
+                          "flags, objid, root, locale, [(columnid, descending)])."),
     {NULL, NULL, 0, NULL},
 };

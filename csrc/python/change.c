@@ -2,7 +2,8 @@
 #include "python/fetch.h"
 
 #define CHUNK_ROWS 1000
-#define CHUNK_ROWS_INSIDE 128   /* in a transaction of the caller's: how many rows one release of the GIL covers */
+#define CHUNK_ROWS_INSIDE                                                                          \
+    128 /* in a transaction of the caller's: how many rows one release of the GIL covers */
 #define CHUNK_BYTES (16u << 20)
 
 /* ---- rows waiting to be inserted ---- */
@@ -63,7 +64,8 @@ static void batch_free(struct batch *b)
     PyMem_RawFree(b->guess_at);
 }
 
-static int find_column(struct state *st, struct batch *b, struct plan *plan, PyObject *name, uint32_t i)
+static int find_column(struct state *st, struct batch *b, struct plan *plan, PyObject *name,
+                       uint32_t i)
 {
     if (i < b->guess_count && b->guess[i] == name)
         return b->guess_at[i];
@@ -91,7 +93,8 @@ static int find_column(struct state *st, struct batch *b, struct plan *plan, PyO
     return at;
 }
 
-static bool batch_value(struct state *st, struct batch *b, struct plan *plan, int at, PyObject *value)
+static bool batch_value(struct state *st, struct batch *b, struct plan *plan, int at,
+                        PyObject *value)
 {
     uint32_t n = b->cell_count;
     if (at < 0 || !py_cell_from(st, &b->arena, &plan->columns[at], value, &b->cells[n]))
@@ -101,8 +104,9 @@ static bool batch_value(struct state *st, struct batch *b, struct plan *plan, in
     return true;
 }
 
-/* The dict is copied first when a converter could run Python code that changes it: only our own loop touches a plain dict, and
- * converters of plain values run none; others are caught by the size check. */
+/* The dict is copied first when a converter could run Python code that changes it: only our own
+ * loop touches a plain dict, and converters of plain values run none; others are caught by the size
+ * check. */
 static bool batch_dict(struct state *st, struct batch *b, struct plan *plan, PyObject *dict)
 {
     Py_ssize_t size = PyDict_GET_SIZE(dict), position = 0;
@@ -127,7 +131,8 @@ static bool batch_dict(struct state *st, struct batch *b, struct plan *plan, PyO
     return true;
 }
 
-static bool batch_sequence(struct state *st, struct batch *b, struct plan *plan, const int *order, Py_ssize_t n, PyObject *row)
+static bool batch_sequence(struct state *st, struct batch *b, struct plan *plan, const int *order,
+                           Py_ssize_t n, PyObject *row)
 {
     PyObject *items = PySequence_Tuple(row);
     if (items == NULL || !batch_room(b, (uint32_t)n)) {
@@ -136,7 +141,8 @@ static bool batch_sequence(struct state *st, struct batch *b, struct plan *plan,
     }
     bool ok = PyTuple_GET_SIZE(items) == n;
     if (!ok)
-        PyErr_Format(PyExc_ValueError, "a row has %zd values, %zd columns were named", PyTuple_GET_SIZE(items), n);
+        PyErr_Format(PyExc_ValueError, "a row has %zd values, %zd columns were named",
+                     PyTuple_GET_SIZE(items), n);
     for (Py_ssize_t i = 0; ok && i < n; i++)
         ok = batch_value(st, b, plan, order[i], PyTuple_GET_ITEM(items, i));
     Py_DECREF(items);
@@ -144,7 +150,8 @@ static bool batch_sequence(struct state *st, struct batch *b, struct plan *plan,
     return ok;
 }
 
-static bool batch_row(struct state *st, struct batch *b, struct plan *plan, const int *order, Py_ssize_t n, PyObject *row)
+static bool batch_row(struct state *st, struct batch *b, struct plan *plan, const int *order,
+                      Py_ssize_t n, PyObject *row)
 {
     uint32_t rows = b->rows, cells = b->cell_count;
     bool ok;
@@ -152,8 +159,10 @@ static bool batch_row(struct state *st, struct batch *b, struct plan *plan, cons
         ok = batch_sequence(st, b, plan, order, n, row);
     else if (PyDict_CheckExact(row))
         ok = batch_dict(st, b, plan, row);
-    else if (!PyMapping_Check(row) || PyUnicode_Check(row) || PyTuple_Check(row) || PyList_Check(row)) {
-        PyErr_Format(PyExc_TypeError, "expected a mapping, got %s: rows as sequences need columns=", Py_TYPE(row)->tp_name);
+    else if (!PyMapping_Check(row) || PyUnicode_Check(row) || PyTuple_Check(row) ||
+             PyList_Check(row)) {
+        PyErr_Format(PyExc_TypeError, "expected a mapping, got %s: rows as sequences need columns=",
+                     Py_TYPE(row)->tp_name);
         ok = false;
     } else {
         PyObject *dict = PyDict_New();
@@ -171,8 +180,9 @@ static JET_ERR insert_rows(struct cursor *c, const struct batch *b)
 {
     JET_ERR err = JET_errSuccess;
     for (uint32_t i = 0; i < b->rows && err >= 0; i++)
-        err = PyjetInsertRow(c->session->id, c->id, b->columns + b->starts[i], b->cells + b->starts[i], b->starts[i + 1] - b->starts[i],
-                             NULL, 0, NULL);
+        err =
+            PyjetInsertRow(c->session->id, c->id, b->columns + b->starts[i],
+                           b->cells + b->starts[i], b->starts[i + 1] - b->starts[i], NULL, 0, NULL);
     return err;
 }
 
@@ -229,7 +239,8 @@ static int *column_order(struct state *st, struct plan *plan, PyObject *columns,
     return order;
 }
 
-static bool insert_all(struct state *st, struct cursor *c, struct plan *plan, PyObject *iterator, const int *order, Py_ssize_t n, uint64_t *inserted)
+static bool insert_all(struct state *st, struct cursor *c, struct plan *plan, PyObject *iterator,
+                       const int *order, Py_ssize_t n, uint64_t *inserted)
 {
     struct batch b = {0};
     PyObject *row;
@@ -246,7 +257,8 @@ static bool insert_all(struct state *st, struct cursor *c, struct plan *plan, Py
     return ok;
 }
 
-PyObject *py_insert_many(PyObject *module, PyObject *const *values, Py_ssize_t count, PyObject *names)
+PyObject *py_insert_many(PyObject *module, PyObject *const *values, Py_ssize_t count,
+                         PyObject *names)
 {
     struct cursor *cursor;
     PyObject *plan, *rows, *columns = Py_None;
@@ -258,9 +270,11 @@ PyObject *py_insert_many(PyObject *module, PyObject *const *values, Py_ssize_t c
     bool ok = false;
     if (!Py_IS_TYPE(plan, args.st->plan_type))
         PyErr_SetString(PyExc_TypeError, "expected a Plan");
-    else if (columns == Py_None || (order = column_order(args.st, (struct plan *)plan, columns, &n)) != NULL) {
+    else if (columns == Py_None ||
+             (order = column_order(args.st, (struct plan *)plan, columns, &n)) != NULL) {
         iterator = PyObject_GetIter(rows);
-        ok = iterator != NULL && insert_all(args.st, cursor, (struct plan *)plan, iterator, order, n, &inserted);
+        ok = iterator != NULL &&
+             insert_all(args.st, cursor, (struct plan *)plan, iterator, order, n, &inserted);
     }
     Py_XDECREF(iterator);
     PyMem_RawFree(order);
@@ -269,7 +283,8 @@ PyObject *py_insert_many(PyObject *module, PyObject *const *values, Py_ssize_t c
 }
 
 /* insert_row(cursor, plan, values, table) -> Row, not loaded. */
-PyObject *py_insert_row(PyObject *module, PyObject *const *values, Py_ssize_t count, PyObject *names)
+PyObject *py_insert_row(PyObject *module, PyObject *const *values, Py_ssize_t count,
+                        PyObject *names)
 {
     struct cursor *cursor;
     PyObject *plan, *row, *table, *answer = NULL;
@@ -279,12 +294,15 @@ PyObject *py_insert_row(PyObject *module, PyObject *const *values, Py_ssize_t co
     uint32_t size = 0;
     if (!Py_IS_TYPE(plan, args.st->plan_type))
         PyErr_SetString(PyExc_TypeError, "expected a Plan");
-    else if (batch_row(args.st, &b, (struct plan *)plan, NULL, 0, row) && py_cursor_enter(args.st, cursor)) {
+    else if (batch_row(args.st, &b, (struct plan *)plan, NULL, 0, row) &&
+             py_cursor_enter(args.st, cursor)) {
         JET_ERR err;
-        AWAY(err, PyjetInsertRow(cursor->session->id, cursor->id, b.columns, b.cells, b.cell_count, bookmark, sizeof(bookmark), &size));
+        AWAY(err, PyjetInsertRow(cursor->session->id, cursor->id, b.columns, b.cells, b.cell_count,
+                                 bookmark, sizeof(bookmark), &size));
         py_session_leave(cursor->session);
         PYJET_CELL cell = {.pv = bookmark, .cb = size};
-        answer = err < 0 ? raise_jet(args.st, err) : py_row_new(args.st, (struct plan *)plan, table, &cell);
+        answer = err < 0 ? raise_jet(args.st, err)
+                         : py_row_new(args.st, (struct plan *)plan, table, &cell);
     }
     batch_free(&b);
     args_drop(&args);
@@ -292,23 +310,28 @@ PyObject *py_insert_row(PyObject *module, PyObject *const *values, Py_ssize_t co
 }
 
 /* ---- update and delete by bookmark ---- */
-static JET_ERR set_value(struct cursor *c, JET_COLUMNID id, const PYJET_CELL *cell, uint32_t sequence)
+static JET_ERR set_value(struct cursor *c, JET_COLUMNID id, const PYJET_CELL *cell,
+                         uint32_t sequence)
 {
     JET_SETINFO info = {.cbStruct = sizeof(info), .itagSequence = sequence};
     if (cell->null)
         return JetSetColumn(c->session->id, c->id, id, NULL, 0, 0, &info);
-    return JetSetColumn(c->session->id, c->id, id, cell->pv, cell->cb, cell->cb == 0 ? JET_bitSetZeroLength : 0, &info);
+    return JetSetColumn(c->session->id, c->id, id, cell->pv, cell->cb,
+                        cell->cb == 0 ? JET_bitSetZeroLength : 0, &info);
 }
 
 static JET_ERR count_values(struct cursor *c, JET_COLUMNID id, uint32_t *n)
 {
-    JET_RETRIEVECOLUMN ask = {.columnid = id, .grbit = JET_bitRetrieveCopy | JET_bitRetrieveIgnoreDefault, .itagSequence = 0};
+    JET_RETRIEVECOLUMN ask = {.columnid = id,
+                              .grbit = JET_bitRetrieveCopy | JET_bitRetrieveIgnoreDefault,
+                              .itagSequence = 0};
     JET_ERR err = JetRetrieveColumns(c->session->id, c->id, &ask, 1);
     *n = err >= 0 ? ask.itagSequence : 0;
     return err;
 }
 
-/* All values of a column that may have several: the new ones over the old, and the rest of the old removed from the end. */
+/* All values of a column that may have several: the new ones over the old, and the rest of the old
+ * removed from the end. */
 static JET_ERR set_all_values(struct cursor *c, JET_COLUMNID id, const PYJET_CELL *cell)
 {
     uint32_t old, n = cell->null ? 0 : cell->values > 1 ? cell->values : 1;
@@ -380,7 +403,8 @@ static JET_ERR in_own_transaction(struct change *u, JET_ERR (*fn)(struct change 
 }
 
 /* update_row(cursor, plan, bookmark, values) -> the bookmark afterwards. */
-PyObject *py_update_row(PyObject *module, PyObject *const *values, Py_ssize_t count, PyObject *names)
+PyObject *py_update_row(PyObject *module, PyObject *const *values, Py_ssize_t count,
+                        PyObject *names)
 {
     struct cursor *cursor;
     PyObject *plan, *row, *answer = NULL;
@@ -389,12 +413,18 @@ PyObject *py_update_row(PyObject *module, PyObject *const *values, Py_ssize_t co
     struct batch b = {0};
     if (!Py_IS_TYPE(plan, args.st->plan_type))
         PyErr_SetString(PyExc_TypeError, "expected a Plan");
-    else if (batch_row(args.st, &b, (struct plan *)plan, NULL, 0, row) && py_cursor_enter(args.st, cursor)) {
-        struct change u = {.cursor = cursor, .plan = (struct plan *)plan, .values = &b, .bookmark = bookmark.pv, .bookmark_size = bookmark.cb};
+    else if (batch_row(args.st, &b, (struct plan *)plan, NULL, 0, row) &&
+             py_cursor_enter(args.st, cursor)) {
+        struct change u = {.cursor = cursor,
+                           .plan = (struct plan *)plan,
+                           .values = &b,
+                           .bookmark = bookmark.pv,
+                           .bookmark_size = bookmark.cb};
         JET_ERR err;
         AWAY(err, in_own_transaction(&u, update_record));
         py_session_leave(cursor->session);
-        answer = err < 0 ? raise_jet(args.st, err) : PyBytes_FromStringAndSize((const char *)u.after, u.after_size);
+        answer = err < 0 ? raise_jet(args.st, err)
+                         : PyBytes_FromStringAndSize((const char *)u.after, u.after_size);
     }
     batch_free(&b);
     args_drop(&args);
@@ -412,7 +442,8 @@ static JET_ERR delete_record(struct change *u)
     return err;
 }
 
-PyObject *py_delete_row(PyObject *module, PyObject *const *values, Py_ssize_t count, PyObject *names)
+PyObject *py_delete_row(PyObject *module, PyObject *const *values, Py_ssize_t count,
+                        PyObject *names)
 {
     struct cursor *cursor;
     struct bytes_view bookmark;

@@ -1,4 +1,5 @@
-/* JET_... constants as attributes of the module: grbits, information levels, parameters, column types, error codes. */
+/* JET_... constants as attributes of the module: grbits, information levels, parameters, column
+ * types, error codes. */
 #include "python/state.h"
 
 static const struct {
@@ -28,7 +29,8 @@ static const struct {
     const char *name, *kind, *scope, *dflt, *text;
     int id;
 } params[] = {
-#define JET_PARAM(name, id, kind, scope, dflt, min, max, when, text) {#name, kind, scope, dflt, text, id},
+#define JET_PARAM(name, id, kind, scope, dflt, min, max, when, text)                               \
+    {#name, kind, scope, dflt, text, id},
 #include "include/jet_params.def"
 #undef JET_PARAM
 };
@@ -37,7 +39,8 @@ static int add_params(PyObject *module)
 {
     PyObject *list = PyList_New(0);
     for (size_t i = 0; list != NULL && i < sizeof(params) / sizeof(*params); i++) {
-        PyObject *item = Py_BuildValue("(sissss)", params[i].name, params[i].id, params[i].kind, params[i].scope, params[i].dflt, params[i].text);
+        PyObject *item = Py_BuildValue("(sissss)", params[i].name, params[i].id, params[i].kind,
+                                       params[i].scope, params[i].dflt, params[i].text);
         if (item == NULL || PyList_Append(list, item) < 0)
             Py_CLEAR(list);
         Py_XDECREF(item);

@@ -1,5 +1,5 @@
-/* Column bytes to Python objects and back. Bytes from disk may be anything: a value that does not have the size of its
- * type comes out as bytes. */
+/* Column bytes to Python objects and back. Bytes from disk may be anything: a value that does not
+ * have the size of its type comes out as bytes. */
 #include "python/convert.h"
 
 #include <string.h>
@@ -61,9 +61,10 @@ void py_arena_clear(struct arena *a)
 }
 
 /* ---- code page 1252: 0x80-0x9f; 0 = the byte itself, as Windows does for the five holes ---- */
-static const uint16_t high_1252[32] = {0x20ac, 0, 0x201a, 0x0192, 0x201e, 0x2026, 0x2020, 0x2021, 0x02c6, 0x2030, 0x0160,
-                                       0x2039, 0x0152, 0, 0x017d, 0, 0, 0x2018, 0x2019, 0x201c, 0x201d, 0x2022,
-                                       0x2013, 0x2014, 0x02dc, 0x2122, 0x0161, 0x203a, 0x0153, 0, 0x017e, 0x0178};
+static const uint16_t high_1252[32] = {
+    0x20ac, 0,      0x201a, 0x0192, 0x201e, 0x2026, 0x2020, 0x2021, 0x02c6, 0x2030, 0x0160,
+    0x2039, 0x0152, 0,      0x017d, 0,      0,      0x2018, 0x2019, 0x201c, 0x201d, 0x2022,
+    0x2013, 0x2014, 0x02dc, 0x2122, 0x0161, 0x203a, 0x0153, 0,      0x017e, 0x0178};
 
 static int byte_1252(Py_UCS4 c)
 {
@@ -81,8 +82,10 @@ static bool text_to_1252(PyObject *value, unsigned char *to)
     for (Py_ssize_t i = 0; i < n; i++) {
         int b = byte_1252(PyUnicode_READ_CHAR(value, i));
         if (b < 0) {
-            PyErr_Format(PyExc_ValueError, "character U+%04X at %zd is not in code page 1252: use Text() without ascii=True",
-                         (unsigned)PyUnicode_READ_CHAR(value, i), i);
+            PyErr_Format(
+                PyExc_ValueError,
+                "character U+%04X at %zd is not in code page 1252: use Text() without ascii=True",
+                (unsigned)PyUnicode_READ_CHAR(value, i), i);
             return false;
         }
         to[i] = (unsigned char)b;
@@ -172,7 +175,8 @@ static bool put(struct arena *a, const void *bytes, size_t size, PYJET_CELL *cel
     return true;
 }
 
-static bool from_int(struct arena *a, const struct plan_column *column, PyObject *value, PYJET_CELL *cell)
+static bool from_int(struct arena *a, const struct plan_column *column, PyObject *value,
+                     PYJET_CELL *cell)
 {
     PyObject *number = PyNumber_Index(value);
     if (number == NULL)
@@ -189,19 +193,23 @@ static bool from_int(struct arena *a, const struct plan_column *column, PyObject
         int width = column->size * 8;
         fits = overflow == 0;
         if (column->is_signed)
-            fits = fits && (width == 64 || (n >= -(INT64_C(1) << (width - 1)) && n < INT64_C(1) << (width - 1)));
+            fits = fits && (width == 64 ||
+                            (n >= -(INT64_C(1) << (width - 1)) && n < INT64_C(1) << (width - 1)));
         else
             fits = fits && n >= 0 && n < INT64_C(1) << width;
         bits = (uint64_t)n;
     }
     Py_DECREF(number);
     if (fits)
-        return put(a, &bits, column->size, cell); /* little-endian, as the file and every machine of ours */
-    PyErr_Format(PyExc_OverflowError, "%S does not fit the %d-bit column %R", value, column->size * 8, column->name);
+        return put(a, &bits, column->size,
+                   cell); /* little-endian, as the file and every machine of ours */
+    PyErr_Format(PyExc_OverflowError, "%S does not fit the %d-bit column %R", value,
+                 column->size * 8, column->name);
     return false;
 }
 
-static bool from_double(struct arena *a, const struct plan_column *column, double value, PYJET_CELL *cell)
+static bool from_double(struct arena *a, const struct plan_column *column, double value,
+                        PYJET_CELL *cell)
 {
     float single = (float)value;
     return column->kind == KIND_SINGLE ? put(a, &single, 4, cell) : put(a, &value, 8, cell);
@@ -209,9 +217,11 @@ static bool from_double(struct arena *a, const struct plan_column *column, doubl
 
 static bool from_bytes(struct arena *a, PyObject *value, PYJET_CELL *cell)
 {
-    if (PyBytes_CheckExact(value) && PyBytes_GET_SIZE(value) > 256 && PyBytes_GET_SIZE(value) <= INT32_MAX) {
+    if (PyBytes_CheckExact(value) && PyBytes_GET_SIZE(value) > 256 &&
+        PyBytes_GET_SIZE(value) <= INT32_MAX) {
         a->bytes += (size_t)PyBytes_GET_SIZE(value);
-        *cell = (PYJET_CELL){.pv = PyBytes_AS_STRING(value), .cb = (uint32_t)PyBytes_GET_SIZE(value)};
+        *cell =
+            (PYJET_CELL){.pv = PyBytes_AS_STRING(value), .cb = (uint32_t)PyBytes_GET_SIZE(value)};
         return py_arena_hold(a, value);
     }
     Py_buffer buffer;
@@ -224,7 +234,8 @@ static bool from_bytes(struct arena *a, PyObject *value, PYJET_CELL *cell)
     return ok;
 }
 
-static bool from_text(struct arena *a, const struct plan_column *column, PyObject *value, PYJET_CELL *cell)
+static bool from_text(struct arena *a, const struct plan_column *column, PyObject *value,
+                      PYJET_CELL *cell)
 {
     if (!PyUnicode_Check(value)) {
         PyErr_Format(PyExc_TypeError, "expected str, got %s", Py_TYPE(value)->tp_name);
@@ -255,12 +266,14 @@ static bool from_guid(struct state *st, struct arena *a, PyObject *value, PYJET_
         return false;
     }
     PyObject *bytes = PyObject_GetAttr(value, st->str_bytes_le);
-    bool ok = bytes != NULL && PyBytes_Check(bytes) && PyBytes_GET_SIZE(bytes) == 16 && put(a, PyBytes_AS_STRING(bytes), 16, cell);
+    bool ok = bytes != NULL && PyBytes_Check(bytes) && PyBytes_GET_SIZE(bytes) == 16 &&
+              put(a, PyBytes_AS_STRING(bytes), 16, cell);
     Py_XDECREF(bytes);
     return ok;
 }
 
-static bool from_one(struct state *st, struct arena *a, const struct plan_column *column, PyObject *value, PYJET_CELL *cell)
+static bool from_one(struct state *st, struct arena *a, const struct plan_column *column,
+                     PyObject *value, PYJET_CELL *cell)
 {
     double number;
     uint64_t ticks;
@@ -303,7 +316,8 @@ static void name_column(const struct plan_column *column)
     Py_XDECREF(traceback);
 }
 
-static bool from_many(struct state *st, struct arena *a, const struct plan_column *column, PyObject *list, PYJET_CELL *cell)
+static bool from_many(struct state *st, struct arena *a, const struct plan_column *column,
+                      PyObject *list, PYJET_CELL *cell)
 {
     PyObject *items = PySequence_Tuple(list);
     if (items == NULL)
@@ -320,25 +334,29 @@ static bool from_many(struct state *st, struct arena *a, const struct plan_colum
         for (Py_ssize_t i = 0; ok && i < n; i++) {
             PyObject *item = PyTuple_GET_ITEM(items, i);
             if (item == Py_None) {
-                PyErr_Format(PyExc_ValueError, "column %R: one of several values cannot be None", column->name);
+                PyErr_Format(PyExc_ValueError, "column %R: one of several values cannot be None",
+                             column->name);
                 ok = false;
             } else
                 ok = from_one(st, a, column, item, &cells[i]);
         }
-        *cell = (PYJET_CELL){.pv = cells, .cb = (uint32_t)((size_t)n * sizeof(*cells)), .values = (uint32_t)n};
+        *cell = (PYJET_CELL){
+            .pv = cells, .cb = (uint32_t)((size_t)n * sizeof(*cells)), .values = (uint32_t)n};
     }
     Py_DECREF(items);
     return ok;
 }
 
-bool py_cell_from(struct state *st, struct arena *a, const struct plan_column *column, PyObject *value, PYJET_CELL *cell)
+bool py_cell_from(struct state *st, struct arena *a, const struct plan_column *column,
+                  PyObject *value, PYJET_CELL *cell)
 {
     if (value == Py_None) {
         *cell = (PYJET_CELL){.null = 1};
         return true;
     }
-    bool ok = column->multi && (PyList_Check(value) || PyTuple_Check(value)) ? from_many(st, a, column, value, cell)
-                                                                           : from_one(st, a, column, value, cell);
+    bool ok = column->multi && (PyList_Check(value) || PyTuple_Check(value))
+                  ? from_many(st, a, column, value, cell)
+                  : from_one(st, a, column, value, cell);
     if (!ok)
         name_column(column);
     return ok;
@@ -361,7 +379,8 @@ static PyObject *guid_from(struct state *st, const unsigned char *p)
     PyObject *values[2] = {NULL, PyBytes_FromStringAndSize((const char *)p, 16)};
     PyObject *guid = NULL;
     if (names != NULL && values[1] != NULL)
-        guid = PyObject_Vectorcall(st->uuid_type, values + 1, 0 | PY_VECTORCALL_ARGUMENTS_OFFSET, names);
+        guid = PyObject_Vectorcall(st->uuid_type, values + 1, 0 | PY_VECTORCALL_ARGUMENTS_OFFSET,
+                                   names);
     Py_XDECREF(names);
     Py_XDECREF(values[1]);
     return guid;
@@ -373,7 +392,8 @@ static PyObject *to_one(struct state *st, const struct plan_column *column, cons
     double number;
     float single;
     uint64_t ticks;
-    if ((column->size != 0 && cell->cb != column->size) || (column->kind == KIND_TEXT16 && cell->cb % 2 != 0))
+    if ((column->size != 0 && cell->cb != column->size) ||
+        (column->kind == KIND_TEXT16 && cell->cb % 2 != 0))
         return PyBytes_FromStringAndSize((const char *)p, cell->cb);
     switch ((enum column_kind)column->kind) {
     case KIND_BIT:

@@ -1,16 +1,18 @@
-/* DateTime columns: OLE dates (days since 1899-12-30 as a double) and, in some Windows files, FILETIME.
+/* DateTime columns: OLE dates (days since 1899-12-30 as a double) and, in some Windows files,
+ * FILETIME.
  *
- * A date before day 0 counts its fraction forward: -1.25 is 6 o'clock of 1899-12-29. A double holds the microsecond
- * of every date before the year 2079 (65,536 days), and about 40 microseconds in the year 9999. */
+ * A date before day 0 counts its fraction forward: -1.25 is 6 o'clock of 1899-12-29. A double holds
+ * the microsecond of every date before the year 2079 (65,536 days), and about 40 microseconds in
+ * the year 9999. */
 #include "python/convert.h"
 
 #include <datetime.h>
 #include <math.h>
 
 #define MICROS_A_DAY INT64_C(86400000000)
-#define OLE_TO_ORDINAL 693594  /* proleptic ordinal of 1899-12-30 */
+#define OLE_TO_ORDINAL 693594   /* proleptic ordinal of 1899-12-30 */
 #define FILETIME_ORDINAL 584389 /* of 1601-01-01 */
-#define ORDINAL_MAX 3652059    /* of 9999-12-31 */
+#define ORDINAL_MAX 3652059     /* of 9999-12-31 */
 
 int time_setup(struct state *st)
 {
@@ -45,8 +47,8 @@ static PyObject *date_at(int64_t ordinal, int64_t micros)
     int y, m, d;
     civil_from_days(ordinal, &y, &m, &d);
     int64_t seconds = micros / 1000000;
-    return PyDateTime_FromDateAndTime(y, m, d, (int)(seconds / 3600), (int)(seconds / 60 % 60), (int)(seconds % 60),
-                                      (int)(micros % 1000000));
+    return PyDateTime_FromDateAndTime(y, m, d, (int)(seconds / 3600), (int)(seconds / 60 % 60),
+                                      (int)(seconds % 60), (int)(micros % 1000000));
 }
 
 PyObject *date_from_ole(double value)
@@ -87,11 +89,16 @@ bool date_to_micros(struct state *st, PyObject *value, int64_t *days, int64_t *m
         Py_DECREF(date);
         return false;
     }
-    *days = days_from_civil(PyDateTime_GET_YEAR(date), PyDateTime_GET_MONTH(date), PyDateTime_GET_DAY(date));
+    *days = days_from_civil(PyDateTime_GET_YEAR(date), PyDateTime_GET_MONTH(date),
+                            PyDateTime_GET_DAY(date));
     *micros = 0;
     if (PyDateTime_Check(date))
-        *micros = ((PyDateTime_DATE_GET_HOUR(date) * INT64_C(60) + PyDateTime_DATE_GET_MINUTE(date)) * 60 +
-                   PyDateTime_DATE_GET_SECOND(date)) * 1000000 + PyDateTime_DATE_GET_MICROSECOND(date);
+        *micros =
+            ((PyDateTime_DATE_GET_HOUR(date) * INT64_C(60) + PyDateTime_DATE_GET_MINUTE(date)) *
+                 60 +
+             PyDateTime_DATE_GET_SECOND(date)) *
+                1000000 +
+            PyDateTime_DATE_GET_MICROSECOND(date);
     Py_DECREF(date);
     return true;
 }
@@ -124,6 +131,7 @@ bool filetime_from_date(struct state *st, PyObject *value, uint64_t *ticks)
         PyErr_SetString(PyExc_ValueError, "FILETIME begins on 1601-01-01");
         return false;
     }
-    *ticks = ((uint64_t)(ordinal - FILETIME_ORDINAL) * (uint64_t)MICROS_A_DAY + (uint64_t)micros) * 10;
+    *ticks =
+        ((uint64_t)(ordinal - FILETIME_ORDINAL) * (uint64_t)MICROS_A_DAY + (uint64_t)micros) * 10;
     return true;
 }

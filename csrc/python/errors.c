@@ -66,7 +66,8 @@ static PyObject *raise_with(struct state *st, JET_ERR err, PyObject *detail)
     return NULL;
 }
 
-/* The engine's detail lives until the thread's next call: a rollback after an error would take it away. */
+/* The engine's detail lives until the thread's next call: a rollback after an error would take it
+ * away. */
 static _Thread_local char kept_detail[1024];
 static _Thread_local JET_ERR kept_for;
 
@@ -83,7 +84,8 @@ PyObject *raise_jet(struct state *st, JET_ERR err)
     if (detail == NULL || *detail == '\0')
         detail = kept_for == err ? kept_detail : "";
     kept_for = JET_errSuccess;
-    return raise_with(st, err, PyUnicode_DecodeUTF8(detail, (Py_ssize_t)strlen(detail), "surrogateescape"));
+    return raise_with(st, err,
+                      PyUnicode_DecodeUTF8(detail, (Py_ssize_t)strlen(detail), "surrogateescape"));
 }
 
 PyObject *raise_jet_detail(struct state *st, JET_ERR err, const char *format, ...)

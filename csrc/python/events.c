@@ -1,7 +1,8 @@
 /* The engine's events to one Python callable. The engine calls with no lock held, from any thread.
  *
- * The sink is one a process; the first interpreter that asks for events has them until it lets go. Its callable is taken
- * out before the interpreter ends (an atexit handler of pyjet), so no call comes later. */
+ * The sink is one a process; the first interpreter that asks for events has them until it lets go.
+ * Its callable is taken out before the interpreter ends (an atexit handler of pyjet), so no call
+ * comes later. */
 #include "python/state.h"
 
 static _Atomic(struct state *) events_owner;
@@ -30,7 +31,8 @@ static void tell(struct state *st, const PYJET_EVENT *event)
     PyObject *params = event_params(event);
     PyObject *answer = NULL;
     if (params != NULL)
-        answer = PyObject_CallFunction(target, "iizOz", (int)event->id, (int)event->severity, event->instance, params, event->text);
+        answer = PyObject_CallFunction(target, "iizOz", (int)event->id, (int)event->severity,
+                                       event->instance, params, event->text);
     if (answer == NULL)
         PyErr_WriteUnraisable(target);
     Py_XDECREF(answer);

@@ -6,8 +6,7 @@
 
 /* ---- rows in batches ---- */
 struct rows {
-    PyObject_HEAD
-    struct cursor *cursor; /* this iterator's own */
+    PyObject_HEAD struct cursor *cursor; /* this iterator's own */
     struct plan *plan;
     PyObject *table, *release; /* release(): called once, at the end */
     PYJET_CELL *cells, *bookmarks;
@@ -20,7 +19,8 @@ PyObject *py_rows(PyObject *module, PyObject *const *values, Py_ssize_t count, P
     struct cursor *cursor;
     PyObject *plan, *table, *release;
     int32_t backwards = 0;
-    ARGS("rows cursor:C plan:o table:o release:o backwards:i=", &cursor, &plan, &table, &release, &backwards);
+    ARGS("rows cursor:C plan:o table:o release:o backwards:i=", &cursor, &plan, &table, &release,
+         &backwards);
     struct rows *r = NULL;
     if (!Py_IS_TYPE(plan, args.st->plan_type))
         PyErr_SetString(PyExc_TypeError, "expected a Plan");
@@ -55,7 +55,9 @@ static int finish(struct rows *r)
 
 static bool grow(struct rows *r)
 {
-    uint32_t want = r->batch == 0 ? BATCH_FIRST : r->batch >= BATCH_MOST ? BATCH_MOST : r->batch * 4;
+    uint32_t want = r->batch == 0            ? BATCH_FIRST
+                    : r->batch >= BATCH_MOST ? BATCH_MOST
+                                             : r->batch * 4;
     if (want == r->batch)
         return true;
     size_t cells = (size_t)want * (r->plan->count + 1);
@@ -77,7 +79,8 @@ static bool fetch(struct state *st, struct rows *r)
     JET_ERR err;
     uint32_t n = r->batch;
     struct cursor *c = r->cursor;
-    AWAY(err, PyjetFetchRows(c->session->id, c->id, r->plan->ids, r->plan->count, r->backwards, r->cells, r->bookmarks, &n));
+    AWAY(err, PyjetFetchRows(c->session->id, c->id, r->plan->ids, r->plan->count, r->backwards,
+                             r->cells, r->bookmarks, &n));
     py_session_leave(c->session);
     r->at = 0;
     r->have = err < 0 ? 0 : n;
@@ -86,7 +89,8 @@ static bool fetch(struct state *st, struct rows *r)
     return !(err < 0 && err != JET_errNoCurrentRecord);
 }
 
-/* Cells live until the cursor's next call: nobody else has this cursor, and its end is seen before each row. */
+/* Cells live until the cursor's next call: nobody else has this cursor, and its end is seen before
+ * each row. */
 static PyObject *next_row(struct state *st, struct rows *r)
 {
     if (r->at == r->have && !fetch(st, r))
@@ -94,7 +98,8 @@ static PyObject *next_row(struct state *st, struct rows *r)
     if (r->at == r->have)
         return NULL;
     if (r->cursor->closed || r->cursor->session->ended)
-        return raise_jet_detail(st, JET_errInvalidTableId, "the session ended while its rows were read");
+        return raise_jet_detail(st, JET_errInvalidTableId,
+                                "the session ended while its rows were read");
     PyObject *row = py_row_new(st, r->plan, r->table, &r->bookmarks[r->at]);
     if (row != NULL && !py_row_fill(st, row, &r->cells[(size_t)r->at * r->plan->count]))
         Py_CLEAR(row);
@@ -109,7 +114,8 @@ static PyObject *rows_next(PyObject *self)
         return NULL;
     struct state *st = state_of(self);
     if (r->running)
-        return raise_jet_detail(st, JET_errSessionSharingViolation, "the iterator is being read by another thread");
+        return raise_jet_detail(st, JET_errSessionSharingViolation,
+                                "the iterator is being read by another thread");
     r->running = true;
     PyObject *row = next_row(st, r);
     r->running = false;
@@ -205,14 +211,17 @@ static PyType_Slot rows_slots[] = {
     {Py_tp_doc, "Iterator of Row over one snapshot; a context manager that closes it."},
     {0, NULL},
 };
-PyType_Spec py_rows_spec = {"pyjet._jet.Rows", sizeof(struct rows), 0,
-                         Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION, rows_slots};
+PyType_Spec py_rows_spec = {
+    "pyjet._jet.Rows", sizeof(struct rows), 0,
+    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION, rows_slots};
 
 /* ---- keys ---- */
-static bool key_cells(struct state *st, struct arena *arena, struct plan *keys, PyObject *key, PYJET_CELL *cells)
+static bool key_cells(struct state *st, struct arena *arena, struct plan *keys, PyObject *key,
+                      PYJET_CELL *cells)
 {
     if (!PyTuple_Check(key) || PyTuple_GET_SIZE(key) > keys->count) {
-        PyErr_Format(PyExc_TypeError, "the index has %u columns: give at most so many values", (unsigned)keys->count);
+        PyErr_Format(PyExc_TypeError, "the index has %u columns: give at most so many values",
+                     (unsigned)keys->count);
         return false;
     }
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(key); i++) {
@@ -232,7 +241,8 @@ static JET_ERR make_key(struct cursor *c, const PYJET_CELL *cells, uint32_t n, J
         JET_GRBIT grbit = (i == 0 ? JET_bitNewKey : 0) | (i + 1 == n ? last : 0);
         if (!cells[i].null && cells[i].cb == 0)
             grbit |= JET_bitKeyDataZeroLength;
-        JET_ERR err = JetMakeKey(c->session->id, c->id, cells[i].null ? NULL : cells[i].pv, cells[i].cb, grbit);
+        JET_ERR err = JetMakeKey(c->session->id, c->id, cells[i].null ? NULL : cells[i].pv,
+                                 cells[i].cb, grbit);
         if (err < 0)
             return err;
     }
@@ -258,7 +268,8 @@ static JET_ERR set_forward(struct cursor *c, const struct span *s)
         return err;
     if ((err = make_key(c, s->high, s->high_count, s->high_limit)) < 0)
         return err;
-    return JetSetIndexRange(ses, c->id, JET_bitRangeUpperLimit | (s->inclusive ? JET_bitRangeInclusive : 0));
+    return JetSetIndexRange(ses, c->id,
+                            JET_bitRangeUpperLimit | (s->inclusive ? JET_bitRangeInclusive : 0));
 }
 
 static JET_ERR set_backward(struct cursor *c, const struct span *s)
@@ -276,14 +287,15 @@ static JET_ERR set_backward(struct cursor *c, const struct span *s)
     return JetSetIndexRange(ses, c->id, JET_bitRangeInclusive);
 }
 
-/* span(cursor, keys, low, high, inclusive, prefix, backwards) -> bool: stand on its first row. prefix 1: low is a prefix of the
- * key, as whole columns; 2: its last column is a prefix too. */
+/* span(cursor, keys, low, high, inclusive, prefix, backwards) -> bool: stand on its first row.
+ * prefix 1: low is a prefix of the key, as whole columns; 2: its last column is a prefix too. */
 PyObject *py_span(PyObject *module, PyObject *const *values, Py_ssize_t count, PyObject *names)
 {
     struct cursor *cursor;
     PyObject *keys, *low, *high;
     int32_t inclusive, prefix, backwards;
-    ARGS("span cursor:C keys:o low:o high:o inclusive:i prefix:i backwards:i", &cursor, &keys, &low, &high, &inclusive, &prefix, &backwards);
+    ARGS("span cursor:C keys:o low:o high:o inclusive:i prefix:i backwards:i", &cursor, &keys, &low,
+         &high, &inclusive, &prefix, &backwards);
     struct span s = {.inclusive = inclusive != 0 || prefix != 0, .backwards = backwards != 0};
     struct arena arena = {0};
     JET_ERR err = JET_errSuccess;
@@ -292,11 +304,13 @@ PyObject *py_span(PyObject *module, PyObject *const *values, Py_ssize_t count, P
         PyErr_SetString(PyExc_TypeError, "expected the Plan of an index");
         goto out;
     }
-    if (!key_cells(args.st, &arena, (struct plan *)keys, low, s.low) || !key_cells(args.st, &arena, (struct plan *)keys, high, s.high))
+    if (!key_cells(args.st, &arena, (struct plan *)keys, low, s.low) ||
+        !key_cells(args.st, &arena, (struct plan *)keys, high, s.high))
         goto out;
     s.low_count = (uint32_t)PyTuple_GET_SIZE(low);
     s.high_count = (uint32_t)PyTuple_GET_SIZE(high);
-    /* A key of fewer columns is a prefix by itself; only an end that is to be included needs a limit bit. */
+    /* A key of fewer columns is a prefix by itself; only an end that is to be included needs a
+     * limit bit. */
     if (prefix == 2) {
         s.low_limit = JET_bitPartialColumnStartLimit;
         s.high_limit = JET_bitPartialColumnEndLimit;
@@ -317,8 +331,8 @@ out:
 }
 
 /* ---- one row ---- */
-static PyObject *get_one(struct state *st, struct cursor *c, struct plan *plan, const PYJET_CELL *key, uint32_t n, PyObject *row,
-                         PyObject *table)
+static PyObject *get_one(struct state *st, struct cursor *c, struct plan *plan,
+                         const PYJET_CELL *key, uint32_t n, PyObject *row, PyObject *table)
 {
     PYJET_CELL few[32], bookmark = {0}, *cells = few;
     if (plan->count > 32 && (cells = PyMem_RawCalloc(plan->count, sizeof(*cells))) == NULL)
@@ -327,7 +341,9 @@ static PyObject *get_one(struct state *st, struct cursor *c, struct plan *plan, 
     AWAY(err, PyjetGetRow(c->session->id, c->id, key, n, plan->ids, plan->count, cells, &bookmark));
     if (err < 0)
         raise_jet(st, err);
-    PyObject *answer = err < 0 ? NULL : row != NULL ? Py_NewRef(row) : py_row_new(st, plan, table, &bookmark);
+    PyObject *answer = err < 0       ? NULL
+                       : row != NULL ? Py_NewRef(row)
+                                     : py_row_new(st, plan, table, &bookmark);
     if (answer != NULL && !py_row_fill(st, answer, cells))
         Py_CLEAR(answer);
     if (cells != few)
@@ -342,10 +358,13 @@ PyObject *py_get_row(PyObject *module, PyObject *const *values, Py_ssize_t count
     ARGS("get_row cursor:C keys:o key:o plan:o table:o", &cursor, &keys, &key, &plan, &table);
     PYJET_CELL cells[JET_ccolKeyMost];
     struct arena arena = {0};
-    if (!Py_IS_TYPE(keys, args.st->plan_type) || ((struct plan *)keys)->count > JET_ccolKeyMost || !Py_IS_TYPE(plan, args.st->plan_type)) {
+    if (!Py_IS_TYPE(keys, args.st->plan_type) || ((struct plan *)keys)->count > JET_ccolKeyMost ||
+        !Py_IS_TYPE(plan, args.st->plan_type)) {
         PyErr_SetString(PyExc_TypeError, "expected Plans");
-    } else if (key_cells(args.st, &arena, (struct plan *)keys, key, cells) && py_cursor_enter(args.st, cursor)) {
-        answer = get_one(args.st, cursor, (struct plan *)plan, cells, (uint32_t)PyTuple_GET_SIZE(key), NULL, table);
+    } else if (key_cells(args.st, &arena, (struct plan *)keys, key, cells) &&
+               py_cursor_enter(args.st, cursor)) {
+        answer = get_one(args.st, cursor, (struct plan *)plan, cells,
+                         (uint32_t)PyTuple_GET_SIZE(key), NULL, table);
         py_session_leave(cursor->session);
     }
     py_arena_clear(&arena);
@@ -354,7 +373,8 @@ PyObject *py_get_row(PyObject *module, PyObject *const *values, Py_ssize_t count
 }
 
 /* The row under the cursor. */
-PyObject *py_current_row(PyObject *module, PyObject *const *values, Py_ssize_t count, PyObject *names)
+PyObject *py_current_row(PyObject *module, PyObject *const *values, Py_ssize_t count,
+                         PyObject *names)
 {
     struct cursor *cursor;
     PyObject *plan, *table, *answer = NULL;
@@ -380,9 +400,11 @@ PyObject *py_load_row(PyObject *module, PyObject *const *values, Py_ssize_t coun
     else if (py_cursor_enter(args.st, cursor)) {
         JET_ERR err;
         PyObject *bookmark = py_row_bookmark(row);
-        AWAY(err, JetGotoBookmark(cursor->session->id, cursor->id, PyBytes_AS_STRING(bookmark), (uint32_t)PyBytes_GET_SIZE(bookmark)));
+        AWAY(err, JetGotoBookmark(cursor->session->id, cursor->id, PyBytes_AS_STRING(bookmark),
+                                  (uint32_t)PyBytes_GET_SIZE(bookmark)));
         Py_DECREF(bookmark);
-        answer = err < 0 ? raise_jet(args.st, err) : get_one(args.st, cursor, py_row_plan(row), NULL, 0, row, NULL);
+        answer = err < 0 ? raise_jet(args.st, err)
+                         : get_one(args.st, cursor, py_row_plan(row), NULL, 0, row, NULL);
         py_session_leave(cursor->session);
     }
     args_drop(&args);

@@ -29,7 +29,8 @@ bool py_instance_enter(struct state *st, struct instance *i)
     if (!alive_here(st, i->epoch))
         return false;
     if (i->ended || i->ending) {
-        raise_jet_detail(st, i->ended ? JET_errInvalidInstance : JET_errTermInProgress, i->ended ? "the instance has been terminated" : "");
+        raise_jet_detail(st, i->ended ? JET_errInvalidInstance : JET_errTermInProgress,
+                         i->ended ? "the instance has been terminated" : "");
         return false;
     }
     atomic_fetch_add(&i->calls, 1);
@@ -48,13 +49,15 @@ static void instance_mark_ended(struct instance *i)
         py_session_ended(i->sessions);
 }
 
-/* Waits until no other thread is inside the engine with this instance; a running backup is told to end. */
+/* Waits until no other thread is inside the engine with this instance; a running backup is told to
+ * end. */
 static bool wait_for_calls(struct state *st, struct instance *i)
 {
     if (atomic_load(&i->calls) == 0)
         return true;
     if (inside_callback()) {
-        raise_jet_detail(st, JET_errSessionSharingViolation, "an instance cannot be terminated from inside a callback of the engine");
+        raise_jet_detail(st, JET_errSessionSharingViolation,
+                         "an instance cannot be terminated from inside a callback of the engine");
         return false;
     }
     PyThread_type_lock never = PyThread_allocate_lock();
@@ -95,7 +98,8 @@ bool py_instance_end(struct state *st, struct instance *i, JET_GRBIT grbit, bool
     if (!alive_here(st, i->epoch))
         return false;
     if (i->ended || i->ending) {
-        raise_jet_detail(st, i->ended ? JET_errInvalidInstance : JET_errTermInProgress, i->ended ? "the instance has been terminated" : "");
+        raise_jet_detail(st, i->ended ? JET_errInvalidInstance : JET_errTermInProgress,
+                         i->ended ? "the instance has been terminated" : "");
         return false;
     }
     i->ending = true;
@@ -109,7 +113,8 @@ bool py_instance_end(struct state *st, struct instance *i, JET_GRBIT grbit, bool
     AWAY(err, JetTerm2(i->id, grbit));
     i->ending = false;
     if (err < 0 && err != JET_errNotInitialized) {
-        /* whatever the reason, the engine has let go of an instance whose handle it no longer knows */
+        /* whatever the reason, the engine has let go of an instance whose handle it no longer knows
+         */
         if (err == JET_errInvalidInstance || err == JET_errInvalidParameter)
             instance_mark_ended(i);
         raise_jet(st, err);
@@ -148,7 +153,9 @@ static PyType_Slot instance_slots[] = {
     {Py_tp_doc, "JET_INSTANCE. Made by JetCreateInstance2, ended by JetTerm."},
     {0, NULL},
 };
-PyType_Spec py_instance_spec = {"pyjet._jet.Instance", sizeof(struct instance), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, instance_slots};
+PyType_Spec py_instance_spec = {"pyjet._jet.Instance", sizeof(struct instance), 0,
+                                Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+                                instance_slots};
 
 /* ---- session ---- */
 PyObject *py_session_wrap(struct state *st, struct instance *instance, JET_SESID id)
@@ -186,7 +193,9 @@ bool py_session_enter(struct state *st, struct session *s)
         return true;
     if (s->instance != NULL)
         py_instance_leave(s->instance);
-    raise_jet_detail(st, JET_errSessionSharingViolation, "the session is inside a call of another thread: give each thread its own session");
+    raise_jet_detail(
+        st, JET_errSessionSharingViolation,
+        "the session is inside a call of another thread: give each thread its own session");
     return false;
 }
 
@@ -227,7 +236,8 @@ void py_session_rolled_back(struct session *s)
         next = c->next;
         if (c->born <= s->level)
             continue;
-        JetCloseTable(s->id, c->id); /* in memory only; refused when the engine has closed it already */
+        JetCloseTable(s->id,
+                      c->id); /* in memory only; refused when the engine has closed it already */
         py_cursor_ended(c);
     }
 }
@@ -263,7 +273,8 @@ static void session_dealloc(PyObject *self)
 static PyMemberDef session_members[] = {
     {"level", T_INT, offsetof(struct session, level), READONLY, "transaction level, 0-7"},
     {"ended", T_BOOL, offsetof(struct session, ended), READONLY, "JetEndSession has been called"},
-    {"file_dbid", T_UINT, offsetof(struct session, file_dbid), READONLY, "of a lone file: its JET_DBID"},
+    {"file_dbid", T_UINT, offsetof(struct session, file_dbid), READONLY,
+     "of a lone file: its JET_DBID"},
     {"id", T_ULONGLONG, offsetof(struct session, id), READONLY, "the engine's number"},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(struct session, weak), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
@@ -274,7 +285,9 @@ static PyType_Slot session_slots[] = {
     {Py_tp_doc, "JET_SESID. One thread at a time."},
     {0, NULL},
 };
-PyType_Spec py_session_spec = {"pyjet._jet.Session", sizeof(struct session), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, session_slots};
+PyType_Spec py_session_spec = {"pyjet._jet.Session", sizeof(struct session), 0,
+                               Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+                               session_slots};
 
 /* ---- cursor ---- */
 PyObject *py_cursor_wrap(struct state *st, struct session *session, JET_TABLEID id)
@@ -324,7 +337,8 @@ static void cursor_dealloc(PyObject *self)
     if (c->weak != NULL)
         PyObject_ClearWeakRefs(self);
     /* A session that another thread is using closes its cursors when it ends. */
-    if (!c->closed && c->session->epoch == st->epoch && !atomic_flag_test_and_set(&c->session->busy)) {
+    if (!c->closed && c->session->epoch == st->epoch &&
+        !atomic_flag_test_and_set(&c->session->busy)) {
         struct away away = go_away();
         JetCloseTable(c->session->id, c->id);
         come_back(away);
@@ -338,7 +352,8 @@ static void cursor_dealloc(PyObject *self)
 
 static PyMemberDef cursor_members[] = {
     {"session", T_OBJECT, offsetof(struct cursor, session), READONLY, "its Session"},
-    {"closed", T_BOOL, offsetof(struct cursor, closed), READONLY, "JetCloseTable has been called, or its session has ended"},
+    {"closed", T_BOOL, offsetof(struct cursor, closed), READONLY,
+     "JetCloseTable has been called, or its session has ended"},
     {"id", T_ULONGLONG, offsetof(struct cursor, id), READONLY, "the engine's number"},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(struct cursor, weak), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
@@ -349,4 +364,5 @@ static PyType_Slot cursor_slots[] = {
     {Py_tp_doc, "JET_TABLEID: a cursor on a table."},
     {0, NULL},
 };
-PyType_Spec py_cursor_spec = {"pyjet._jet.Cursor", sizeof(struct cursor), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, cursor_slots};
+PyType_Spec py_cursor_spec = {"pyjet._jet.Cursor", sizeof(struct cursor), 0,
+                              Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, cursor_slots};

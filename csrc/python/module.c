@@ -22,11 +22,16 @@ static PyObject *forked(PyObject *module, PyObject *unused)
 }
 
 static PyMethodDef own_calls[] = {
-    {"error_list", py_errors_list, METH_NOARGS, "error_list() -> list of (name, code, category, text), aliases with text None."},
-    {"error_texts", error_texts, METH_O, "error_texts(code) -> (name, text, category, hint) of any JET_ERR."},
-    {"install_errors", errors_install, METH_VARARGS, "install_errors(make, fork_error): who makes exceptions."},
-    {"install_events", events_install, METH_O, "install_events(callable or None): who is told the engine's events."},
-    {"forked", forked, METH_NOARGS, "forked(): to be called in a forked child; its handles raise from then on."},
+    {"error_list", py_errors_list, METH_NOARGS,
+     "error_list() -> list of (name, code, category, text), aliases with text None."},
+    {"error_texts", error_texts, METH_O,
+     "error_texts(code) -> (name, text, category, hint) of any JET_ERR."},
+    {"install_errors", errors_install, METH_VARARGS,
+     "install_errors(make, fork_error): who makes exceptions."},
+    {"install_events", events_install, METH_O,
+     "install_events(callable or None): who is told the engine's events."},
+    {"forked", forked, METH_NOARGS,
+     "forked(): to be called in a forked child; its handles raise from then on."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -45,8 +50,10 @@ static int intern(PyObject **slot, const char *text)
 static int add_strings(struct state *st)
 {
     if (intern(&st->str_bytes_le, "bytes_le") < 0 || intern(&st->str_handle, "handle") < 0 ||
-        intern(&st->str_astimezone, "astimezone") < 0 || intern(&st->str_row_update, "_row_update") < 0 ||
-        intern(&st->str_row_delete, "_row_delete") < 0 || intern(&st->str_row_load, "_row_load") < 0)
+        intern(&st->str_astimezone, "astimezone") < 0 ||
+        intern(&st->str_row_update, "_row_update") < 0 ||
+        intern(&st->str_row_delete, "_row_delete") < 0 ||
+        intern(&st->str_row_load, "_row_load") < 0)
         return -1;
     PyObject *uuid = PyImport_ImportModule("uuid");
     if (uuid == NULL)
@@ -60,13 +67,16 @@ static int module_exec(PyObject *module)
 {
     struct state *st = state_of_module(module);
     st->interpreter = PyInterpreterState_Get();
-    PyMethodDef *lists[] = {own_calls, instance_calls, session_calls, table_calls, cursor_calls, backup_calls, file_calls};
+    PyMethodDef *lists[] = {own_calls,    instance_calls, session_calls, table_calls,
+                            cursor_calls, backup_calls,   file_calls};
     for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++)
         if (PyModule_AddFunctions(module, lists[i]) < 0)
             return -1;
     if (add_type(module, &py_instance_spec, &st->instance_type) < 0 ||
-        add_type(module, &py_session_spec, &st->session_type) < 0 || add_type(module, &py_cursor_spec, &st->cursor_type) < 0 ||
-        add_type(module, &py_plan_spec, &st->plan_type) < 0 || add_type(module, &py_row_spec, &st->row_type) < 0 ||
+        add_type(module, &py_session_spec, &st->session_type) < 0 ||
+        add_type(module, &py_cursor_spec, &st->cursor_type) < 0 ||
+        add_type(module, &py_plan_spec, &st->plan_type) < 0 ||
+        add_type(module, &py_row_spec, &st->row_type) < 0 ||
         add_type(module, &py_rows_spec, &st->rows_type) < 0)
         return -1;
     if (add_strings(st) < 0 || time_setup(st) < 0)
@@ -134,7 +144,8 @@ static PyModuleDef_Slot module_slots[] = {
 static struct PyModuleDef module_def = {
     PyModuleDef_HEAD_INIT,
     .m_name = "pyjet._jet",
-    .m_doc = "The engine's calls under their own names, and the loops over rows that pyjet runs in C.",
+    .m_doc =
+        "The engine's calls under their own names, and the loops over rows that pyjet runs in C.",
     .m_size = sizeof(struct state),
     .m_slots = module_slots,
     .m_traverse = module_traverse,

@@ -103,7 +103,8 @@ static PyObject *plan_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     plan->ids = PyMem_Calloc(n + 1, sizeof(*plan->ids));
     plan->names = PyTuple_New((Py_ssize_t)n);
     plan->by_name = PyDict_New();
-    bool ok = plan->columns != NULL && plan->ids != NULL && plan->names != NULL && plan->by_name != NULL;
+    bool ok =
+        plan->columns != NULL && plan->ids != NULL && plan->names != NULL && plan->by_name != NULL;
     if (!ok)
         PyErr_NoMemory();
     for (size_t i = 0; ok && i < n; i++, plan->count++)
@@ -166,7 +167,8 @@ static PyObject *plan_decode(PyObject *self, PyObject *args)
 }
 
 static PyMethodDef plan_methods[] = {
-    {"encode", plan_encode, METH_VARARGS, "encode(name, value) -> the column's bytes, None for NULL."},
+    {"encode", plan_encode, METH_VARARGS,
+     "encode(name, value) -> the column's bytes, None for NULL."},
     {"decode", plan_decode, METH_VARARGS, "decode(name, bytes) -> the value."},
     {NULL, NULL, 0, NULL},
 };
@@ -179,7 +181,9 @@ static PyType_Slot plan_slots[] = {
     {Py_tp_dealloc, plan_dealloc},
     {Py_tp_methods, plan_methods},
     {Py_tp_getset, plan_getset},
-    {Py_tp_doc, "Plan(columns): columns as tuples (name, columnid, coltyp, code page, flags); flags: 1 several values, 2 FILETIME."},
+    {Py_tp_doc, "Plan(columns): columns as tuples (name, columnid, coltyp, code page, flags); "
+                "flags: 1 several values, 2 FILETIME."},
     {0, NULL},
 };
-PyType_Spec py_plan_spec = {"pyjet._jet.Plan", sizeof(struct plan), 0, Py_TPFLAGS_DEFAULT, plan_slots};
+PyType_Spec py_plan_spec = {"pyjet._jet.Plan", sizeof(struct plan), 0, Py_TPFLAGS_DEFAULT,
+                            plan_slots};

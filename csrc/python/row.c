@@ -1,18 +1,18 @@
-/* Row: one record as a read-only mapping that remembers its bookmark. Values are made when the row is, or at the first
- * look (after an insert or update). */
+/* Row: one record as a read-only mapping that remembers its bookmark. Values are made when the row
+ * is, or at the first look (after an insert or update). */
 #include "python/convert.h"
 
 #include <structmember.h>
 
 struct row {
-    PyObject_HEAD
-    struct plan *plan;
+    PyObject_HEAD struct plan *plan;
     PyObject *table;    /* of pyjet: has _row_load, _row_update, _row_delete */
     PyObject *bookmark; /* bytes */
     PyObject *values;   /* tuple, or NULL: not loaded */
 };
 
-PyObject *py_row_new(struct state *st, struct plan *plan, PyObject *table, const PYJET_CELL *bookmark)
+PyObject *py_row_new(struct state *st, struct plan *plan, PyObject *table,
+                     const PYJET_CELL *bookmark)
 {
     PyObject *bytes = PyBytes_FromStringAndSize(bookmark->pv, bookmark->cb);
     struct row *row = bytes == NULL ? NULL : PyObject_GC_New(struct row, st->row_type);
@@ -58,7 +58,8 @@ PyObject *py_row_bookmark(PyObject *self)
 static PyObject *loaded(struct row *row) /* borrowed */
 {
     if (row->values == NULL) {
-        PyObject *answer = PyObject_CallMethodOneArg(row->table, state_of((PyObject *)row)->str_row_load, (PyObject *)row);
+        PyObject *answer = PyObject_CallMethodOneArg(
+            row->table, state_of((PyObject *)row)->str_row_load, (PyObject *)row);
         Py_XDECREF(answer);
         if (answer != NULL && row->values == NULL)
             PyErr_SetString(PyExc_RuntimeError, "the row has not been loaded");
@@ -176,7 +177,8 @@ static PyObject *row_compare(PyObject *self, PyObject *other, int op)
         Py_RETURN_NOTIMPLEMENTED;
     PyObject *mine = row_dict(self);
     PyObject *theirs = rows ? row_dict(other) : Py_NewRef(other);
-    PyObject *answer = mine == NULL || theirs == NULL ? NULL : PyObject_RichCompare(mine, theirs, op);
+    PyObject *answer =
+        mine == NULL || theirs == NULL ? NULL : PyObject_RichCompare(mine, theirs, op);
     Py_XDECREF(mine);
     Py_XDECREF(theirs);
     return answer;
@@ -197,11 +199,13 @@ static PyObject *row_update(PyObject *self, PyObject *args, PyObject *kwargs)
     if (!PyArg_ParseTuple(args, "|O:update", &given))
         return NULL;
     PyObject *values = PyDict_New();
-    if (values == NULL || (given != NULL && PyDict_Update(values, given) < 0) || (kwargs != NULL && PyDict_Update(values, kwargs) < 0)) {
+    if (values == NULL || (given != NULL && PyDict_Update(values, given) < 0) ||
+        (kwargs != NULL && PyDict_Update(values, kwargs) < 0)) {
         Py_XDECREF(values);
         return NULL;
     }
-    PyObject *bookmark = PyObject_CallMethodObjArgs(row->table, state_of(self)->str_row_update, row->bookmark, values, NULL);
+    PyObject *bookmark = PyObject_CallMethodObjArgs(row->table, state_of(self)->str_row_update,
+                                                    row->bookmark, values, NULL);
     Py_DECREF(values);
     if (bookmark == NULL)
         return NULL;
@@ -226,16 +230,21 @@ static PyMethodDef row_methods[] = {
     {"keys", row_keys, METH_NOARGS, "keys() -> list of column names."},
     {"values", row_values, METH_NOARGS, "values() -> list of values."},
     {"items", row_items, METH_NOARGS, "items() -> list of (name, value)."},
-    {"get", (PyCFunction)(void (*)(void))row_get, METH_FASTCALL, "get(name, default=None) -> value, default when there is no such column."},
+    {"get", (PyCFunction)(void (*)(void))row_get, METH_FASTCALL,
+     "get(name, default=None) -> value, default when there is no such column."},
     {"update", (PyCFunction)(void (*)(void))row_update, METH_VARARGS | METH_KEYWORDS,
-     "update(values=None, **columns): write these columns of the record; the row then shows the record as it is now.\n\n"
-     "Outside a transaction this is a durable commit of its own. RecordDeletedError, WriteConflictError, KeyDuplicateError."},
+     "update(values=None, **columns): write these columns of the record; the row then shows the "
+     "record as it is now.\n\n"
+     "Outside a transaction this is a durable commit of its own. RecordDeletedError, "
+     "WriteConflictError, KeyDuplicateError."},
     {"delete", row_delete, METH_NOARGS,
-     "delete(): delete the record. Outside a transaction a durable commit of its own. RecordDeletedError, WriteConflictError."},
+     "delete(): delete the record. Outside a transaction a durable commit of its own. "
+     "RecordDeletedError, WriteConflictError."},
     {NULL, NULL, 0, NULL},
 };
 static PyMemberDef row_members[] = {
-    {"bookmark", T_OBJECT_EX, offsetof(struct row, bookmark), READONLY, "bytes: the record's bookmark"},
+    {"bookmark", T_OBJECT_EX, offsetof(struct row, bookmark), READONLY,
+     "bytes: the record's bookmark"},
     {"table", T_OBJECT_EX, offsetof(struct row, table), READONLY, "the table"},
     {NULL, 0, 0, 0, NULL},
 };
@@ -252,8 +261,11 @@ static PyType_Slot row_slots[] = {
     {Py_tp_repr, row_repr},
     {Py_tp_methods, row_methods},
     {Py_tp_members, row_members},
-    {Py_tp_doc, "One record as a mapping from column names to values; what was read when it was read."},
+    {Py_tp_doc,
+     "One record as a mapping from column names to values; what was read when it was read."},
     {0, NULL},
 };
 PyType_Spec py_row_spec = {"pyjet._jet.Row", sizeof(struct row), 0,
-                        Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_MAPPING | Py_TPFLAGS_DISALLOW_INSTANTIATION, row_slots};
+                           Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_MAPPING |
+                               Py_TPFLAGS_DISALLOW_INSTANTIATION,
+                           row_slots};

@@ -1,5 +1,5 @@
-/* What all files of the extension share: the module's state, the handle objects, entering and leaving the engine.
- * Invariants: README.rst. */
+/* What all files of the extension share: the module's state, the handle objects, entering and
+ * leaving the engine. Invariants: README.rst. */
 #ifndef PYTHON_STATE_H
 #define PYTHON_STATE_H
 
@@ -18,9 +18,10 @@ struct state {
     PyObject *fork_error;   /* pyjet.errors.ForkError */
     PyObject *event_target; /* callable(id, severity, instance, params, text), or NULL */
     PyObject *uuid_type, *utc;
-    PyObject *str_bytes_le, *str_handle, *str_astimezone, *str_row_update, *str_row_delete, *str_row_load;
-    void *time;         /* convert_time.c's own */
-    uint32_t epoch;     /* grows in a forked child: older handles are dead there */
+    PyObject *str_bytes_le, *str_handle, *str_astimezone, *str_row_update, *str_row_delete,
+        *str_row_load;
+    void *time;     /* convert_time.c's own */
+    uint32_t epoch; /* grows in a forked child: older handles are dead there */
     PyInterpreterState *interpreter;
     bool owns_events;
 };
@@ -31,8 +32,7 @@ struct state *state_of(PyObject *self); /* of one of our types */
 struct session;
 struct cursor;
 struct instance {
-    PyObject_HEAD
-    JET_INSTANCE id;
+    PyObject_HEAD JET_INSTANCE id;
     bool started, ended, ending;
     uint32_t epoch;
     _Atomic int calls; /* inside the engine now, sessions' calls included */
@@ -40,8 +40,7 @@ struct instance {
     PyObject *weak;
 };
 struct session {
-    PyObject_HEAD
-    struct instance *instance; /* strong; NULL: a lone file */
+    PyObject_HEAD struct instance *instance; /* strong; NULL: a lone file */
     JET_SESID id;
     JET_DBID file_dbid;
     bool ended;
@@ -53,15 +52,15 @@ struct session {
     PyObject *weak;
 };
 struct cursor {
-    PyObject_HEAD
-    struct session *session; /* strong */
+    PyObject_HEAD struct session *session; /* strong */
     JET_TABLEID id;
     bool closed;
     int born; /* transaction level at which it was opened: a rollback below it closes it */
     struct cursor *next, *previous;
     PyObject *weak;
 };
-extern PyType_Spec py_instance_spec, py_session_spec, py_cursor_spec, py_plan_spec, py_row_spec, py_rows_spec;
+extern PyType_Spec py_instance_spec, py_session_spec, py_cursor_spec, py_plan_spec, py_row_spec,
+    py_rows_spec;
 
 PyObject *py_instance_wrap(struct state *st, JET_INSTANCE id);
 PyObject *py_session_wrap(struct state *st, struct instance *instance, JET_SESID id);
@@ -75,10 +74,11 @@ bool py_cursor_enter(struct state *st, struct cursor *c);
 /* The engine has ended it: the objects know from now on. */
 void py_session_ended(struct session *s);
 void py_cursor_ended(struct cursor *c);
-void py_session_committed(struct session *s);   /* its level is the new one */
+void py_session_committed(struct session *s); /* its level is the new one */
 void py_session_rolled_back(struct session *s);
-JET_ERR py_session_end(struct session *s);                             /* enters nothing: the caller has */
-/* Waits for calls in flight; with `sessions` ends these first, so that their transactions roll back. */
+JET_ERR py_session_end(struct session *s); /* enters nothing: the caller has */
+/* Waits for calls in flight; with `sessions` ends these first, so that their transactions roll
+ * back. */
 bool py_instance_end(struct state *st, struct instance *i, JET_GRBIT grbit, bool sessions);
 
 /* ---- leaving the interpreter and coming back ---- */
@@ -104,7 +104,7 @@ bool inside_callback(void);
     } while (0)
 
 /* ---- errors.c ---- */
-PyObject *raise_jet(struct state *st, JET_ERR err);                          /* NULL */
+PyObject *raise_jet(struct state *st, JET_ERR err);                                 /* NULL */
 PyObject *raise_jet_detail(struct state *st, JET_ERR err, const char *format, ...); /* NULL */
 PyObject *py_done(struct state *st, JET_ERR err); /* None; a positive code as int; raises */
 void py_keep_detail(JET_ERR err); /* before a call that follows a failed one on the same thread */
@@ -124,46 +124,48 @@ struct bytes_view {
     uint32_t cb;
     bool none;
 };
-/* spec: "JetMove cursor:C rows:i grbit:u=": I S C handles, i u l numbers, s text or None, p path or None, b bytes or None
- * (struct bytes_view), o any object; "=" may be left out, and then its variable keeps its value. */
-bool args_take(struct args *a, PyObject *module, const char *spec, PyObject *const *values, Py_ssize_t count, PyObject *names, ...);
+/* spec: "JetMove cursor:C rows:i grbit:u=": I S C handles, i u l numbers, s text or None, p path or
+ * None, b bytes or None (struct bytes_view), o any object; "=" may be left out, and then its
+ * variable keeps its value. */
+bool args_take(struct args *a, PyObject *module, const char *spec, PyObject *const *values,
+               Py_ssize_t count, PyObject *names, ...);
 void args_drop(struct args *a);
 
 #define PYFN(name)                                                                                 \
-    PyObject *py_##name(PyObject *module, PyObject *const *values, Py_ssize_t count, PyObject *names)
+    PyObject *py_##name(PyObject *module, PyObject *const *values, Py_ssize_t count,               \
+                        PyObject *names)
 #define ARGS(spec, ...)                                                                            \
     struct args args;                                                                              \
     if (!args_take(&args, module, spec, values, count, names, __VA_ARGS__))                        \
-        return NULL
+    return NULL
 #define METHOD(name, doc)                                                                          \
-    {                                                                                              \
-        #name, (PyCFunction)(void (*)(void))py_##name, METH_FASTCALL | METH_KEYWORDS, doc          \
-    }
+    {#name, (PyCFunction)(void (*)(void))py_##name, METH_FASTCALL | METH_KEYWORDS, doc}
 
-/* One call of the engine under a session or cursor: enter, leave the interpreter, come back, and give back `done`. */
+/* One call of the engine under a session or cursor: enter, leave the interpreter, come back, and
+ * give back `done`. */
 #define SESSION_CALL(err, s, expr)                                                                 \
-    if (py_session_enter(args.st, s)) {                                                               \
+    if (py_session_enter(args.st, s)) {                                                            \
         AWAY(err, expr);                                                                           \
-        py_session_leave(s);                                                                          \
+        py_session_leave(s);                                                                       \
     } else                                                                                         \
         return args_drop(&args), NULL
 #define CURSOR_CALL(err, c, expr)                                                                  \
-    if (py_cursor_enter(args.st, c)) {                                                                \
+    if (py_cursor_enter(args.st, c)) {                                                             \
         AWAY(err, expr);                                                                           \
-        py_session_leave((c)->session);                                                               \
+        py_session_leave((c)->session);                                                            \
     } else                                                                                         \
         return args_drop(&args), NULL
 #define INSTANCE_CALL(err, i, expr)                                                                \
-    if (py_instance_enter(args.st, i)) {                                                              \
+    if (py_instance_enter(args.st, i)) {                                                           \
         AWAY(err, expr);                                                                           \
-        py_instance_leave(i);                                                                         \
+        py_instance_leave(i);                                                                      \
     } else                                                                                         \
         return args_drop(&args), NULL
 #define FINISH(err)                                                                                \
     do {                                                                                           \
         struct state *st_ = args.st;                                                               \
         args_drop(&args);                                                                          \
-        return py_done(st_, err);                                                                     \
+        return py_done(st_, err);                                                                  \
     } while (0)
 
 /* ---- callback.c ---- */
@@ -175,7 +177,8 @@ struct watcher { /* of one long call: polls signals, calls the callable, keeps i
 };
 JET_ERR watcher_progress(void *context, JET_SNP snp, JET_SNT snt, uint32_t done, uint32_t total);
 void watcher_begin(struct watcher *w, struct state *st, PyObject *callable, JET_ERR stop);
-PyObject *watcher_raise(struct watcher *w, JET_ERR err); /* NULL; the callable's own exception first */
+PyObject *watcher_raise(struct watcher *w,
+                        JET_ERR err); /* NULL; the callable's own exception first */
 
 /* ---- events.c ---- */
 void events_remove(struct state *st);
@@ -186,7 +189,8 @@ PyObject *recovery_dict(const PYJET_RECOVERY *r);
 PyObject *stats_dict(const PYJET_STATS *s);
 
 /* ---- method tables ---- */
-extern PyMethodDef instance_calls[], session_calls[], table_calls[], cursor_calls[], backup_calls[], file_calls[];
+extern PyMethodDef instance_calls[], session_calls[], table_calls[], cursor_calls[], backup_calls[],
+    file_calls[];
 int constants_add(PyObject *module);
 
 #endif

@@ -15,7 +15,11 @@ import pytest
 
 @pytest.fixture
 def big(db):
-    t = db.create_table("big", {"id": pyjet.Long(), "v": pyjet.LongBinary()}, {"pk": pyjet.Index("+id", primary=True)})
+    t = db.create_table(
+        "big",
+        {"id": pyjet.Long(), "v": pyjet.LongBinary()},
+        {"pk": pyjet.Index("+id", primary=True)},
+    )
     t.insert_many({"id": n, "v": os.urandom(1500)} for n in range(3000))
     return t
 
@@ -36,7 +40,9 @@ def test_full_incremental_restore(people, inst, tmp_path):
     result = pyjet.restore(tmp_path / "sets" / "deep" / "set", tmp_path / "back" / "here")
     assert result.databases == (str(tmp_path / "back" / "here" / "a.edb"),)
     assert rows_of(result.databases[0], "people") == want
-    assert sorted(os.listdir(tmp_path / "back" / "here")) == ["a.edb"] and os.listdir(tmp_path / "back") == ["here"]
+    assert sorted(os.listdir(tmp_path / "back" / "here")) == ["a.edb"] and os.listdir(
+        tmp_path / "back"
+    ) == ["here"]
     for r in (full, inc, result):
         assert str(tmp_path) in str(r) and "\n" not in str(r) and "<table>" in r._repr_html_()
 
@@ -45,7 +51,9 @@ def test_progress_is_told_and_never_goes_back(big, inst, tmp_path):
     steps = []
     inst.backup(tmp_path / "set", progress=steps.append)
     assert steps[0].phase == "begin" and steps[-1].phase == "complete" and steps[-1].percent == 100
-    assert [s.done for s in steps] == sorted(s.done for s in steps) and {s.op for s in steps} == {"backup"}
+    assert [s.done for s in steps] == sorted(s.done for s in steps) and {s.op for s in steps} == {
+        "backup"
+    }
     steps.clear()
     pyjet.restore(tmp_path / "set", tmp_path / "back", progress=steps.append)
     assert steps[-1].percent == 100 and [s.done for s in steps] == sorted(s.done for s in steps)
@@ -71,7 +79,9 @@ def test_an_exception_in_the_callback_ends_the_run(big, inst, tmp_path):
     inst.backup(tmp_path / "set")
     with pytest.raises(Mine):
         pyjet.restore(tmp_path / "set", tmp_path / "back", progress=fail)
-    assert not (tmp_path / "back").exists() and not [n for n in os.listdir(tmp_path) if "restoring" in n]
+    assert not (tmp_path / "back").exists() and not [
+        n for n in os.listdir(tmp_path) if "restoring" in n
+    ]
     assert len(big) == 3000
 
 
@@ -140,7 +150,9 @@ def test_ctrl_c_ends_a_backup(tmp_path):
         print("again", flush=True)
         inst.close()
     """
-    child = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True
+    )
     try:
         for line in child.stdout:
             if line == "progress\n":
@@ -153,7 +165,12 @@ def test_ctrl_c_ends_a_backup(tmp_path):
         child.kill()
     line = next(x for x in rest.splitlines() if x.startswith("interrupted"))
     _, at, exists, count = line.split()
-    assert float(at) - sent < 1.0 and exists == "False" and count == "2000" and rest.endswith("again\n")
+    assert (
+        float(at) - sent < 1.0
+        and exists == "False"
+        and count == "2000"
+        and rest.endswith("again\n")
+    )
 
 
 def test_events_reach_the_logger(people, inst, tmp_path, caplog):
@@ -161,7 +178,9 @@ def test_events_reach_the_logger(people, inst, tmp_path, caplog):
     inst.backup(tmp_path / "set")
     pyjet.restore(tmp_path / "set", tmp_path / "back")
     records = [r for r in caplog.records if r.name == "pyjet.events"]
-    assert records and all(isinstance(r.event_id, int) and isinstance(r.params, tuple) for r in records)
+    assert records and all(
+        isinstance(r.event_id, int) and isinstance(r.params, tuple) for r in records
+    )
     assert {210, 213} <= {r.event_id for r in records}, sorted({r.event_id for r in records})
 
 
@@ -196,14 +215,23 @@ def test_recovery_after_a_kill(tmp_path):
         print("ready", flush=True)
         os.kill(os.getpid(), 9)
     """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60
+    )
     assert done.stdout == "ready\n"
     with pytest.raises(pyjet.DatabaseDirtyShutdownError):
         pyjet.open(tmp_path / "d" / "a.edb")
     steps = []
-    with pyjet.Instance(tmp_path / "d", log_file_size=512 << 10, progress=steps.append) as inst, inst.session() as ses:
-        assert inst.recovery.redone and inst.recovery.records > 0 and "recovered" in str(inst.recovery)
-        assert [r["a"] for r in ses.open(tmp_path / "d" / "a.edb").tables["t"].rows()] == list(range(1000))
+    with (
+        pyjet.Instance(tmp_path / "d", log_file_size=512 << 10, progress=steps.append) as inst,
+        inst.session() as ses,
+    ):
+        assert (
+            inst.recovery.redone and inst.recovery.records > 0 and "recovered" in str(inst.recovery)
+        )
+        assert [r["a"] for r in ses.open(tmp_path / "d" / "a.edb").tables["t"].rows()] == list(
+            range(1000)
+        )
         assert inst.stats["recovery"]["redone"]
     assert steps and steps[-1].op == "recovery"
 
@@ -231,8 +259,14 @@ def test_api_names(tmp_path):
         api.JetMove(other, table, 1)
     calls = []
     (tmp_path / "set").mkdir()
-    assert api.JetBackupInstance(inst, tmp_path / "set", 0, lambda *a: calls.append(a) or False) is None
-    assert calls[0][1:3] == (api.JET_snpBackup, api.JET_sntBegin) and calls[-1][2] == api.JET_sntComplete
+    assert (
+        api.JetBackupInstance(inst, tmp_path / "set", 0, lambda *a: calls.append(a) or False)
+        is None
+    )
+    assert (
+        calls[0][1:3] == (api.JET_snpBackup, api.JET_sntBegin)
+        and calls[-1][2] == api.JET_sntComplete
+    )
     assert {a[3].cunitTotal for a in calls} == {100}
     api.JetEndSession(other)
     api.JetEndSession(ses)

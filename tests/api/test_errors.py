@@ -52,7 +52,12 @@ def test_text_names_everything_and_pickles():
     for code in leaves().values():
         error = errors.make(code, "the detail")
         text = str(error)
-        assert error.name in text and str(code) in text and "the detail" in text and error.text.rstrip(".") in text
+        assert (
+            error.name in text
+            and str(code) in text
+            and "the detail" in text
+            and error.text.rstrip(".") in text
+        )
         assert error.hint and error.hint.rstrip(".") in text
         again = pickle.loads(pickle.dumps(error))
         assert type(again) is type(error) and str(again) == text and again.detail == "the detail"
@@ -67,7 +72,11 @@ def test_constants_are_those_of_the_header(root):
     names = re.findall(r"^#define (JET_\w+) \S", text, re.M)
     assert len(names) > 400
     assert [n for n in names if not hasattr(_jet, n)] == []
-    assert _jet.JET_bitBackupAtomic == 4 and _jet.JET_errDiskFull == -1808 and _jet.JET_paramLogFileSize == 11
+    assert (
+        _jet.JET_bitBackupAtomic == 4
+        and _jet.JET_errDiskFull == -1808
+        and _jet.JET_paramLogFileSize == 11
+    )
     assert _jet.JET_MoveFirst == -(2**31) and _jet.JET_instanceNil == 2**64 - 1
 
 
@@ -88,7 +97,10 @@ def test_parameters(inst):
     assert described["JET_paramBaseName"] == "edb"
 
 
-@pytest.mark.parametrize("options", [{"base_name": "toolong"}, {"page_size": 5000}, {"log_file_size": 1}, {"params": {"Nope": 1}}])
+@pytest.mark.parametrize(
+    "options",
+    [{"base_name": "toolong"}, {"page_size": 5000}, {"log_file_size": 1}, {"params": {"Nope": 1}}],
+)
 def test_bad_arguments_of_an_instance(tmp_path, options):
     with pytest.raises(ValueError):
         pyjet.Instance(tmp_path / "d", **options)

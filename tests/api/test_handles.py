@@ -103,7 +103,10 @@ def test_threads_with_their_own_sessions(people, inst, tmp_path):
                 for n in range(100):
                     with mine.transaction(lazy=True):
                         table.insert(id=1000 + number * 1000 + n, name="thread")
-                assert sum(1 for _ in table.range("pk", 1000 + number * 1000, 2000 + number * 1000)) == 100
+                assert (
+                    sum(1 for _ in table.range("pk", 1000 + number * 1000, 2000 + number * 1000))
+                    == 100
+                )
         except BaseException as error:
             errors.append(error)
 
@@ -133,7 +136,9 @@ def test_term_waits_for_a_running_call(tmp_path):
     time.sleep(0.3)
     inst.close()
     thread.join(20)
-    assert not thread.is_alive() and isinstance(outcome[0], (pyjet.InvalidSesidError, pyjet.TermInProgressError, pyjet.InvalidInstanceError))
+    assert not thread.is_alive() and isinstance(
+        outcome[0], (pyjet.InvalidSesidError, pyjet.TermInProgressError, pyjet.InvalidInstanceError)
+    )
     with pyjet.open(tmp_path / "d" / "a.edb") as db:
         assert len(db.tables["t"]) % 1000 == 0
 
@@ -161,7 +166,13 @@ def test_handles_raise_in_a_forked_child(people, inst, ses):
         rc = 1
         try:
             refused = 0
-            for call in (ses.begin, inst.session, lambda: people.get(1), lambda: next(people.rows()), inst.close):
+            for call in (
+                ses.begin,
+                inst.session,
+                lambda: people.get(1),
+                lambda: next(people.rows()),
+                inst.close,
+            ):
                 try:
                     call()
                 except pyjet.ForkError as error:
@@ -183,7 +194,9 @@ def test_a_program_that_forgets_to_close_leaves_a_clean_file(tmp_path):
         keep = t.rows()
         next(keep)
     """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0 and done.stderr == ""
     with pyjet.open(tmp_path / "d" / "a.edb") as db:
         assert len(db.tables["t"]) == 1

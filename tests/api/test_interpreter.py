@@ -10,11 +10,20 @@ import pyjet
 
 
 ROOT = os.path.dirname(os.path.dirname(pyjet.__file__))
-ENV = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [ROOT, os.environ.get("PYTHONPATH")]))}
+ENV = {
+    **os.environ,
+    "PYTHONPATH": os.pathsep.join(filter(None, [ROOT, os.environ.get("PYTHONPATH")])),
+}
 
 
 def script(code, **kwargs):
-    return subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=90, **kwargs)
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        **kwargs,
+    )
 
 
 INNER = """
@@ -94,7 +103,9 @@ def test_reading_and_writing_leave_no_references(people):
     work()
     gc.collect()
     after = sys.getrefcount(value), sys.getrefcount(None), len(gc.get_objects())
-    assert after[0] == before[0] and abs(after[1] - before[1]) < 40 and after[2] - before[2] < 100, (before, after)
+    assert (
+        after[0] == before[0] and abs(after[1] - before[1]) < 40 and after[2] - before[2] < 100
+    ), (before, after)
 
 
 def test_the_detail_outlives_the_rollback(people):

@@ -27,7 +27,12 @@ def test_ranges_by_part_of_a_key(people):
     assert ids(people.range("by_name", "name3", "name4")) == list(range(93, 0, -10))
     assert ids(people.range("by_name", prefix="name3")) == list(range(93, 0, -10))
     assert ids(people.range("by_name", ("name3", 93), ("name3", 63))) == [93, 83, 73]
-    assert ids(people.range("by_name", ("name3", 93), ("name3", 63), inclusive=True)) == [93, 83, 73, 63]
+    assert ids(people.range("by_name", ("name3", 93), ("name3", 63), inclusive=True)) == [
+        93,
+        83,
+        73,
+        63,
+    ]
     assert len(ids(people.range("by_name", prefix="name"))) == 100
     assert ids(people.range("by_name", prefix="nameX")) == []
     with pytest.raises(ValueError):
@@ -55,7 +60,11 @@ def test_row_is_a_mapping(people):
     row = people.get(7)
     assert dict(row) == {"id": 7, "name": "name7", "age": 7}
     assert list(row) == row.keys() == ["id", "age", "name"] or set(row) == {"id", "name", "age"}
-    assert row == {"id": 7, "name": "name7", "age": 7} and row == people.get(7) and row != people.get(8)
+    assert (
+        row == {"id": 7, "name": "name7", "age": 7}
+        and row == people.get(7)
+        and row != people.get(8)
+    )
     assert len(row) == 3 and "age" in row and "x" not in row and row.get("x", 1) == 1
     assert repr(row).startswith("Row({")
     match row:
@@ -123,7 +132,10 @@ def test_columns_are_projected(people):
 
 
 def test_insert_many(people):
-    assert people.insert_many(((n, f"x{n}") for n in range(1000, 3500)), columns=("id", "name")) == 2500
+    assert (
+        people.insert_many(((n, f"x{n}") for n in range(1000, 3500)), columns=("id", "name"))
+        == 2500
+    )
     assert people.insert_many([]) == 0
     assert people.insert_many([{"id": -1}, {"name": "only", "id": -2}]) == 2
     assert len(people) == 2602

@@ -11,12 +11,22 @@ import pytest
 
 
 def run(*args, cwd=None):
-    done = subprocess.run([sys.executable, "-m", "pyjet", *map(str, args)], capture_output=True, text=True, timeout=120, cwd=cwd, env=ENV)
+    done = subprocess.run(
+        [sys.executable, "-m", "pyjet", *map(str, args)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=cwd,
+        env=ENV,
+    )
     return done.returncode, done.stdout, done.stderr
 
 
 ROOT = os.path.dirname(os.path.dirname(pyjet.__file__))
-ENV = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [ROOT, os.environ.get("PYTHONPATH")]))}
+ENV = {
+    **os.environ,
+    "PYTHONPATH": os.pathsep.join(filter(None, [ROOT, os.environ.get("PYTHONPATH")])),
+}
 
 
 @pytest.fixture(scope="module")
@@ -27,10 +37,19 @@ def folder(tmp_path_factory):
         db = ses.create(at / "a.edb")
         t = db.create_table(
             "t",
-            {"id": pyjet.Long(), "name": pyjet.Text(), "raw": pyjet.Binary(), "many": pyjet.Long(multi_valued=True), "when": pyjet.DateTime()},
+            {
+                "id": pyjet.Long(),
+                "name": pyjet.Text(),
+                "raw": pyjet.Binary(),
+                "many": pyjet.Long(multi_valued=True),
+                "when": pyjet.DateTime(),
+            },
             {"pk": pyjet.Index("+id", primary=True)},
         )
-        t.insert_many({"id": n, "name": f"n\u00e9{n}", "raw": bytes([n]), "many": [n, n + 1]} for n in range(5))
+        t.insert_many(
+            {"id": n, "name": f"n\u00e9{n}", "raw": bytes([n]), "many": [n, n + 1]}
+            for n in range(5)
+        )
         db.create_table("other", {"x": pyjet.Bit()}).insert(x=True)
     return at
 
@@ -40,7 +59,13 @@ def test_info(folder):
     answer = json.loads(out)
     assert rc == 0 and answer["header"]["page_size"] == 4096
     t = next(t for t in answer["tables"] if t["name"] == "t")
-    assert {c["name"]: c["type"] for c in t["columns"]} == {"id": "Long", "name": "Text", "raw": "Binary", "many": "Long", "when": "DateTime"}
+    assert {c["name"]: c["type"] for c in t["columns"]} == {
+        "id": "Long",
+        "name": "Text",
+        "raw": "Binary",
+        "many": "Long",
+        "when": "DateTime",
+    }
     assert t["indexes"][0]["key"] == "+id" and t["indexes"][0]["primary"]
     rc, out, err = run("info", folder / "a.edb")
     assert rc == 0 and "table t" in out and "index pk: +id primary" in out
@@ -68,7 +93,12 @@ def test_check(folder, tmp_path):
     assert rc == 20, out + err
     rc, out, err = run("check", tmp_path / "none.edb", "--json")
     answer = json.loads(out.splitlines()[-1])
-    assert rc == 10 and answer["type"] == "exit_error" and answer["name"] == "JET_errFileNotFound" and answer["hint"]
+    assert (
+        rc == 10
+        and answer["type"] == "exit_error"
+        and answer["name"] == "JET_errFileNotFound"
+        and answer["hint"]
+    )
 
 
 def test_backup_and_restore(folder, tmp_path):
@@ -79,7 +109,11 @@ def test_backup_and_restore(folder, tmp_path):
     assert run("backup", folder, "--to", tmp_path / "set")[0] == 12
     rc, out, err = run("restore", tmp_path / "set", tmp_path / "new", "--json")
     events = [json.loads(line) for line in out.splitlines()]
-    assert rc == 0 and events[-1]["type"] == "summary" and {e["type"] for e in events[:-1]} == {"progress"}
+    assert (
+        rc == 0
+        and events[-1]["type"] == "summary"
+        and {e["type"] for e in events[:-1]} == {"progress"}
+    )
     assert run("dump", tmp_path / "new" / "a.edb")[1] == run("dump", folder / "a.edb")[1]
     assert run("restore", tmp_path / "set", tmp_path / "new")[0] == 12
     assert run("restore", tmp_path / "set", tmp_path / "new", "--replace", "-q")[:2] == (0, "")
@@ -90,13 +124,21 @@ def test_backup_and_restore(folder, tmp_path):
 
 
 def test_other_exit_codes(folder, tmp_path):
-    assert run("nonsense")[0] == 2 and run("info")[0] == 2 and run("--version")[0] == 0 and run("-h")[0] == 0
+    assert (
+        run("nonsense")[0] == 2
+        and run("info")[0] == 2
+        and run("--version")[0] == 0
+        and run("-h")[0] == 0
+    )
     (tmp_path / "x").write_bytes(b"x" * 9000)
     assert run("info", tmp_path / "x")[0] in (20, 23)
     with pyjet.Instance(folder):
         assert run("backup", folder, "--to", tmp_path / "set")[0] == 11
     child = subprocess.Popen(
-        [sys.executable, "-m", "pyjet", "demo", "--rows", "30000", "--dir", str(tmp_path / "demo")], env=ENV, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "pyjet", "demo", "--rows", "30000", "--dir", str(tmp_path / "demo")],
+        env=ENV,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     while not (tmp_path / "demo" / "live" / "demo.edb").exists():
         assert child.poll() is None
@@ -109,7 +151,9 @@ def test_demo(tmp_path):
     answer = json.loads(out.splitlines()[-1])
     assert rc == 0 and answer["equal"] and answer["seed"] == 7, out + err
     assert answer["transactions"] > 10 and answer["rows_restored"] > 2000
-    (tmp_path / "people.csv").write_text("name,age,key\nann,5,a\nbob,,b\n\"c, d\",7,c\n", encoding="utf-8")
+    (tmp_path / "people.csv").write_text(
+        'name,age,key\nann,5,a\nbob,,b\n"c, d",7,c\n', encoding="utf-8"
+    )
     rc, out, err = run("demo", "--csv", tmp_path / "people.csv", "-q")
     assert rc == 0 and "all equal" in out, err
 

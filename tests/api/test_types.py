@@ -59,7 +59,15 @@ def test_values(table, column, values):
 
 
 def test_all_in_one_row_and_none(table):
-    values = {"bit": True, "long": 5, "text": "t", "longtext": "l" * 4000, "guid": uuid.uuid4(), "numbers": [1, 2], "date": dt.datetime(2024, 2, 29, 1)}
+    values = {
+        "bit": True,
+        "long": 5,
+        "text": "t",
+        "longtext": "l" * 4000,
+        "guid": uuid.uuid4(),
+        "numbers": [1, 2],
+        "date": dt.datetime(2024, 2, 29, 1),
+    }
     row = table.insert(values)
     table.insert({})
     again = table.get(row["id"])
@@ -71,7 +79,13 @@ def test_all_in_one_row_and_none(table):
 
 def test_none_is_null_missing_is_default(db):
     t = db.create_table(
-        "d", {"k": pyjet.Long(autoincrement=True), "n": pyjet.Long(default=7), "s": pyjet.Text(default="dflt")}, {"pk": pyjet.Index("+k", primary=True)}
+        "d",
+        {
+            "k": pyjet.Long(autoincrement=True),
+            "n": pyjet.Long(default=7),
+            "s": pyjet.Text(default="dflt"),
+        },
+        {"pk": pyjet.Index("+k", primary=True)},
     )
     assert t.insert()["n"] == 7
     row = t.insert(n=None, s="")
@@ -81,7 +95,9 @@ def test_none_is_null_missing_is_default(db):
     assert t.columns["n"].default == 7 and t.columns["s"].default == "dflt"
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.datetimes(min_value=dt.datetime(1, 1, 1), max_value=dt.datetime(2079, 1, 1)))
 def test_dates_keep_the_microsecond_before_2079(value):
     from pyjet import _jet
@@ -126,10 +142,16 @@ def test_bytes_that_are_no_date_come_as_floats(bits):
 
 
 def test_filetime(db):
-    t = db.create_table("f", {"k": pyjet.Long(), "at": pyjet.DateTime(filetime=True)}, {"pk": pyjet.Index("+k", primary=True)})
+    t = db.create_table(
+        "f",
+        {"k": pyjet.Long(), "at": pyjet.DateTime(filetime=True)},
+        {"pk": pyjet.Index("+k", primary=True)},
+    )
     value = dt.datetime(2023, 5, 6, 7, 8, 9, 123456)
     assert t.insert(k=1, at=value)["at"] == value
-    assert t.read(t.get(1), "at") == ((value - dt.datetime(1601, 1, 1)) // dt.timedelta(microseconds=1) * 10).to_bytes(8, "little")
+    assert t.read(t.get(1), "at") == (
+        (value - dt.datetime(1601, 1, 1)) // dt.timedelta(microseconds=1) * 10
+    ).to_bytes(8, "little")
 
 
 @pytest.mark.parametrize(
@@ -177,7 +199,13 @@ def test_schema_reads_back(table, db):
     assert fresh.columns["ascii"].ascii and not fresh.columns["text"].ascii
     assert fresh.columns["numbers"].multi_valued and fresh.columns["id"].autoincrement
     assert fresh.primary_index.key == "+id"
-    assert {type(c).__name__ for c in fresh.columns.values()} >= {"Bit", "Guid", "LongText", "DateTime", "UnsignedLongLong"}
+    assert {type(c).__name__ for c in fresh.columns.values()} >= {
+        "Bit",
+        "Guid",
+        "LongText",
+        "DateTime",
+        "UnsignedLongLong",
+    }
 
 
 def test_long_values_in_pieces(table):

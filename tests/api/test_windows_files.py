@@ -10,7 +10,12 @@ import uuid
 import pyjet
 import pytest
 
-SAMPLES = ["decompress_test.edb", "multivalue_longvalue.edb", "srudb_win10.dat", "secedit_win11.sdb"]
+SAMPLES = [
+    "decompress_test.edb",
+    "multivalue_longvalue.edb",
+    "srudb_win10.dat",
+    "secedit_win11.sdb",
+]
 
 
 def as_judge(column, value):
@@ -32,7 +37,11 @@ def as_judge(column, value):
 
 def dates(column, value):
     """The judge shows the bytes of a DateTime as one integer."""
-    return struct.unpack("<d", struct.pack("<q", value))[0] if column.type_name == "DateTime" and isinstance(value, int) else value
+    return (
+        struct.unpack("<d", struct.pack("<q", value))[0]
+        if column.type_name == "DateTime" and isinstance(value, int)
+        else value
+    )
 
 
 def same(ours, theirs):
@@ -40,7 +49,11 @@ def same(ours, theirs):
         return all(same(a, b) for a, b in zip(ours, theirs))
     if isinstance(ours, float) and isinstance(theirs, float):
         # NaN is no date and equals nothing; a date is kept to the microsecond
-        return ours == theirs or (ours != ours and theirs != theirs) or abs(ours - theirs) <= 1 / 86400e6
+        return (
+            ours == theirs
+            or (ours != ours and theirs != theirs)
+            or abs(ours - theirs) <= 1 / 86400e6
+        )
     return ours == theirs
 
 
@@ -55,12 +68,21 @@ def compare(path, judge, tables=None):
             table = db.tables[name]
             wanted = said.get(name, [])
             found = [
-                {k: as_judge(table.columns[k], v) for k, v in row.items() if v is not None and table.columns[k].coltyp <= 18} for row in table.rows()
+                {
+                    k: as_judge(table.columns[k], v)
+                    for k, v in row.items()
+                    if v is not None and table.columns[k].coltyp <= 18
+                }
+                for row in table.rows()
             ]
             assert len(found) == len(wanted), name
             for ours, theirs in zip(found, wanted):
                 theirs = {k: dates(table.columns[k], v) for k, v in theirs.items() if v is not None}
-                different = {k: (ours.get(k), theirs.get(k)) for k in {*ours, *theirs} if not same(ours.get(k), theirs.get(k))}
+                different = {
+                    k: (ours.get(k), theirs.get(k))
+                    for k in {*ours, *theirs}
+                    if not same(ours.get(k), theirs.get(k))
+                }
                 assert not different, (name, different)
             compared += len(found)
     return compared
@@ -102,4 +124,7 @@ pyjet.restore({str(tmp_path / "set")!r}, {str(tmp_path / "back")!r})
         assert verdict.returncode == 0, verdict.stdout[-2000:]
         with pyjet.open(at) as db:
             assert {n: [dict(row) for row in db.tables[n].rows()] for n in before} == before
-            assert [len(row["v"]) for row in db.tables["added"].rows()] == [*range(1000), *[1] * 1000]
+            assert [len(row["v"]) for row in db.tables["added"].rows()] == [
+                *range(1000),
+                *[1] * 1000,
+            ]
