@@ -8,4 +8,5 @@ extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 html_theme = "alabaster"
 nitpicky = False
+suppress_warnings = ["ref.python"]  # BackupResult.bytes is not the type bytes
 autodoc_typehints = "description"

@@ -233,7 +233,7 @@ static PyMethodDef row_methods[] = {
     {"get", (PyCFunction)(void (*)(void))row_get, METH_FASTCALL,
      "get(name, default=None) -> value, default when there is no such column."},
     {"update", (PyCFunction)(void (*)(void))row_update, METH_VARARGS | METH_KEYWORDS,
-     "update(values=None, **columns): write these columns of the record; the row then shows the "
+     "update(values=None, \\*\\*columns): write these columns of the record; the row then shows the "
      "record as it is now.\n\n"
      "Outside a transaction this is a durable commit of its own. RecordDeletedError, "
      "WriteConflictError, KeyDuplicateError."},
