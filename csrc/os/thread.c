@@ -76,7 +76,29 @@ void os_sleep_ms(uint32_t ms)
 
 void os_yield(void) { sched_yield(); }
 
-int os_process_id(void) { return (int)getpid(); }
+/* Every call on an instance asks: a fork's child sets it anew, nobody else needs the system call. */
+static _Atomic int process_id;
+
+static void note_process_id(void)
+{
+    atomic_store_explicit(&process_id, (int)getpid(), memory_order_relaxed);
+}
+
+static void watch_forks(void)
+{
+    ENFORCE(pthread_atfork(NULL, NULL, note_process_id) == 0);
+    note_process_id();
+}
+
+int os_process_id(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    int id = atomic_load_explicit(&process_id, memory_order_relaxed);
+    if (id != 0)
+        return id;
+    ENFORCE(pthread_once(&once, watch_forks) == 0);
+    return atomic_load_explicit(&process_id, memory_order_relaxed);
+}
 
 /* What this process may use, not what the machine has. */
 int os_cpu_count(void)
