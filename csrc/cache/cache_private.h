@@ -22,7 +22,7 @@ struct frame {
     _Atomic(struct dbfile *)
         db; /* NULL: holds no page. A key only: followed under latch or `writing` */
     _Atomic pgno_t pgno;
-    uint32_t next;         /* bucket chain; under the bucket's lock */
+    _Atomic uint32_t next; /* bucket chain; changed under the bucket's lock */
     _Atomic uint32_t pins; /* threads between finding the frame and latching it */
     _Atomic uint8_t dirty; /* changes that no copy in flight holds */
     _Atomic uint8_t touch;
@@ -44,7 +44,8 @@ static_assert(offsetof(struct frame, lgpos_end) == 64, "a hit touches one line")
 
 struct shard {
     _Alignas(64) struct os_lock lock; /* RANK_CACHE_BUCKET */
-    uint64_t hits, misses;
+    _Atomic uint64_t hits; /* may miss a few: counted without the lock */
+    uint64_t misses;
 };
 
 #define BATCH_BYTES (2u << 20)
@@ -61,7 +62,7 @@ struct cache {
     size_t pool_bytes;
 
     uint32_t bucket_mask, shard_mask;
-    uint32_t *buckets;
+    _Atomic uint32_t *buckets;
     struct shard *shards;
 
     struct os_lock replace_lock; /* RANK_CACHE_REPLACE: the three below */

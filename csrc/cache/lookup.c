@@ -9,6 +9,7 @@
     32u /* a split of a deep tree holds about a dozen pages; a few threads at once                 \
          */
 #define SHARDS_MAX 1024u
+#define CHAIN_STEPS 8 /* of a chain that may change meanwhile */
 
 static uint32_t power_of_two(uint32_t n)
 {
@@ -73,7 +74,7 @@ void cache_destroy(struct cache *cache)
         os_unmap(cache->frames, (size_t)cache->frame_count * sizeof *cache->frames);
     if (cache->pool != NULL)
         os_unmap(cache->pool, cache->pool_bytes);
-    free(cache->buckets);
+    free((void *)cache->buckets);
     free(cache->free);
     free((void *)cache->dirty_map);
     free(cache);
@@ -92,11 +93,27 @@ struct shard *cache__shard(struct cache *cache, const struct dbfile *db, pgno_t 
 struct frame *cache__find_locked(struct cache *cache, uint32_t bucket, const struct dbfile *db,
                                  pgno_t pgno)
 {
-    for (uint32_t link = cache->buckets[bucket]; link != FRAME_NONE;) {
+    uint32_t link = atomic_load_explicit(&cache->buckets[bucket], memory_order_relaxed);
+    while (link != FRAME_NONE) {
         struct frame *f = &cache->frames[link - 1];
         if (frame_is(f, db, pgno))
             return f;
-        link = f->next;
+        link = atomic_load_explicit(&f->next, memory_order_relaxed);
+    }
+    return NULL;
+}
+
+/* Frames never go away, so a chain that changes under the reader leads at worst into another one.
+ * What is found must be looked at again under its latch; whoever finds nothing asks with the lock. */
+static struct frame *find_unlocked(struct cache *cache, uint32_t bucket, const struct dbfile *db,
+                                   pgno_t pgno)
+{
+    uint32_t link = atomic_load_explicit(&cache->buckets[bucket], memory_order_acquire);
+    for (int steps = 0; link != FRAME_NONE && steps < CHAIN_STEPS; steps++) {
+        struct frame *f = &cache->frames[link - 1];
+        if (frame_is(f, db, pgno))
+            return f;
+        link = atomic_load_explicit(&f->next, memory_order_acquire);
     }
     return NULL;
 }
@@ -115,16 +132,19 @@ static void link_locked(struct cache *cache, uint32_t bucket, struct frame *f, s
     atomic_store(&f->log, db->log);
     atomic_store(&f->db, db);
     atomic_fetch_add(&f->version, 1);
-    f->next = cache->buckets[bucket];
-    cache->buckets[bucket] = frame_number(cache, f) + 1;
+    uint32_t first = atomic_load_explicit(&cache->buckets[bucket], memory_order_relaxed);
+    atomic_store_explicit(&f->next, first, memory_order_release);
+    atomic_store_explicit(&cache->buckets[bucket], frame_number(cache, f) + 1,
+                          memory_order_release);
 }
 
 void cache__unlink_locked(struct cache *cache, uint32_t bucket, struct frame *f)
 {
-    uint32_t *link = &cache->buckets[bucket];
+    _Atomic uint32_t *link = &cache->buckets[bucket];
     while (*link != frame_number(cache, f) + 1)
         link = &cache->frames[*link - 1].next;
-    *link = f->next;
+    atomic_store_explicit(link, atomic_load_explicit(&f->next, memory_order_relaxed),
+                          memory_order_release);
     atomic_store(&f->db, NULL);
     atomic_store(&f->log, NULL);
     atomic_store(&f->pgno, PGNO_NIL);
@@ -281,19 +301,42 @@ static bool try_latch(struct frame *f, enum latch_mode mode)
     return mode == LATCH_READ ? latch__try_read(f) : latch__try_write(f);
 }
 
+static void count_hit(struct shard *shard)
+{
+    uint64_t hits = atomic_load_explicit(&shard->hits, memory_order_relaxed);
+    atomic_store_explicit(&shard->hits, hits + 1, memory_order_relaxed);
+}
+
+static void unlatch(struct frame *f, enum latch_mode mode)
+{
+    if (mode == LATCH_READ)
+        latch__read_release(f);
+    else
+        latch__write_release(f);
+}
+
 /* NULL: not in memory. *latched = false: somebody else holds the latch; then the frame comes
  * pinned, which keeps its page from being evicted until the latch does. */
 static struct frame *find(struct dbfile *db, pgno_t pgno, enum latch_mode mode, bool *latched)
 {
     uint32_t bucket;
     struct shard *shard = cache__shard(db->cache, db, pgno, &bucket);
+    struct frame *f = find_unlocked(db->cache, bucket, db, pgno);
+    if (f != NULL && try_latch(f, mode)) {
+        if (frame_is(f, db, pgno)) {
+            *latched = true;
+            count_hit(shard);
+            return f;
+        }
+        unlatch(f, mode);
+    }
     os_lock_take(&shard->lock);
-    struct frame *f = cache__find_locked(db->cache, bucket, db, pgno);
+    f = cache__find_locked(db->cache, bucket, db, pgno);
     if (f != NULL) {
         *latched = try_latch(f, mode);
         if (!*latched)
             atomic_fetch_add(&f->pins, 1);
-        shard->hits++;
+        count_hit(shard);
     }
     os_lock_release(&shard->lock);
     return f;
@@ -310,14 +353,6 @@ static bool latch_pinned(struct frame *f, enum latch_mode mode, unsigned how)
         latch__write(f);
     atomic_fetch_sub(&f->pins, 1);
     return got;
-}
-
-static void unlatch(struct frame *f, enum latch_mode mode)
-{
-    if (mode == LATCH_READ)
-        latch__read_release(f);
-    else
-        latch__write_release(f);
 }
 
 err_t cache_latch(struct dbfile *db, pgno_t pgno, enum latch_mode mode, unsigned how,
@@ -494,7 +529,7 @@ void cache_stats(struct cache *cache, struct cache_stats *out)
     *out = (struct cache_stats){.frames = cache->frame_count};
     for (uint32_t i = 0; i <= cache->shard_mask; i++) {
         os_lock_take(&cache->shards[i].lock);
-        out->hits += cache->shards[i].hits;
+        out->hits += atomic_load_explicit(&cache->shards[i].hits, memory_order_relaxed);
         out->misses += cache->shards[i].misses;
         os_lock_release(&cache->shards[i].lock);
     }
