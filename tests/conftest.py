@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 
 import pytest
 
@@ -68,3 +69,14 @@ def judge(shared):
         )
 
     return run
+
+
+@pytest.fixture
+def memory_path(tmp_path):
+    """A folder in memory where there is one: for tests that sync a lot and let the power fail only in play."""
+    memory = pathlib.Path("/dev/shm")
+    if not memory.is_dir() or not os.access(memory, os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=memory, prefix="pyjet-test-", ignore_cleanup_errors=True) as place:
+        yield pathlib.Path(place)
