@@ -91,14 +91,15 @@ def mark(thing):
 
 
 def together(inst, path, work, seed, sets):
-    """The writers and, between them, the backups."""
-    failed = []
+    """The writers and, between them, the backups. Gives back the worker of thread 0."""
+    failed, workers = [], {}
 
     def write(thread):
         try:
             with inst.session() as ses:
                 rng = random.Random(f"{seed}/{work.name}/{thread}")
                 worker = bank.Worker(ses, ses.open(path, attach=False), thread, 0, rng, mark, {}, work.weights, work.notes)
+                workers[thread] = worker
                 for _ in range(work.steps):
                     worker.step()
         except BaseException as e:
@@ -117,6 +118,7 @@ def together(inst, path, work, seed, sets):
         t.join()
     if failed:
         raise failed[0]
+    return workers[0]
 
 
 ATTACH_TABLE = {"id": (K.JET_coltypLong, K.JET_bitColumnNotNULL), "v": (K.JET_coltypLongBinary,)}
@@ -171,9 +173,9 @@ def record_restore(top, work, small, seed):
         path = top / "before" / "bank.edb"
         with inst.session() as ses:
             bank.create(ses, ses.create(path), work.threads)
-        together(inst, path, Work(work.name, work.weights, work.threads, 20), seed, None)
+        before = together(inst, path, Work(work.name, work.weights, work.threads, 20), seed, None)
         inst.backup(run_dir / "sets" / "plain")
-        together_more(inst, path, work, seed)
+        together_more(inst, path, work, seed, before)
         inst.backup(run_dir / "sets" / "plain", 1)
         with inst.session() as ses:
             state = bank.read_state(ses, ses.open(path, attach=False))
@@ -189,13 +191,10 @@ def record_restore(top, work, small, seed):
     return {}
 
 
-def together_more(inst, path, work, seed):
+def together_more(inst, path, work, seed, before):
     with inst.session() as ses:
         dbid = ses.open(path, attach=False)
-        with ses.table(dbid, "ledger") as t:
-            assert t.seek([("thread", 0)])
-            number = t.get("last")
-        worker = bank.Worker(ses, dbid, 0, number, random.Random(f"{seed}+"), mark, {}, {"transfer": 1})
+        worker = bank.Worker(ses, dbid, 0, before.number, random.Random(f"{seed}+"), mark, before.own)
         for _ in range(work.steps):
             worker.step()
 
