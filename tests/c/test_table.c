@@ -1816,7 +1816,9 @@ CASE(two_threads)
 {
     struct worker w[2] = {{1000, 0}, {2000, 0}};
     struct os_thread *threads[2];
+    struct btree *lv;
     begin_table();
+    CHECK_OK(fixture_lv(&f, NULL, true, &lv)); /* the fixture makes it without a lock */
     for (int i = 0; i < 2; i++)
         CHECK_OK(os_thread_start("worker", work, &w[i], &threads[i]));
     for (int i = 0; i < 2; i++)
