@@ -224,19 +224,24 @@ err_t btree_seek(struct btree_cursor *cursor, struct slice key, struct slice dat
     err_t err = JET_errSuccess;
     struct spot spot = {0};
     struct bookmark at = {0};
-    struct buffer memory = {0};
+    uint8_t small[256], *copy = small;
     bool equal, found = false, upper = mode == SEEK_GT || mode == SEEK_LE;
 
     cursor__forget_hint(cursor);
     cursor->place = BTREE_NOWHERE;
     if (exact != NULL)
         *exact = false;
+    if (!with_data || cursor->tree->unique)
+        data = SLICE_EMPTY;
     /* the caller's slices may be the cursor's own bookmark */
-    TRY(buffer_append(&memory, key));
-    TRY(buffer_append(&memory, with_data ? data : SLICE_EMPTY));
-    key = SLICE(memory.p, key.n);
-    data = with_data && !cursor->tree->unique ? SLICE(memory.p + key.n, memory.n - key.n)
-                                              : SLICE_EMPTY;
+    if (key.n + data.n > sizeof small && (copy = malloc(key.n + data.n)) == NULL)
+        return RAISE(JET_errOutOfMemory);
+    if (key.n != 0)
+        memcpy(copy, key.p, key.n);
+    if (data.n != 0)
+        memcpy(copy + key.n, data.p, data.n);
+    key = SLICE(copy, key.n);
+    data = SLICE(copy + key.n, data.n);
     TRY(bookmark_init(&at, cursor->tree, key, data));
     TRY(cursor__locate(cursor, &at, with_data, upper, &spot, &equal));
     if (mode == SEEK_EQ) {
@@ -261,7 +266,8 @@ err_t btree_seek(struct btree_cursor *cursor, struct slice key, struct slice dat
 out:
     cache_release(&spot.leaf);
     bookmark_term(&at);
-    buffer_free(&memory);
+    if (copy != small)
+        free(copy);
     return err;
 }
 

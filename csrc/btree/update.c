@@ -1,17 +1,45 @@
 /* Changes of a node that is there: replace, delete, delta, lock. */
 #include "btree/btree_private.h"
 
+/* Mostly the cursor stands on the node, or on one nearby: its frame may still hold the leaf. A live
+ * leaf of the tree that has the node is the right one; one that has not says nothing. */
+static bool latch_by_hint(const struct btree_cursor *cursor, const struct bookmark *at,
+                          struct page_ref *leaf, int *line)
+{
+    struct btree *tree = cursor->tree;
+    bool equal = false;
+    if (cursor->frame == NULL || tree->is_private || /* space trees share an object */
+        !cache_latch_hint_write(cursor->frame, tree->db, cursor->pgno, leaf))
+        return false;
+    uint32_t flags = page_flags(leaf->page);
+    if (page_objid(leaf->page) == tree->objid &&
+        (flags & (PAGE_LEAF | PAGE_EMPTY | PAGE_SPACE_TREE)) == PAGE_LEAF)
+        *line = btree__find_line(tree, leaf->page, at, &equal);
+    if (!equal)
+        cache_release(leaf);
+    return equal;
+}
+
+static err_t latch_leaf(const struct btree_cursor *cursor, const struct bookmark *at,
+                        struct page_ref *leaf, int *line)
+{
+    bool equal;
+    if (latch_by_hint(cursor, at, leaf, line))
+        return JET_errSuccess;
+    TRY_RETURN(btree__descend(cursor->tree, DESCEND_KEY, at->joined, LATCH_WRITE, leaf));
+    *line = btree__find_line(cursor->tree, leaf->page, at, &equal);
+    return equal ? JET_errSuccess : RAISE(JET_errRecordDeleted);
+}
+
 /* Latches the leaf of the bookmark for writing and finds its line. JET_errRecordDeleted when it is
  * not there or deleted, JET_errWriteConflict when somebody else was quicker. */
-static err_t latch_node(struct btree *tree, struct trx *trx, const struct bookmark *at,
+static err_t latch_node(const struct btree_cursor *cursor, const struct bookmark *at,
                         bool versioned, bool delta, struct page_ref *leaf, int *line,
                         struct node *node)
 {
-    bool equal;
-    TRY_RETURN(btree__descend(tree, DESCEND_KEY, at->joined, LATCH_WRITE, leaf));
-    *line = btree__find_line(tree, leaf->page, at, &equal);
-    if (!equal)
-        return RAISE(JET_errRecordDeleted);
+    const struct btree *tree = cursor->tree;
+    struct trx *trx = cursor->trx;
+    TRY_RETURN(latch_leaf(cursor, at, leaf, line));
     TRY_RETURN(page_node(leaf->page, *line, node));
     if (versioned && (node->flags & NODE_VERSION) != 0) {
         struct version_key where = btree__where(tree, at->key, at->data);
@@ -55,7 +83,7 @@ err_t btree_replace(struct btree_cursor *cursor, struct slice key, struct slice 
         struct version_key where = btree__where(tree, key, SLICE_EMPTY);
         struct node node;
         bool fits;
-        TRY(latch_node(tree, trx, &at, versioned, false, &leaf, &change.line, &node));
+        TRY(latch_node(cursor, &at, versioned, false, &leaf, &change.line, &node));
         TRY(find_room(tree, trx, &leaf, &at, data.n, &change.line, &fits));
         TRY(page_node(leaf.page, change.line, &node));
         change.seen = page_dbtime(leaf.page);
@@ -91,7 +119,7 @@ err_t btree_delete(struct btree_cursor *cursor, struct slice key, struct slice d
 
     ASSERT(trx != NULL && trx->level >= 1);
     TRY(bookmark_init(&at, tree, key, data));
-    TRY(latch_node(tree, trx, &at, versioned, false, &leaf, &change.line, &node));
+    TRY(latch_node(cursor, &at, versioned, false, &leaf, &change.line, &node));
     if (versioned)
         TRY(version_reserve(trx, VERSION_DELETE, &where, SLICE_EMPTY, 0, 0, &change.version));
     else if (page_line_count(leaf.page) > 1 || leaf.pgno == tree->root)
@@ -139,7 +167,7 @@ err_t btree_delta(struct btree_cursor *cursor, struct slice key, uint16_t offset
 
     ASSERT(trx != NULL && trx->level >= 1 && tree->unique);
     TRY(bookmark_init(&at, tree, key, SLICE_EMPTY));
-    TRY(latch_node(tree, trx, &at, true, true, &leaf, &change.line, &node));
+    TRY(latch_node(cursor, &at, true, true, &leaf, &change.line, &node));
     if ((uint32_t)offset + 4 > node.data.n)
         FAIL(JET_errInvalidParameter);
     if (before != NULL)
@@ -166,7 +194,7 @@ err_t btree_lock(struct btree_cursor *cursor, struct slice key, struct slice dat
 
     ASSERT(trx != NULL && trx->level >= 1);
     TRY(bookmark_init(&at, tree, key, data));
-    TRY(latch_node(tree, trx, &at, true, false, &leaf, &line, &node));
+    TRY(latch_node(cursor, &at, true, false, &leaf, &line, &node));
     TRY(version_reserve(trx, VERSION_LOCK, &where, SLICE_EMPTY, 0, 0, &version));
     if ((node.flags & NODE_VERSION) == 0) {
         /* Not logged, but the flag must outlive an eviction of the page: it says where to look for

@@ -58,6 +58,8 @@ bool cache_try_upgrade(struct page_ref *ref);
 void cache_downgrade(struct page_ref *ref);
 /* A cursor's hint: latch this frame for reading if it still is (db, pgno, version). */
 bool cache_latch_hint(struct frame *frame, struct dbfile *db, pgno_t pgno, uint32_t version, struct page_ref *out);
+/* The same for writing, whatever has changed on the page since: when it is at hand and nobody has it. */
+bool cache_latch_hint_write(struct frame *frame, struct dbfile *db, pgno_t pgno, struct page_ref *out);
 /* Has the page not changed since version was read? No latch needed; exact only with the page unlatched for writing. */
 bool cache_still_valid(struct frame *frame, struct dbfile *db, pgno_t pgno, uint32_t version);
 void cache_prefetch(struct dbfile *db, pgno_t pgno); /* a hint, never waits */

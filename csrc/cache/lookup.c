@@ -471,6 +471,21 @@ bool cache_latch_hint(struct frame *f, struct dbfile *db, pgno_t pgno, uint32_t 
     return true;
 }
 
+bool cache_latch_hint_write(struct frame *f, struct dbfile *db, pgno_t pgno, struct page_ref *out)
+{
+    *out = PAGE_REF_NONE;
+    if (f == NULL || !frame_is(f, db, pgno) || !latch__try_write(f))
+        return false;
+    /* A page that is not sound says so to who latches it by number. */
+    if (!frame_is(f, db, pgno) || f->blank || !f->sound) {
+        latch__write_release(f);
+        return false;
+    }
+    touch(f);
+    *out = make_ref(db, f, pgno, LATCH_WRITE);
+    return true;
+}
+
 bool cache_still_valid(struct frame *f, struct dbfile *db, pgno_t pgno, uint32_t version)
 {
     return f != NULL && atomic_load(&f->version) == version && frame_is(f, db, pgno);

@@ -382,7 +382,13 @@ CASE(versions_and_hints)
     CHECK(a.version != seen);
     cache_release(&a);
     CHECK(!cache_latch_hint(f, w.db, 3, seen, &a));
+    CHECK(!cache_latch_hint_write(f, w.db, 4, &a) && !cache_latch_hint_write(NULL, w.db, 3, &a));
+    CHECK(cache_latch_hint_write(f, w.db, 3, &a)); /* whatever its version */
+    set_count(&w, &a, 30, LGPOS_MIN);
+    cache_release(&a);
     CHECK_OK(cache_latch(w.db, 3, LATCH_READ, CACHE_WAIT, &a));
+    CHECK(!cache_latch_hint_write(f, w.db, 3, &b)); /* never waits */
+    CHECK_EQ(count_of(a.page), 30);
     seen = a.version;
     cache_release(&a);
     CHECK_OK(dbfile_flush(w.db)); /* only clean pages leave */
@@ -390,6 +396,7 @@ CASE(versions_and_hints)
         for (pgno_t p = 10; p <= 200; p++)
             (void)read_count(&w, p);
     CHECK(!cache_latch_hint(f, w.db, 3, seen, &a)); /* evicted */
+    CHECK(!cache_latch_hint_write(f, w.db, 3, &a));
     CHECK_EQ(read_count(&w, 3), 30);
     CHECK(!cache_still_valid(f, w.db, 3, seen)); /* even when it came back to the same frame */
     end_world(&w);
