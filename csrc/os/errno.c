@@ -92,6 +92,6 @@ err_t os__raise(enum os_op op, int error, const char *path, const char *file, in
         "open", "read", "write", "sync", "size", "rename", "unlink", "folder", "folder sync"};
     err_t err = err_raise(map_errno(op, error, path), file, line);
     const char *why = strerrordesc_np(error); /* unlike strerror: no locale, no static buffer */
-    err_detail("%s %.160s: %s", words[op], path, why != NULL ? why : "unknown errno");
+    err_detail("%s %.300s: %s", words[op], path, why != NULL ? why : "unknown errno");
     return err;
 }

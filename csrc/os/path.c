@@ -17,7 +17,7 @@ static_assert(OS_PATH_MAX >= PATH_MAX, "realpath writes up to PATH_MAX bytes");
 static err_t raise_path(const char *path, const char *why)
 {
     err_t err = RAISE(JET_errInvalidPath);
-    err_detail("%.160s: %s", path, why);
+    err_detail("%.300s: %s", path, why);
     return err;
 }
 
@@ -148,7 +148,7 @@ err_t os_rename(const char *from, const char *to)
         return JET_errSuccess;
     err_t err = OS__RAISE(OS_OP_RENAME, error, error == ENOENT && os_exists(from) ? to : from);
     const char *why = strerrordesc_np(error);
-    err_detail("rename %.80s to %.80s: %s", from, to, why != NULL ? why : "unknown errno");
+    err_detail("rename %.300s to %.300s: %s", from, to, why != NULL ? why : "unknown errno");
     return err;
 }
 

@@ -49,7 +49,7 @@ CASE(err_origin)
     CHECK_EQ(o->line, line);
     CHECK(strstr(o->file, "test_base.c") != NULL);
     CHECK(strcmp(o->detail, "shop.edb page 17") == 0);
-    err_detail("%0500d", 1); /* longer than the room: cut, not overrun */
+    err_detail("%02000d", 1); /* longer than the room: cut, not overrun */
     CHECK_EQ(strlen(o->detail), sizeof o->detail - 1);
     CHECK_EQ(RAISE(JET_errDiskFull), JET_errDiskFull);
     CHECK_EQ(o->detail[0], '\0');
