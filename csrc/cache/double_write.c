@@ -247,16 +247,18 @@ static bool next_database(const struct dw_image *image, const char *dw_path, uin
     return true;
 }
 
-/* The copy is good and the page in place is not: bad, or of the copy's dbtime with other bytes. (ESE's checksum is built of
- * parities: a lost sector that repeats itself does not change it.) The copy is what was to be written, and the log covers it.
- * memory: two pages. */
-static err_t restore_page(struct os_file *db, const struct dw_image *image, uint32_t entry,
+/* Puts the copy in the place of a page that is bad, or of a good one that is not newer. A good checksum proves little of a
+ * torn page: ESE's is built of parities, so a lost sector that repeats itself does not change it, and several delete flags
+ * set in a lost sector look like the one flipped bit that it corrects. A page that the batch had not reached may be replaced
+ * as well: the copy is what was to be written, and the log covers it. (Not in a database that was closed since: it may be
+ * another copy of the file.) memory: two pages. */
+static err_t restore_page(struct os_file *db, bool open, const struct dw_image *image, uint32_t entry,
                           uint8_t *memory, uint64_t *restored)
 {
     struct page page = {memory, image->page_size}, copy = {memory + image->page_size, image->page_size};
     pgno_t pgno = load_u32(image->header + DW_FIXED + 8 * entry + 4);
     uint64_t at = page_offset(pgno, page.size);
-    bool corrected;
+    bool corrected = false;
     size_t got = 0;
     if (pgno == PGNO_NIL)
         return JET_errSuccess;
@@ -265,8 +267,10 @@ static err_t restore_page(struct os_file *db, const struct dw_image *image, uint
     if (got < page.size || page_verify(copy, pgno, &corrected) < 0)
         return JET_errSuccess;
     TRY_RETURN(os_file_read_some(db, at, page.p, page.size, &got));
+    bool same = got == page.size && memcmp(page.p, copy.p, page.size) == 0;
     bool good = got == page.size && page_verify(page, pgno, &corrected) >= 0;
-    if (good && (page_dbtime(page) != page_dbtime(copy) || memcmp(page.p, copy.p, page.size) == 0))
+    if (same || (good && page_dbtime(page) > page_dbtime(copy)) ||
+        (good && !open && page_dbtime(page) < page_dbtime(copy)))
         return JET_errSuccess;
     TRY_RETURN(os_file_write(db, at, copy.p, page.size));
     ++*restored;
@@ -296,7 +300,7 @@ static err_t restore_database(const struct dw_image *image, uint32_t index,
         goto out;
     for (uint32_t i = 0; i < image->pages; i++)
         if (load_u32(image->header + DW_FIXED + 8 * i) == index)
-            TRY(restore_page(file, image, i, memory, restored));
+            TRY(restore_page(file, h->state != DB_CLEAN, image, i, memory, restored));
     if (*restored > before)
         TRY(os_file_sync(file));
 out:

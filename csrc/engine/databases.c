@@ -393,6 +393,13 @@ static err_t create_file(struct instance *inst, const char *full, bool overwrite
     return dbfile_create(&config, full, PAGES_AT_CREATE, overwrite, out);
 }
 
+/* The state alone: pages of later generations are on disk by now, and the range in the header says so. */
+static void edit_created(struct db_header *h, void *context)
+{
+    (void)context;
+    h->state = DB_DIRTY;
+}
+
 static err_t fill_new(struct instance *inst, struct dbfile *db)
 {
     lgpos_t at = LGPOS_MIN;
@@ -405,7 +412,7 @@ static err_t fill_new(struct instance *inst, struct dbfile *db)
     TRY_RETURN(catalog_bootstrap(db, trx, &inst->finder, PAGES_AT_CREATE));
     TRY_RETURN(recovery_log_create_db_finish(inst->log, PROCID_SYSTEM, db->dbid));
     TRY_RETURN(log_flush_all(inst->log));
-    TRY_RETURN(make_dirty(inst, db, at, DB_DIRTY));
+    TRY_RETURN(dbfile_update_header(db, edit_created, NULL));
     return catalog_open(db, &inst->finder, inst->temp_dir, trx);
 }
 

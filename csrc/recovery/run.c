@@ -12,7 +12,8 @@ static err_t open_double_write(const struct recovery_config *c, struct recovery_
     *c->double_write = NULL;
     snprintf(name, sizeof name, "%s.dwr", c->base_name);
     TRY_RETURN(os_join(path, sizeof path, c->system_dir, name));
-    TRY_RETURN(double_write_restore(path, &result->pages_restored));
+    if (c->set_dir == NULL) /* the databases of a set were copied whole; copies of pages that lie here are another life's */
+        TRY_RETURN(double_write_restore(path, &result->pages_restored));
     return double_write_open(path, c->page_size, c->double_write);
 }
 
