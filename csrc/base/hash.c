@@ -8,7 +8,10 @@ uint64_t hash_bytes(struct slice s, uint64_t seed)
     for (; n >= 8; p += 8, n -= 8)
         h = hash_u64(h ^ load_u64(p));
     uint64_t rest = 0;
-    for (uint32_t i = 0; i < n; i++)
-        rest |= (uint64_t)p[i] << (8 * i);
+    if (n != 0 && s.n >= 8) /* the last bytes by one load that ends with them */
+        rest = load_u64(p + n - 8) >> (64 - 8 * n);
+    else
+        for (uint32_t i = 0; i < n; i++)
+            rest |= (uint64_t)p[i] << (8 * i);
     return hash_u64(h ^ rest ^ ((uint64_t)n << 56));
 }

@@ -40,7 +40,10 @@ static void put(struct segment *s, const void *bytes, uint32_t n)
 
 static void put_byte(struct segment *s, uint8_t byte)
 {
-    put(s, &byte, 1);
+    if (s->n < s->room)
+        s->p[s->n++] = byte;
+    else
+        s->cut = true;
 }
 
 /* ---- fixed-size types ---- */
@@ -129,12 +132,19 @@ static void put_groups(struct segment *s, struct slice data, bool partial)
     for (uint32_t at = 0; at < data.n && !s->cut; at += BINARY_GROUP) {
         uint32_t n = data.n - at < BINARY_GROUP ? data.n - at : BINARY_GROUP;
         bool last = at + n == data.n;
+        /* once truncation is decided, a full last group looks like one that goes on */
+        uint8_t length = (uint8_t)(!last || (n == BINARY_GROUP && !whole) ? BINARY_MORE : n);
+        if (n == BINARY_GROUP && s->room - s->n > BINARY_GROUP && !(last && partial)) {
+            memcpy(s->p + s->n, data.p + at, BINARY_GROUP);
+            s->p[s->n + BINARY_GROUP] = length;
+            s->n += BINARY_GROUP + 1;
+            continue;
+        }
         put(s, data.p + at, n);
         if (last && partial)
             break;
         put(s, zeros, BINARY_GROUP - n);
-        /* once truncation is decided, a full last group looks like one that goes on */
-        put_byte(s, (uint8_t)(!last || (n == BINARY_GROUP && !whole) ? BINARY_MORE : n));
+        put_byte(s, length);
     }
 }
 
