@@ -99,16 +99,12 @@ class Suite:
         return path
 
     def drive(self, command, killed=False):
-        done = subprocess.run([str(c) for c in command], capture_output=True, text=True, env=self.environment())
+        done = subprocess.run([str(c) for c in command], capture_output=True, text=True)
         if killed and done.returncode == -9:
             return None
         if done.returncode != 0:
             raise RuntimeError(f"{' '.join(map(str, command))}: exit {done.returncode}: {done.stderr.strip()} {done.stdout}")
         return json.loads(done.stdout)
-
-    @staticmethod
-    def environment():
-        return dict(os.environ, PYTHONPATH=os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
 
     def base(self, kind, engine, base):
         """The loaded database that lines of this engine copy; made once."""

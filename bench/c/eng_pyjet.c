@@ -144,10 +144,9 @@ static void flush(struct bench_session *s)
 
 static void insert(struct bench_session *s, const uint8_t *key, const uint8_t *value)
 {
-    must(JetPrepareUpdate(s->sesid, s->table, JET_prepInsert), "JetPrepareUpdate");
-    must(JetSetColumn(s->sesid, s->table, s->key, key, KEY_BYTES, 0, NULL), "JetSetColumn");
-    must(JetSetColumn(s->sesid, s->table, s->value, value, VALUE_BYTES, 0, NULL), "JetSetColumn");
-    must(JetUpdate(s->sesid, s->table, NULL, 0, NULL), "JetUpdate");
+    const JET_COLUMNID ids[2] = {s->key, s->value};
+    const PYJET_CELL cells[2] = {{.pv = key, .cb = KEY_BYTES, .values = 1}, {.pv = value, .cb = VALUE_BYTES, .values = 1}};
+    must(PyjetInsertRow(s->sesid, s->table, ids, cells, 2, NULL, 0, NULL), "PyjetInsertRow");
 }
 
 static JET_ERR seek(struct bench_session *s, const uint8_t *key)
@@ -175,13 +174,16 @@ static bool update(struct bench_session *s, const uint8_t *key, const uint8_t *v
 
 static bool get(struct bench_session *s, const uint8_t *key, uint8_t *value)
 {
-    uint32_t n;
-    JET_ERR err = seek(s, key);
+    const PYJET_CELL wanted = {.pv = key, .cb = KEY_BYTES, .values = 1};
+    PYJET_CELL cell;
+    JET_ERR err = PyjetGetRow(s->sesid, s->table, &wanted, 1, &s->value, 1, &cell, NULL);
     if (err == JET_errRecordNotFound)
         return false;
-    must(err, "JetSeek");
-    must(JetRetrieveColumn(s->sesid, s->table, s->value, value, VALUE_BYTES, &n, 0, NULL), "JetRetrieveColumn");
-    return n == VALUE_BYTES;
+    must(err, "PyjetGetRow");
+    if (cell.null || cell.cb != VALUE_BYTES)
+        return false;
+    memcpy(value, cell.pv, VALUE_BYTES);
+    return true;
 }
 
 static uint64_t scan(struct bench_session *s, uint64_t *sum)
