@@ -1,0 +1,243 @@
+"""A state machine against a plain twin: sessions with nested transactions see their snapshot and their own changes."""
+
+import copy
+import pathlib
+import shutil
+import sys
+import tempfile
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import cjet  # noqa: E402
+from child import run  # noqa: E402
+from cjet import K, JetError  # noqa: E402
+
+COLUMNS = {
+    "id": (K.JET_coltypLong, K.JET_bitColumnNotNULL),
+    "a": (K.JET_coltypLong,),
+    "v": (K.JET_coltypLongBinary,),
+}
+INDEXES = [("pk", "+id", K.JET_bitIndexPrimary), ("by_a", "-a+id", K.JET_bitIndexIgnoreAnyNull)]
+IDS = st.integers(0, 25)
+NUMBERS = st.one_of(st.none(), st.integers(-3, 3))
+VALUES = st.one_of(st.none(), st.integers(0, 9000))
+WHO = st.integers(0, 2)
+
+
+def value(size):
+    return None if size is None else bytes(i % 251 for i in range(size))
+
+
+class Twin:
+    """One session's side of the model: levels of its transaction, each {id: row or None}, over a snapshot."""
+
+    def __init__(self):
+        self.snapshot, self.levels = None, []
+
+
+class Engine(RuleBasedStateMachine):
+    @initialize()
+    def start(self):
+        memory = pathlib.Path("/dev/shm")
+        self.place = pathlib.Path(tempfile.mkdtemp(prefix="pyjet-model-", dir=memory if memory.is_dir() else None))
+        self.committed, self.changed, self.clock, self.sets = {}, {}, 0, 0
+        self.open_instance(True)
+
+    def open_instance(self, fresh=False):
+        self.inst = cjet.Instance(self.place / "data", log_kib=64)
+        self.inst.init()
+        path = self.place / "data" / "m.edb"
+        self.sessions = [self.inst.session() for _ in range(3)]
+        if fresh:
+            dbid = self.sessions[0].create(path)
+            self.sessions[0].create_table(dbid, "t", COLUMNS, INDEXES)
+        self.dbids = [s.open(path) for s in self.sessions]
+        self.cursors = [s.table(d, "t") for s, d in zip(self.sessions, self.dbids)]
+        self.twins = [Twin() for _ in self.sessions]
+        self.begun = [0] * 3
+
+    # ---- what a session sees ----
+
+    def view(self, who):
+        twin = self.twins[who]
+        rows = dict(self.committed if twin.snapshot is None else twin.snapshot)
+        for level in twin.levels:
+            for ident, row in level.items():
+                rows.pop(ident, None) if row is None else rows.__setitem__(ident, row)
+        return rows
+
+    def conflicts(self, who, ident):
+        """Somebody else changed the row: uncommitted, or committed after our snapshot."""
+        others = any(ident in level for n, t in enumerate(self.twins) if n != who for level in t.levels)
+        late = self.twins[who].snapshot is not None and self.changed.get(ident, 0) > self.begun[who]
+        return others or late
+
+    def note(self, who, ident, row):
+        twin = self.twins[who]
+        if twin.levels:
+            twin.levels[-1][ident] = row
+        else:
+            self.commit_rows({ident: row})
+
+    def commit_rows(self, rows):
+        self.clock += 1
+        for ident, row in rows.items():
+            self.changed[ident] = self.clock
+            self.committed.pop(ident, None) if row is None else self.committed.__setitem__(ident, row)
+
+    # ---- transactions ----
+
+    @rule(who=WHO)
+    def begin(self, who):
+        if len(self.twins[who].levels) < 4:
+            self.sessions[who].begin()
+            if not self.twins[who].levels:
+                self.twins[who].snapshot, self.begun[who] = copy.copy(self.committed), self.clock
+            self.twins[who].levels.append({})
+
+    @rule(who=WHO, lazy=st.booleans())
+    def commit(self, who, lazy):
+        twin = self.twins[who]
+        if not twin.levels:
+            return
+        self.sessions[who].commit(K.JET_bitCommitLazyFlush if lazy else 0)
+        top = twin.levels.pop()
+        if twin.levels:
+            twin.levels[-1].update(top)
+        else:
+            twin.snapshot = None
+            self.commit_rows(top)
+
+    @rule(who=WHO, all_levels=st.booleans())
+    def rollback(self, who, all_levels):
+        twin = self.twins[who]
+        if not twin.levels:
+            return
+        self.sessions[who].rollback(K.JET_bitRollbackAll if all_levels else 0)
+        del twin.levels[0 if all_levels else -1 :]
+        if not twin.levels:
+            twin.snapshot = None
+
+    # ---- changes ----
+
+    @rule(who=WHO, ident=IDS, a=NUMBERS, size=VALUES)
+    def insert(self, who, ident, a, size):
+        there, conflict = ident in self.view(who), self.conflicts(who, ident)
+        try:
+            self.cursors[who].insert(id=ident, a=a, v=value(size))
+        except JetError as e:
+            allowed = ({"JET_errKeyDuplicate"} if there else set()) | ({"JET_errWriteConflict", "JET_errKeyDuplicate"} if conflict else set())
+            assert e.name in allowed, f"{e}; there {there}, conflict {conflict}"
+            return
+        assert not there and not conflict, f"{ident} was inserted; there {there}, conflict {conflict}"
+        self.note(who, ident, (a, size))
+
+    def stand_on(self, who, ident):
+        found = self.cursors[who].seek([("id", ident)])
+        assert found == (ident in self.view(who)), f"seek {ident}: {found}"
+        return found
+
+    @rule(who=WHO, ident=IDS, a=NUMBERS, size=VALUES)
+    def replace(self, who, ident, a, size):
+        if not self.stand_on(who, ident):
+            return
+        conflict = self.conflicts(who, ident)
+        try:
+            self.cursors[who].replace(a=a, v=value(size))
+        except JetError as e:
+            assert e.name == "JET_errWriteConflict" and conflict, f"{e}; conflict {conflict}"
+            return
+        assert not conflict, f"{ident} was replaced under a conflict"
+        self.note(who, ident, (a, size))
+
+    @rule(who=WHO, ident=IDS)
+    def delete(self, who, ident):
+        if not self.stand_on(who, ident):
+            return
+        conflict = self.conflicts(who, ident)
+        try:
+            self.cursors[who].delete()
+        except JetError as e:
+            assert e.name == "JET_errWriteConflict" and conflict, f"{e}; conflict {conflict}"
+            return
+        assert not conflict, f"{ident} was deleted under a conflict"
+        self.note(who, ident, None)
+
+    # ---- reading ----
+
+    @rule(who=WHO)
+    def scan(self, who):
+        got = {r["id"]: (r["a"], None if r["v"] is None else len(r["v"])) for r in self.cursors[who].all()}
+        assert got == self.view(who)
+
+    @rule(who=WHO, low=st.integers(-4, 4), high=st.integers(-4, 4))
+    def scan_range(self, who, low, high):
+        """by_a descends: from high down to low, both included."""
+        t = self.cursors[who]
+        expected = sorted(((i, r[0]) for i, r in self.view(who).items() if r[0] is not None and low <= r[0] <= high), key=lambda x: (-x[1], x[0]))
+        t.index("by_a")
+        try:
+            got = []
+            if t.seek([("a", high)], K.JET_bitSeekGE, K.JET_bitFullColumnStartLimit) and t.upper([("a", low)], True, K.JET_bitFullColumnEndLimit):
+                got = [(r["id"], r["a"]) for r in t.rows(["id", "a"])]
+        finally:
+            t.index(None)
+        assert got == expected
+
+    # ---- the whole ----
+
+    @rule(abrupt=st.booleans())
+    def restart(self, abrupt):
+        """Sessions end, open transactions are undone."""
+        for who, twin in enumerate(self.twins):
+            if twin.levels:
+                self.sessions[who].rollback(K.JET_bitRollbackAll)
+        self.inst.term(K.JET_bitTermAbrupt if abrupt else K.JET_bitTermComplete)
+        self.open_instance()
+        assert {r["id"]: (r["a"], None if r["v"] is None else len(r["v"])) for r in self.cursors[0].all()} == self.committed
+
+    @precondition(lambda self: self.sets < 2)
+    @rule()
+    def backup(self):
+        self.sets += 1
+        target = self.place / f"set{self.sets}"
+        self.inst.backup(target)
+        expected = copy.copy(self.committed)
+        _, found = cjet.restore(target, self.place / f"back{self.sets}")
+        with cjet.Reader(found[0]) as reader, reader.table(reader.dbid, "t") as t:
+            got = {r["id"]: (r["a"], None if r["v"] is None else len(r["v"])) for r in t.all()}
+        assert got == expected
+
+    @invariant()
+    def sessions_live(self):
+        assert len(self.sessions) == 3
+
+    def teardown(self):
+        if not hasattr(self, "inst"):
+            return
+        for who, twin in enumerate(self.twins):
+            if twin.levels:
+                self.sessions[who].rollback(K.JET_bitRollbackAll)
+        self.inst.term()
+        findings, _ = cjet.check_file(self.place / "data" / "m.edb")
+        assert not findings, findings[:3]
+        shutil.rmtree(self.place)
+
+
+def play(report, examples, steps):
+    quiet = settings(max_examples=examples, stateful_step_count=steps, deadline=None, database=None, print_blob=True,
+                     suppress_health_check=list(HealthCheck))  # fmt: skip
+    run_state_machine_as_test(Engine, settings=quiet)
+
+
+def test_engine_against_a_twin():
+    run(play, 25, 40)
+
+
+@pytest.mark.slow
+def test_engine_against_a_twin_for_long():
+    run(play, 400, 80, timeout=1800)
