@@ -85,7 +85,7 @@ static err_t sync_parent(const char *path)
 }
 
 /* A file that is there is locked before it is emptied: another process may be using it. */
-static err_t create_file(struct dbfile *db, bool overwrite)
+static err_t create_file(struct dbfile *db, bool overwrite, bool *ours)
 {
     err_t err = os_file_open(db->path, OS_WRITE | OS_CREATE | (overwrite ? 0 : OS_EXCL), &db->file);
     if (err == JET_errFileAlreadyExists) {
@@ -93,7 +93,9 @@ static err_t create_file(struct dbfile *db, bool overwrite)
         err_detail("%s", db->path);
     }
     TRY_RETURN(err);
+    *ours = !overwrite; /* one that was there is not ours before it is locked */
     TRY_RETURN(os_file_lock(db->file, true));
+    *ours = true;
     return overwrite ? os_file_set_size(db->file, 0) : JET_errSuccess;
 }
 
@@ -106,8 +108,7 @@ err_t dbfile_create(const struct dbfile_config *config, const char *path, pgno_t
     *out = NULL;
     ASSERT(!config->read_only);
     TRY(make(config, path, &db));
-    TRY(create_file(db, overwrite));
-    ours = true;
+    TRY(create_file(db, overwrite, &ours));
     db_header_init(&db->header, db->page_size);
     db->header.dbid = config->dbid;
     TRY(os_file_zero(db->file, 0, ((uint64_t)pages + HEADER_COPIES) * db->page_size));

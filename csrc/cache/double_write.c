@@ -177,8 +177,8 @@ void double_write__end(struct double_write *dw, err_t err)
 {
     os_lock_take(&dw->lock);
     dw->busy = false;
-    if (err < 0) /* in place a page may be half there: nothing passes that, not even a disk with room again */
-        dw->failed = err == JET_errDiskFull ? JET_errDiskIO : err;
+    if (err < 0)
+        dw->failed = err;
     os_cond_broadcast(&dw->free);
     os_lock_release(&dw->lock);
 }

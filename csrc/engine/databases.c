@@ -87,11 +87,11 @@ static void fill_entry(struct log_attached *entry, struct dbfile *db)
     };
 }
 
-static int collect_entries(struct instance *inst, struct log_attached *list)
+static int collect_entries(struct instance *inst, const struct dbfile *but, struct log_attached *list)
 {
     int n = 0;
     for (int i = 0; i < DBID_MAX; i++)
-        if (inst->dbs[i].db != NULL && inst->dbs[i].db->logged)
+        if (inst->dbs[i].db != NULL && inst->dbs[i].db != but && inst->dbs[i].db->logged)
             fill_entry(&list[n++], inst->dbs[i].db);
     return n;
 }
@@ -100,7 +100,7 @@ void databases__publish_list(struct instance *inst)
 {
     struct log_attached list[DBID_MAX];
     os_lock_take(&inst->lock);
-    int n = collect_entries(inst, list);
+    int n = collect_entries(inst, NULL, list);
     os_lock_release(&inst->lock);
     log_set_attached(inst->log, list, n);
 }
@@ -109,7 +109,7 @@ static err_t check_room_in_header(struct instance *inst, struct dbfile *db)
 {
     struct log_attached list[DBID_MAX + 1];
     os_lock_take(&inst->lock);
-    int n = collect_entries(inst, list);
+    int n = collect_entries(inst, db, list);
     os_lock_release(&inst->lock);
     fill_entry(&list[n], db);
     return log_check_attached(list, n + 1);
@@ -258,19 +258,53 @@ static void apply_attach(struct dbfile *db, lgpos_t at)
     db->logged = true;
 }
 
-static err_t attach_writable(struct instance *inst, struct dbfile *db)
+static err_t attach_writable(struct instance *inst, struct dbfile *db, bool *began)
 {
     lgpos_t at = LGPOS_MIN;
     TRY_RETURN(check_room_in_header(inst, db));
     TRY_RETURN(forget_flush_map(db));
+    *began = true;
     TRY_RETURN(log_and_list(inst, db, append_attach, apply_attach, &at));
     TRY_RETURN(make_dirty(inst, db, at, DB_DIRTY));
     return checkpointer_attach(inst->checkpointer, db);
 }
 
-static void undo_attach(struct instance *inst, struct dbfile *db)
+static err_t append_detach(struct instance *inst, struct dbfile *db, lgpos_t *at)
+{
+    return recovery_log_detach_db(inst->log, PROCID_SYSTEM, db->dbid, db->path, at);
+}
+
+static void apply_detach(struct dbfile *db, lgpos_t at)
+{
+    (void)at;
+    db->logged = false; /* not in the list any more */
+}
+
+/* Until the record is in the log the database stays attached, whatever fails: its logs would go unprotected otherwise. */
+static err_t shut_file(struct instance *inst, struct dbfile *db, bool *stays)
+{
+    lgpos_t at = LGPOS_MIN;
+    *stays = true;
+    TRY_RETURN(dbfile_flush(db));
+    if (log_is_enabled(inst->log)) {
+        log_use_reserve(inst->log, true);
+        err_t err = log_and_list(inst, db, append_detach, apply_detach, &at);
+        log_use_reserve(inst->log, false);
+        *stays = db->logged;
+        TRY_RETURN(err);
+    }
+    *stays = false;
+    return databases__make_clean(db, at);
+}
+
+/* began: log and header may say that it is attached. They are told otherwise, or the instance stops and recovery does it. */
+static void undo_attach(struct instance *inst, struct dbfile *db, bool began)
 {
     struct err_origin origin = *err_last();
+    bool stays;
+    err_t shut = began ? shut_file(inst, db, &stays) : JET_errSuccess;
+    if (shut < 0)
+        instance_poison(inst, shut);
     catalog_close(db);
     space_term(db);
     checkpointer_detach(inst->checkpointer, db);
@@ -296,6 +330,7 @@ static err_t open_file(struct instance *inst, const char *full, bool read_only, 
 static err_t attach_locked(struct instance *inst, const char *full, bool read_only)
 {
     struct dbfile *db;
+    bool began = false;
     TRY_RETURN(open_file(inst, full, read_only, &db));
     err_t err = check_header(db);
     if (err < 0) {
@@ -308,13 +343,13 @@ static err_t attach_locked(struct instance *inst, const char *full, bool read_on
     put_in_slot(inst, db);
     TRY(space_init(db));
     if (!read_only)
-        TRY(attach_writable(inst, db));
+        TRY(attach_writable(inst, db, &began));
     TRY(catalog_open(db, &inst->finder, inst->temp_dir, &inst->system.trx));
     ready_slot(inst, db->dbid);
     event_report(326, EVENT_INFO, inst->display, "a database was attached", full, NULL);
     return JET_errSuccess;
 out:
-    undo_attach(inst, db);
+    undo_attach(inst, db, began);
     return err;
 }
 
@@ -385,12 +420,32 @@ static err_t append_create(struct instance *inst, struct dbfile *db, lgpos_t *at
     return recovery_log_create_db(inst->log, PROCID_SYSTEM, db->dbid, db->path, &db->header.sign_db, 0, at);
 }
 
+/* What a kill in the middle of a create leaves: no database yet, and in nobody's log. Recovery is over: it will not be finished. */
+static bool is_unfinished(const char *full)
+{
+    static const uint8_t zero[4096];
+    uint8_t head[sizeof zero];
+    struct os_file *file;
+    struct db_header h;
+    if (db_header_read_path(full, &h) >= 0)
+        return h.state == DB_JUST_CREATED;
+    bool blank = os_file_open(full, OS_READ, &file) >= 0;
+    if (blank) {
+        blank = os_file_read(file, 0, head, sizeof head) >= 0 && memcmp(head, zero, sizeof head) == 0;
+        os_file_close(file);
+    }
+    return blank;
+}
+
 static err_t create_file(struct instance *inst, const char *full, bool overwrite, struct dbfile **out)
 {
     struct dbfile_config config = {
         .cache = inst->cache, .log = inst->log, .versions = inst->versions, .double_write = inst->double_write};
     TRY_RETURN(free_slot(inst, &config.dbid));
-    return dbfile_create(&config, full, PAGES_AT_CREATE, overwrite, out);
+    err_t err = dbfile_create(&config, full, PAGES_AT_CREATE, overwrite, out);
+    if (err != JET_errDatabaseDuplicate || !is_unfinished(full))
+        return err;
+    return dbfile_create(&config, full, PAGES_AT_CREATE, true, out);
 }
 
 /* The state alone: pages of later generations are on disk by now, and the range in the header says so. */
@@ -428,7 +483,7 @@ static err_t create_locked(struct instance *inst, const char *full, JET_GRBIT gr
     put_in_slot(inst, db);
     err_t err = fill_new(inst, db);
     if (err < 0) {
-        undo_attach(inst, db);
+        undo_attach(inst, db, false);
         struct err_origin origin = *err_last();
         if (os_unlink(full) < 0) /* what is left is a file in state just-created, which recovery makes anew */
             err_clear();
@@ -534,17 +589,6 @@ void session__close_databases(struct session *s)
 
 /* ---- detach ---- */
 
-static err_t append_detach(struct instance *inst, struct dbfile *db, lgpos_t *at)
-{
-    return recovery_log_detach_db(inst->log, PROCID_SYSTEM, db->dbid, db->path, at);
-}
-
-static void apply_detach(struct dbfile *db, lgpos_t at)
-{
-    (void)at;
-    db->logged = false; /* not in the list any more */
-}
-
 /* Versions of the database must be gone: they would name pages of whatever gets its dbid next. */
 static err_t wait_for_versions(struct instance *inst, dbid_t dbid)
 {
@@ -558,23 +602,6 @@ static err_t wait_for_versions(struct instance *inst, dbid_t dbid)
         os_sleep_ms(10);
     }
     return threads__sweep_all(inst); /* also what a sweep in flight still does for it: the space of dropped trees */
-}
-
-/* Until the record is in the log the database stays attached, whatever fails: its logs would go unprotected otherwise. */
-static err_t shut_file(struct instance *inst, struct dbfile *db, bool *stays)
-{
-    lgpos_t at = LGPOS_MIN;
-    *stays = true;
-    TRY_RETURN(dbfile_flush(db));
-    if (log_is_enabled(inst->log)) {
-        log_use_reserve(inst->log, true);
-        err_t err = log_and_list(inst, db, append_detach, apply_detach, &at);
-        log_use_reserve(inst->log, false);
-        *stays = db->logged;
-        TRY_RETURN(err);
-    }
-    *stays = false;
-    return databases__make_clean(db, at);
 }
 
 static err_t detach_slot(struct instance *inst, struct attached *a)
@@ -605,6 +632,8 @@ static err_t detach_slot(struct instance *inst, struct attached *a)
         return err;
     }
     catalog_close(db);
+    if (err < 0) /* the log says that it is detached, its header does not: only recovery can bring them together */
+        instance_poison(inst, err);
     checkpointer_detach(inst->checkpointer, db);
     space_term(db);
     clear_slot(inst, db->dbid);
@@ -669,6 +698,7 @@ err_t databases__close_all(struct instance *inst, lgpos_t at, bool clean)
             checkpointer_detach(inst->checkpointer, db);
         space_term(db);
         clear_slot(inst, db->dbid);
+        databases__publish_list(inst); /* a roll of the log reads what the list points to */
         dbfile_close(db);
     }
     return err;

@@ -251,7 +251,8 @@ static err_t make_ready_locked(struct log *log, const struct log_record *records
     if (needed > log->ring_segments)
         return RAISE(JET_errLogBufferTooSmall);
     uint64_t used = log->cur_seq - atomic_load_explicit(&log->written_seq, memory_order_acquire);
-    if (roll && log->next != NEXT_READY)
+    bool reserved = log->cur_from_reserve && atomic_load(&log->use_reserve) == 0; /* not for new changes */
+    if ((roll || reserved) && log->next != NEXT_READY)
         *want = log->pending ? WANT_ROLL : WANT_NEXT;
     else if (used + needed > log->ring_segments)
         *want = WANT_RING;

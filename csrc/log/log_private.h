@@ -39,7 +39,7 @@ struct log {
     lgpos_t next_at; /* position of the next record */
     bool stopped;
     enum log_next next;
-    bool next_from_reserve;
+    bool next_from_reserve, cur_from_reserve;
     struct os_cond next_cond; /* `next` left NEXT_MAKING */
     struct os_cond roll_cond;
     uint64_t rolls, rolls_seen;

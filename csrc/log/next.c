@@ -176,6 +176,7 @@ err_t log__begin_generation_locked(struct log *log)
         return RAISE(JET_errLogSequenceEnd);
     if (log->fill > 0)
         log__close_segment_locked(log, false);
+    log->cur_from_reserve = log->next_from_reserve;
     struct logtime created_previous = log->sequence.created;
     log->cur_gen++;
     log->cur_isec = 1;

@@ -136,10 +136,10 @@ static err_t decide(struct recovery *r, const struct logged *l, const struct db_
                     enum decision *decision)
 {
     TRY_RETURN(wrong_state(h, d->path));
-    if (h->state == DB_JUST_CREATED) {
+    if (!same_signature(&h->sign_db, l->sign_db)) {
+        *decision = defer(d, DEFER_FOREIGN, 0); /* also one that a later record, or none yet, creates at this place */
+    } else if (h->state == DB_JUST_CREATED) {
         *decision = l->by == BY_CREATE ? MAKE_FILE : defer(d, DEFER_MISSING, 0);
-    } else if (!same_signature(&h->sign_db, l->sign_db)) {
-        *decision = defer(d, DEFER_FOREIGN, 0);
     } else if (same_signature(&h->sign_log, &r->sign_log)) {
         return decide_same_log(r, l, h, d, decision);
     } else if (l->by == BY_ATTACH && same_signature(&h->sign_log, l->sign_log) && h->lgpos_consistent == l->consistent) {

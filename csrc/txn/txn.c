@@ -96,7 +96,9 @@ err_t txn_statement_end(struct trx *trx, const struct txn_databases *dbs, struct
         return outcome;
     ASSERT(trx->level == sp->level);
     struct err_origin why = *err_last();
+    log_use_reserve(trx->log, true); /* a way back, as a rollback is */
     err_t err = undo_versions(trx, dbs, (uint8_t)(sp->level - 1), sp->rceid);
+    log_use_reserve(trx->log, false);
     if (err < 0) {
         trx->must_rollback = true;
         return err;

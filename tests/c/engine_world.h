@@ -37,7 +37,7 @@ static int world_owner;
 
 static void remove_world(void)
 {
-    if (world_owner == (int)getpid())
+    if (world_owner == (int)getpid() && getenv("CTEST_KEEP") == NULL)
         remove_tree(world_root);
 }
 
@@ -363,18 +363,23 @@ static void open_t(struct live *l)
 static void open_db(struct live *l, const char *path)
 {
     snprintf(l->db, sizeof l->db, "%s", path);
-    if (exists(path)) {
-        CHECK_OK(session_attach_database(l->s, path, 0));
+    err_t err = exists(path) ? session_attach_database(l->s, path, 0) : JET_errFileNotFound;
+    if (err >= 0) {
         CHECK_OK(session_open_database(l->s, path, 0, &l->d));
-    } else {
+    } else { /* not there, or what a killed create left */
         CHECK_OK(session_create_database(l->s, path, 0, &l->d));
+    }
+    err = session_open_table(l->s, l->d, "t", 0, &l->c);
+    if (err == JET_errObjectNotFound) { /* new, or killed before it had one */
         CHECK_OK(session_begin_transaction(l->s, 0));
         struct table_desc *t = create_table(l, "t");
         CHECK_OK(session_adopt_table(l->s, l->d, t, 0, &l->c));
         CHECK_OK(session_close_cursor(l->s, l->c));
         CHECK_OK(session_commit(l->s, 0));
+        err = session_open_table(l->s, l->d, "t", 0, &l->c);
     }
-    open_t(l);
+    CHECK_OK(err);
+    find_columns(l);
 }
 
 static void start(struct live *l, const char *dir, unsigned how)

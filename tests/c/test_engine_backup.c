@@ -136,8 +136,6 @@ static void crash_after_rows(void *context)
     insert_rows(&l, 1000, 1100);
     CHECK_OK(session_begin_transaction(l.s, 0));
     CHECK_OK(insert_row(&l, 7777, 100)); /* never committed */
-    char hex[32];
-    snprintf(hex, sizeof hex, "%llx", (unsigned long long)0);
     CHECK_OK(session_rollback(l.s, 0));
     uint64_t wanted = digest(&l);
     write_file(at("wanted"), &wanted, sizeof wanted);
