@@ -35,7 +35,7 @@ class Pyjet:
         self.ses = self.inst.session()
         self.db = self.ses.open(str(folder / "kv.edb"), create=create)
         if create:
-            columns = {"k": pyjet.Binary(16), "v": pyjet.Binary(100)}
+            columns = {"k": pyjet.Binary(max_length=16), "v": pyjet.Binary(max_length=100)}
             indexes = {"pk": pyjet.Index("+k", primary=True)}
             self.db.create_table("kv", columns=columns, indexes=indexes)
         self.table = self.db.tables["kv"]
