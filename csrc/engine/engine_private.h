@@ -36,6 +36,7 @@ struct instance {
     struct cache *cache;
     struct log *log;
     struct versions *versions;
+    uint64_t version_bytes; /* bound of the store */
     struct double_write *double_write;
     struct checkpointer *checkpointer;
     struct backup *backup;

@@ -157,6 +157,27 @@ err_t session_begin_transaction(struct session *s, JET_GRBIT grbit)
     return JET_errSuccess;
 }
 
+/* Clean-up keeps pace with commits: above SWEEP_LAG bytes of old versions it is woken, far above it the committer waits for it a
+ * moment, unless a reader's snapshot is what keeps them. */
+#define SWEEP_LAG (1u << 20)
+#define SWEEP_WAITS 20
+
+static void keep_pace(struct instance *inst)
+{
+    struct versions *store = inst->versions;
+    uint64_t limit = inst->version_bytes / 4 < SWEEP_LAG ? inst->version_bytes / 4 : SWEEP_LAG;
+    if (versions_bytes(store) <= limit)
+        return;
+    versions_ring(store);
+    for (int i = 0; i < SWEEP_WAITS && versions_bytes(store) > 2 * limit; i++) {
+        uint64_t newest = atomic_load(versions_commit_counter(store));
+        if (versions_oldest_snapshot(store) + 4 * 256 < newest)
+            return;
+        os_sleep_ms(1);
+        versions_ring(store);
+    }
+}
+
 static bool stands_alone(JET_GRBIT grbit, JET_GRBIT bit)
 {
     return (grbit & bit) == 0 || grbit == bit;
@@ -206,6 +227,8 @@ err_t session_commit(struct session *s, JET_GRBIT grbit)
     TRY_RETURN(instance__judge(s->inst, txn_commit(&s->pair.trx, lazy ? TXN_LAZY : TXN_DURABLE)));
     if (outermost && !lazy)
         atomic_fetch_add(&s->inst->commits_durable, 1);
+    if (outermost)
+        keep_pace(s->inst);
     tell_cursors(s, false);
     return JET_errSuccess;
 }
@@ -243,6 +266,7 @@ err_t session_atomically(struct session *s, err_t (*fn)(void *context, struct tr
         if (committed >= 0) {
             if (!lazy)
                 atomic_fetch_add(&s->inst->commits_durable, 1);
+            keep_pace(s->inst);
             return err;
         }
         err = committed;
