@@ -92,6 +92,10 @@ typedef err_t (*catalog_visit_fn)(void *context, const struct catalog_table_info
 MUST_CHECK err_t catalog_visit_tables(struct dbfile *db, struct trx *trx, catalog_visit_fn visit,
                                       void *context);
 
+/* The trees that the committed rows name: tables, their indexes and long values. */
+typedef err_t (*catalog_tree_fn)(void *context, objid_t objid);
+MUST_CHECK err_t catalog_visit_trees(struct dbfile *db, catalog_tree_fn visit, void *context);
+
 /* After a recovery that undid something: frees trees that no row names, gives leaked pages back
  * (decision 8). */
 MUST_CHECK err_t catalog_reconcile(struct dbfile *db, struct trx *trx, uint32_t *pages_found);

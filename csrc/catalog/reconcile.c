@@ -11,12 +11,34 @@ struct tree_list {
     uint32_t n, room;
 };
 
+static bool is_tree(const struct catalog_row *row)
+{
+    return row->type == ROW_TABLE || row->type == ROW_LONG_VALUES ||
+           (row->type == ROW_INDEX && row->id != row->table);
+}
+
+struct tree_visit {
+    catalog_tree_fn visit;
+    void *context;
+};
+
+static err_t visit_tree(void *context, const struct catalog_row *row)
+{
+    struct tree_visit *v = context;
+    return is_tree(row) ? v->visit(v->context, row->id) : JET_errSuccess;
+}
+
+err_t catalog_visit_trees(struct dbfile *db, catalog_tree_fn visit, void *context)
+{
+    struct tree_visit v = {visit, context};
+    return catalog__visit_rows(catalog_of(db), NULL, 0, visit_tree, &v);
+}
+
 static err_t note_tree(void *context, const struct catalog_row *row)
 {
     struct tree_list *trees = context;
     bool is_table = row->type == ROW_TABLE;
-    if (!is_table && row->type != ROW_LONG_VALUES &&
-        (row->type != ROW_INDEX || row->id == row->table))
+    if (!is_tree(row))
         return JET_errSuccess;
     if (trees->n == trees->room) {
         uint32_t room = trees->room == 0 ? 64 : trees->room * 2;

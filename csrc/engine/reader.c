@@ -30,7 +30,7 @@ static err_t open_rooms(struct reader *r, uint32_t page_size)
     trx_init(&r->inner, r->versions, r->log, PROCID_SYSTEM + 1, true, NULL);
     trx_init(&r->trx, r->versions, r->log, PROCID_SYSTEM, false, &r->inner);
     r->has_trx = true;
-    r->finder = (struct txn_databases){r, find_none};
+    r->finder = (struct txn_databases){.context = r, .find = find_none};
     return JET_errSuccess;
 }
 

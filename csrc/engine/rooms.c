@@ -175,7 +175,7 @@ err_t rooms__open(struct instance *inst)
     TRY_RETURN(open_log(inst, page_size));
     inst->version_bytes = version_bytes(inst);
     TRY_RETURN(versions_create(inst->version_bytes, &inst->versions));
-    inst->finder = (struct txn_databases){inst, databases__find};
+    inst->finder = (struct txn_databases){.context = inst, .find = databases__find};
     trx_pair_init(&inst->system, inst, PROCID_SYSTEM, PROCID_SYSTEM + 1, false, "system");
     trx_pair_init(&inst->sweep, inst, PROCID_SWEEP, PROCID_SYSTEM + 2, true, "clean-up");
     inst->trx_ready = true;

@@ -49,6 +49,11 @@ struct redo_session {
 
 enum last_record { LAST_OTHER, LAST_MARK, LAST_QUIT };
 
+struct redo_trees { /* objids, ascending */
+    objid_t *objid;
+    uint32_t n, room;
+};
+
 struct recovery {
     const struct recovery_config *config;
     struct recovery_result *result;
@@ -84,6 +89,7 @@ struct recovery {
     struct trx inner;
     bool undoing;
     struct txn_databases databases;
+    struct redo_trees trees[DBID_MAX + 1]; /* by dbid: those of the catalog after undo */
 };
 
 static inline bool recovery__is_restore(const struct recovery *r)

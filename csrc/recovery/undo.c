@@ -68,6 +68,72 @@ static err_t roll_back(struct recovery *r)
 
 /* ---- after it ---- */
 
+/* Which trees there are is what the committed rows say. Versions of dropped ones are in the store too: redo does not know of
+ * the drop, whose space may long be used again. */
+static err_t note_tree(void *context, objid_t objid)
+{
+    struct redo_trees *t = context;
+    if (t->n == t->room) {
+        uint32_t room = t->room == 0 ? 64 : t->room * 2;
+        objid_t *grown = realloc(t->objid, room * sizeof *grown);
+        if (grown == NULL)
+            return RAISE(JET_errOutOfMemory);
+        t->objid = grown;
+        t->room = room;
+    }
+    t->objid[t->n++] = objid;
+    return JET_errSuccess;
+}
+
+static int by_number(const void *a, const void *b)
+{
+    objid_t x = *(const objid_t *)a, y = *(const objid_t *)b;
+    return (x > y) - (x < y);
+}
+
+static bool has_tree(void *context, dbid_t dbid, objid_t objid)
+{
+    const struct recovery *r = context;
+    const struct redo_trees *t = &r->trees[dbid];
+    return bsearch(&objid, t->objid, t->n, sizeof objid, by_number) != NULL;
+}
+
+static err_t note_trees(struct recovery *r, struct dbfile *db, struct trx *trx)
+{
+    struct redo_trees *t = &r->trees[db->dbid];
+    t->n = 0;
+    TRY_RETURN(catalog_open(db, &r->databases, r->config->system_dir, trx));
+    err_t err = catalog_visit_trees(db, note_tree, t);
+    catalog_close(db);
+    if (err >= 0 && t->n > 1)
+        qsort(t->objid, t->n, sizeof *t->objid, by_number);
+    return err;
+}
+
+static err_t find_trees(struct recovery *r)
+{
+    struct trx trx;
+    err_t err = JET_errSuccess;
+    if (r->config->reconcile != NULL)
+        return JET_errSuccess; /* bare trees: no catalog, nothing is dropped */
+    trx_init(&trx, r->config->versions, r->config->log, PROCID_RECOVERY, false, &r->inner);
+    for (int i = 1; i <= DBID_MAX && err >= 0; i++)
+        if (r->database[i].state == REDO_OPEN)
+            err = note_trees(r, r->database[i].db, &trx);
+    trx_term(&trx);
+    r->databases.has_tree = has_tree;
+    return err;
+}
+
+static void forget_trees(struct recovery *r)
+{
+    r->databases.has_tree = NULL;
+    for (int i = 0; i <= DBID_MAX; i++) {
+        free(r->trees[i].objid);
+        r->trees[i] = (struct redo_trees){0};
+    }
+}
+
 /* Nodes that only the undone ever saw. */
 static err_t sweep(struct recovery *r)
 {
@@ -124,10 +190,12 @@ err_t recovery__undo(struct recovery *r, lgpos_t *undo_at)
     TRY(open_space(r));
     TRY(roll_back(r));
     TRY(recovery__drop_unfinished(r));
+    TRY(find_trees(r));
     TRY(sweep(r));
     TRY(reconcile(r));
     TRY(sweep(r));
 out:
+    forget_trees(r);
     log_use_reserve(r->config->log, false);
     return err;
 }

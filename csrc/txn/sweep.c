@@ -25,7 +25,8 @@ static err_t end_batch(struct sweep *s)
 static err_t clean_node(struct sweep *s, const struct version_key *where)
 {
     struct dbfile *db = s->dbs->find(s->dbs->context, where->dbid);
-    if (db == NULL)
+    if (db == NULL ||
+        (s->dbs->has_tree != NULL && !s->dbs->has_tree(s->dbs->context, where->dbid, where->objid)))
         return JET_errSuccess;
     if (s->trx->level == 0)
         TRY_RETURN(trx_begin(s->trx));

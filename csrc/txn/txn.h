@@ -8,6 +8,8 @@
 struct txn_databases {
     void *context;
     struct dbfile *(*find)(void *context, dbid_t dbid); /* NULL when it is not attached */
+    /* Clean-up only; may be NULL: all. A tree that was dropped before is nobody's work: its pages may be others'. */
+    bool (*has_tree)(void *context, dbid_t dbid, objid_t objid);
 };
 
 MUST_CHECK err_t txn_begin(struct trx *trx, bool read_only);

@@ -279,7 +279,7 @@ struct live {
     JET_DBID d;
     struct table_cursor *c;
     colid_t id, k, pad;
-    char db[PATH_ROOM];
+    char db[PATH_ROOM + 8];
 };
 
 enum start { START_PLAIN = 0, START_CIRCULAR = 1, START_NO_LOG = 2, START_STEAL = 4, START_NO_WRITER = 8 };
@@ -586,6 +586,31 @@ static err_t restore_to(const char *set, const char *dest)
 static void read_header(const char *path, struct db_header *h)
 {
     CHECK_OK(db_header_read_path(path, h));
+}
+
+/* ---- the independent judges, where they are at hand (PYJET_JUDGES: their folder) ---- */
+
+static void judge(const char *tool, const char *arguments, const char *files)
+{
+    const char *tools = getenv("PYJET_JUDGES");
+    char command[4 * PATH_ROOM];
+    if (tools == NULL)
+        return;
+    snprintf(command, sizeof command, "python3 '%s/%s' %s %s > '%s/verdict' 2>&1 || { head -30 '%s/verdict' >&2; false; }", tools, tool,
+             arguments, files, world_root, world_root);
+    CHECK_EQ(system(command), 0);
+}
+
+static void judge_database(const char *path)
+{
+    judge("edbcheck.py", "check", path);
+}
+
+static void judge_logs(const char *dir)
+{
+    char files[2 * PATH_ROOM];
+    snprintf(files, sizeof files, "%s/edb.log $(ls %s/edb0*.log 2>/dev/null | tail -20)", dir, dir);
+    judge("edblog.py", "check", files);
 }
 
 /* ---- another process ---- */

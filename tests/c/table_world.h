@@ -22,7 +22,7 @@ static struct dbfile *world_find_db(void *context, dbid_t dbid)
     (void)context;
     return dbid == 1 ? world_db : NULL;
 }
-static struct txn_databases world_dbs = {NULL, world_find_db};
+static struct txn_databases world_dbs = {.find = world_find_db};
 
 static err_t world_unlink(void *context, const char *name, bool is_dir)
 {

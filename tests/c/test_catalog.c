@@ -25,7 +25,7 @@ static struct dbfile *find_db(void *context, dbid_t dbid)
     (void)context;
     return dbid == 1 ? db : NULL;
 }
-static struct txn_databases dbs = {NULL, find_db};
+static struct txn_databases dbs = {.find = find_db};
 
 static err_t unlink_entry(void *context, const char *name, bool is_dir)
 {

@@ -1,4 +1,6 @@
 /* Backup and restore over running instances: rows of backup-behaviours.csv (BK-nnn), section 18's guarantees, faults. */
+#include <pthread.h>
+
 #include "engine_world.h"
 
 #define FULL 0u
@@ -23,6 +25,7 @@ static void expect_set(const char *set, const char *dest, uint64_t wanted)
     uint64_t rows;
     struct folder *before = folder_of(set);
     CHECK_OK(restore_to(set, dest));
+    judge_database(at("%s/a.edb", dest));
     CHECK(digest_file(at("%s/a.edb", dest), &rows) == wanted);
     struct folder *after = folder_of(set);
     CHECK(folder_equal(before, after)); /* BK-309: the set is only read */
@@ -1107,6 +1110,223 @@ CASE(faults_atomic_incremental)
 CASE(faults_reading_logs)
 {
     walk_faults(&(struct walk){1u << OS_OP_READ, "data/edb0", EIO, FULL});
+}
+
+/* ---- under writers: the restored rows are those of one commit point ---- */
+
+#define WRITERS 3
+#define COMMITS_MAX 200000u
+#define LIVING 50 /* rows that each writer keeps */
+
+static pthread_mutex_t commit_order = PTHREAD_MUTEX_INITIALIZER;
+static uint8_t owner_of[COMMITS_MAX];
+static _Atomic uint32_t commits;
+static _Atomic bool writers_stop;
+
+struct writer {
+    pthread_t thread;
+    struct live l;
+    struct instance *inst;
+    int number;
+};
+
+static size_t size_of_row(int id)
+{
+    return id % 9 == 0 ? 5000 : id % 4 == 0 ? 900 : 40;
+}
+
+/* One transaction: rows in, rows out, and the writer's counter: which commit of all this is, and how far it came. */
+static err_t write_once(struct writer *w, int step)
+{
+    struct live *l = &w->l;
+    for (int k = 0; k < 3; k++) {
+        int id = w->number * 10000000 + step * 3 + k;
+        TRY_RETURN(insert_row(l, id, size_of_row(id)));
+        if (step * 3 + k >= LIVING)
+            TRY_RETURN(delete_row(l, id - LIVING));
+    }
+    CHECK_EQ(pthread_mutex_lock(&commit_order), 0);
+    uint32_t counter[2] = {atomic_load(&commits) + 1, (uint32_t)step};
+    err_t err = seek_row(l, w->number);
+    if (err >= 0)
+        err = cursor_prepare(l->c, JET_prepReplace);
+    if (err >= 0)
+        err = cursor_set(l->c, l->pad, 1, 0, SLICE(counter, sizeof counter), false, 0);
+    if (err >= 0)
+        err = session_atomically(l->s, run_update, l->c);
+    if (err >= 0)
+        err = session_commit(l->s, JET_bitCommitLazyFlush);
+    if (err >= 0) {
+        owner_of[counter[0]] = (uint8_t)w->number;
+        atomic_store(&commits, counter[0]);
+    }
+    CHECK_EQ(pthread_mutex_unlock(&commit_order), 0);
+    return err;
+}
+
+static void *write_on(void *context)
+{
+    struct writer *w = context;
+    w->l.inst = w->inst;
+    enter_session(&w->l);
+    CHECK_OK(session_open_database(w->l.s, at("data/a.edb"), 0, &w->l.d));
+    open_t(&w->l);
+    for (int step = 0; !atomic_load(&writers_stop) && atomic_load(&commits) < COMMITS_MAX - 10; step++) {
+        CHECK_OK(session_begin_transaction(w->l.s, 0));
+        CHECK_OK(write_once(w, step));
+    }
+    CHECK_OK(session_close_cursor(w->l.s, w->l.c));
+    leave_session(&w->l);
+    return NULL;
+}
+
+struct disturb {
+    struct live *l;
+    int round;
+};
+
+/* Both sides of the copy are hit: tables come, fill, and go; pages split and merge; the checkpoint moves on. */
+static void disturb(void *context, uint32_t percent)
+{
+    struct disturb *d = context;
+    struct live other = *d->l;
+    struct dbfile *db;
+    char name[32];
+    (void)percent;
+    CHECK_OK(session_begin(other.inst, &other.s));
+    CHECK_OK(session_enter(other.s));
+    CHECK_OK(session_open_database(other.s, d->l->db, 0, &other.d));
+    CHECK_OK(session_database(other.s, other.d, &db));
+    snprintf(name, sizeof name, "extra%d", d->round);
+    CHECK_OK(session_begin_transaction(other.s, 0));
+    struct table_desc *t = create_table(&other, name);
+    CHECK_OK(session_adopt_table(other.s, other.d, t, 0, &other.c));
+    for (int id = 0; id < 300; id++)
+        CHECK_OK(insert_row(&other, id, size_of_row(id)));
+    CHECK_OK(session_commit(other.s, 0));
+    CHECK_OK(session_close_cursor(other.s, other.c));
+    if (d->round > 0) {
+        snprintf(name, sizeof name, "extra%d", d->round - 1);
+        CHECK_OK(session_begin_transaction(other.s, 0));
+        CHECK_OK(catalog_drop_table(db, session_trx(other.s), name));
+        CHECK_OK(session_commit(other.s, 0));
+    }
+    d->round++;
+    leave_session(&other);
+    os_sleep_ms(40);
+}
+
+/* The rows of one restored file: some commit g, all up to it and none behind it. Returns g. */
+static uint32_t check_commit_point(const char *path)
+{
+    uint64_t rows;
+    struct reader *r;
+    struct live l = {0};
+    uint32_t counter[WRITERS + 1][2], last = 0, n;
+    (void)digest_file(path, &rows);
+    CHECK_OK(reader_open(path, false, &r));
+    CHECK_OK(reader_open_table(r, "t", &l.c));
+    find_columns(&l);
+    for (int w = 1; w <= WRITERS; w++) {
+        CHECK_OK(seek_row(&l, w));
+        CHECK_OK(cursor_retrieve(l.c, l.pad, 1, 0, 0, counter[w], 8, &n, NULL));
+        last = counter[w][0] > last ? counter[w][0] : last;
+    }
+    uint64_t expected = WRITERS;
+    for (int w = 1; w <= WRITERS; w++) {
+        uint32_t g = last;
+        while (g > 0 && owner_of[g] != w)
+            g--;
+        CHECK_EQ(counter[w][0], g);
+        if (g == 0)
+            continue;
+        int end = (int)counter[w][1] * 3 + 3, first = end > LIVING ? end - LIVING : 0;
+        for (int i = first; i < end; i++) {
+            uint8_t pad[9000], wanted[9000];
+            int id = w * 10000000 + i;
+            CHECK_OK(seek_row(&l, id));
+            CHECK_OK(cursor_retrieve(l.c, l.pad, 1, 0, 0, pad, sizeof pad, &n, NULL));
+            CHECK_EQ(n, size_of_row(id));
+            pad_bytes(wanted, n, id, 0);
+            CHECK(memcmp(pad, wanted, n) == 0);
+        }
+        expected += (uint64_t)(end - first);
+    }
+    CHECK_EQ(rows, expected);
+    reader_close_table(r, l.c);
+    reader_close(r);
+    return last;
+}
+
+static void restore_and_check(uint32_t before, uint32_t after)
+{
+    CHECK_OK(restore_to(at("bk"), "r"));
+    uint32_t g = check_commit_point(at("r/a.edb"));
+    if (g < before || g > after) {
+        fprintf(stderr, "restored commit %u, the backup ran between %u and %u\n", g, before, after);
+        exit(1);
+    }
+    remove_tree(at("r"));
+}
+
+static void under_writers(unsigned how, uint64_t cache_pages)
+{
+    struct live l;
+    static struct writer writer[WRITERS + 1];
+    world_begin();
+    CHECK_OK(params_set(params_global(), JET_paramCacheSizeMax, cache_pages, NULL, PARAMS_BEFORE_INIT));
+    start(&l, data_dir(), how);
+    insert_rows(&l, 1, WRITERS + 1);
+    CHECK_OK(session_begin_transaction(l.s, 0));
+    uint32_t none[2] = {0, 0};
+    for (int w = 1; w <= WRITERS; w++) {
+        CHECK_OK(seek_row(&l, w));
+        CHECK_OK(cursor_prepare(l.c, JET_prepReplace));
+        CHECK_OK(cursor_set(l.c, l.pad, 1, 0, SLICE(none, sizeof none), false, 0));
+        CHECK_OK(session_atomically(l.s, run_update, l.c));
+    }
+    CHECK_OK(session_commit(l.s, 0));
+    atomic_store(&commits, 0);
+    atomic_store(&writers_stop, false);
+    for (int w = 1; w <= WRITERS; w++) {
+        writer[w] = (struct writer){.inst = l.inst, .number = w};
+        CHECK_EQ(pthread_create(&writer[w].thread, NULL, write_on, &writer[w]), 0);
+    }
+    struct disturb d = {.l = &l};
+    instance_set_backup_pause(l.inst, disturb, &d);
+    make_dir(at("bk"));
+    os_sleep_ms(150);
+    uint32_t before[3], after[3];
+    for (int i = 0; i < 3; i++) {
+        JET_GRBIT grbit = i == 0 || (how & START_CIRCULAR) != 0 ? ATOMIC : ATOMIC | INC;
+        before[i] = atomic_load(&commits);
+        CHECK_OK(backup_to(&l, at("bk"), grbit));
+        after[i] = atomic_load(&commits);
+        restore_and_check(before[i], after[i]);
+    }
+    atomic_store(&writers_stop, true);
+    for (int w = 1; w <= WRITERS; w++)
+        pthread_join(writer[w].thread, NULL);
+    CHECK(d.round >= 3);
+    CHECK(after[0] > before[0]); /* they were not held up */
+    printf("%u commits, %u in the first backup\n", atomic_load(&commits), after[0] - before[0]);
+    finish(&l);
+    (void)check_commit_point(at("data/a.edb"));
+    CHECK_OK(params_set(params_global(), JET_paramCacheSizeMax, 20000, NULL, PARAMS_BEFORE_INIT));
+}
+
+/* BK-017, 037, 071, 073; section 18.1 */
+CASE(under_writers)
+{
+    under_writers(0, 20000);
+}
+CASE(under_writers_small_cache)
+{
+    under_writers(START_STEAL, 64);
+}
+CASE(under_writers_circular)
+{
+    under_writers(START_CIRCULAR | START_STEAL, 100);
 }
 
 CTEST_MAIN

@@ -243,7 +243,7 @@ static err_t begin_world(struct world *w, const char *dir, const struct options 
         .cache = w->cache, .log = w->log, .versions = w->versions, .depth_max = o->depth, .instance_name = "test"};
     CHECK_OK(checkpointer_create(&pc, &w->checkpointer));
     CHECK_OK(recovery_log_init(w->log, &w->init_at));
-    w->dbs = (struct txn_databases){w, find_db};
+    w->dbs = (struct txn_databases){.context = w, .find = find_db};
     w->catalog = o->catalog;
     for (int i = 0; i < SESSIONS; i++) {
         trx_init(&w->inner[i], w->versions, w->log, (uint16_t)(20 + i), true, NULL);

@@ -213,7 +213,7 @@ static struct dbfile *find_db(void *context, dbid_t dbid)
 
 static void sweep(struct world *w)
 {
-    struct txn_databases dbs = {w->db, find_db};
+    struct txn_databases dbs = {.context = w->db, .find = find_db};
     bool worked = true;
     while (worked)
         CHECK_OK(txn_sweep(&w->sweeper, &dbs, 1000, &worked));
@@ -221,7 +221,7 @@ static void sweep(struct world *w)
 
 static void rollback(struct world *w, struct trx *trx)
 {
-    struct txn_databases dbs = {w->db, find_db};
+    struct txn_databases dbs = {.context = w->db, .find = find_db};
     CHECK_OK(txn_rollback(trx, &dbs, 0));
 }
 
@@ -756,7 +756,7 @@ static void sweeper_run(void *context)
 {
     struct crew *c = context;
     while (atomic_load(c->running) > 0) {
-        struct txn_databases dbs = {c->w->db, find_db};
+        struct txn_databases dbs = {.context = c->w->db, .find = find_db};
         bool worked;
         CHECK_OK(txn_sweep(&c->w->sweeper, &dbs, 200, &worked));
         steal(c->w, 2);
