@@ -142,6 +142,7 @@ struct dbfile {
     bool read_only;
     bool logged;     /* changes of this database go to the log */
     uint32_t page_size;
+    uint32_t extend_pages;       /* least growth of the file (JET_paramDbExtensionSize); 0 = ESE's 256 */
     _Atomic dbtime_t dbtime;     /* counter; log_stamp draws from it */
     _Atomic objid_t objid_last;
     _Atomic pgno_t page_count;   /* pages in the file now */

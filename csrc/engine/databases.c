@@ -119,6 +119,7 @@ static void put_in_slot(struct instance *inst, struct dbfile *db)
 {
     os_lock_take(&inst->lock);
     struct attached *a = &inst->dbs[db->dbid - 1];
+    db->extend_pages = (uint32_t)params_number(inst->params, JET_paramDbExtensionSize);
     *a = (struct attached){.db = db, .busy = true};
     atomic_store(&inst->by_dbid[db->dbid - 1], db);
     os_lock_release(&inst->lock);

@@ -46,7 +46,8 @@ static err_t grow_file(struct space_hold *hold, uint32_t least, struct extent_pl
     struct dbfile *db = hold->tree->db;
     pgno_t last = 0;
     TRY_RETURN(last_owned(hold, &last));
-    uint32_t n = between(FILE_GROW_LEAST, last / 8, FILE_GROW_MOST);
+    uint32_t step = db->extend_pages != 0 ? db->extend_pages : FILE_GROW_LEAST;
+    uint32_t n = between(step, last / 8, FILE_GROW_MOST);
     if (n < least)
         n = least;
     if (last > INT32_MAX - n)
