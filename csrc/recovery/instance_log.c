@@ -5,7 +5,6 @@
 
 /* The records of an instance's and a database's life. */
 
-#define NAMES_UTF16 0x20   /* in attach lists */
 #define RECORD_UTF16 0x08  /* in records: names are UTF-16 */
 #define RECORD_VERSION 0x04 /* CreateDB: a version follows */
 #define CREATE_FIXED 43u
