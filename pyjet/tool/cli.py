@@ -15,7 +15,7 @@ import uuid
 
 import pyjet
 
-from . import _jet, errors
+from .. import _jet, errors
 
 _CODES = {
     10: "FileNotFound NoBackupDirectory DatabaseNotFound InvalidPath ObjectNotFound TableNotFound PathNotFound",
@@ -288,7 +288,7 @@ def run_dump(options, out):
 
 def run_demo(options, out):
     """pyjet demo: load, back up under writers, kill, restore, recover, verify."""
-    from . import demo
+    from .. import demo
 
     return demo.run(options, out)
 

@@ -6,8 +6,8 @@ import os
 import shutil
 import tempfile
 
-from . import _jet, errors
-from .progress import watch
+from .. import _jet, errors
+from ..progress import watch
 
 
 def human(size):
