@@ -122,6 +122,9 @@ def _status(callback):
 
     def status(snp, snt, done, total):
         """The value is ignored, as ESE does; an exception ends the run."""
+        if snp == _jet.JET_snpBackup:  # told in KiB; ESE has 100 units, and the last one belongs to Complete
+            last = 100 if snt == _jet.JET_sntComplete else 99
+            done, total = min(done * 100 // total, last) if total else 0, 100
         callback(JET_sesidNil, snp, snt, JET_SNPROG(done, total))  # noqa: F821
 
     return status

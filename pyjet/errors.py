@@ -128,6 +128,59 @@ class DestinationNotEmptyError(PyjetError, FileExistsError):
     text = "the destination is not empty"
 
 
+class DeadlineError(PyjetError, TimeoutError):
+    """The deadline passed; what had been begun is gone."""
+
+    text = "the deadline has passed"
+    errno = _errno.ETIMEDOUT
+
+
+class RepoNotFoundError(PyjetError, FileNotFoundError):
+    """The folder is no backup repository."""
+
+    text = "there is no backup repository"
+    errno = _errno.ENOENT
+
+
+class RepoLockedError(PyjetError, BlockingIOError):
+    """Another process works in the repository."""
+
+    text = "the backup repository is in use"
+    errno = _errno.EAGAIN
+
+
+class SetNotFoundError(PyjetError, LookupError):
+    """The repository has no such backup set."""
+
+    text = "there is no such backup set"
+
+
+class ManifestError(PyjetError, ValueError):
+    """A manifest, or the index of an archive, is damaged or is not one."""
+
+    text = "a manifest cannot be used"
+
+
+class ChainBrokenError(PyjetError):
+    """The sets do not follow each other: logs between them are missing, or they are of different sequences."""
+
+    text = "the chain of backup sets is broken"
+
+
+class DamagedSetError(PyjetError):
+    """A file of a backup set is missing, or its bytes are not those that were written. ``file`` names it, ``block`` the
+    block of a compressed file (None: not known)."""
+
+    text = "a file of a backup set is damaged"
+
+    def __init__(self, detail="", hint="", file=None, block=None):
+        super().__init__(detail, hint)
+        self.file, self.block = file, block
+
+    def __reduce__(self):
+        return type(self), (self.detail, self._hint, self.file, self.block)
+
+
 _CATEGORIES = {
     "Operation": JetOperationError,
     "Fatal": JetFatalError,
@@ -175,8 +228,7 @@ _MIXINS = {
 def class_name(name):
     """The class of an error's name: "JET_errDiskFull" -> "DiskFullError"."""
     for prefix in ("JET_err", "JET_wrn"):
-        if name.startswith(prefix):
-            name = name[len(prefix) :]
+        name = name.removeprefix(prefix)
     return name + "Error"
 
 

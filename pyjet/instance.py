@@ -2,13 +2,15 @@
 
 import atexit
 import contextlib
+import functools
 import itertools
 import os
 import re
 import weakref
 
 from . import _jet, errors
-from . import backup as _backup
+from .backup import engine as _backup
+from .backup import run as _run
 from .progress import watch
 from .session import Session
 
@@ -109,6 +111,8 @@ class Instance:
         self.path = os.path.abspath(path)
         self.name = name or f"pyjet-{next(_numbers)} {self.path}"[:200]
         self.recovery = None
+        self._paces = set()  # of the backup that runs, for stop_backup
+        self._attached = set()  # absolute paths, as sessions of this package attached them
         if not re.fullmatch(r"[A-Za-z0-9]{3}", base_name):
             raise errors.InvalidParameterError("base_name is three letters or digits")
         folders = {
@@ -172,27 +176,66 @@ class Instance:
         """A new Session: one for each thread."""
         return Session(self, _jet.JetBeginSession(self.handle))
 
-    def backup(self, path, *, incremental=False, atomic=False, progress=None, create_path=True):
+    def backup(
+        self,
+        path,
+        *,
+        incremental=False,
+        atomic=False,
+        progress=None,
+        create_path=True,
+        rate_limit=None,
+        deadline=None,
+        label=None,
+        metadata=None,
+        dry_run=False,
+    ):
         """Back all attached databases up to a folder, while they are in use; gives back a BackupResult.
 
         A full backup needs an empty folder, or one that is not there; an incremental one adds to the folder of the full one. atomic:
         in sub-folders, so that the last complete set stays until the new one is complete. path None: only delete logs that the last
         full backup made unnecessary. progress: a callable that takes a pyjet.Progress, or True for a bar. Its exception, or Ctrl-C,
         ends the run: its files are removed, and it is raised here; returning False ends it with BackupAbortByServerError.
+
+        rate_limit: bytes a second, at most, or a backup.RateLimit that may be changed on the way. deadline: seconds or a timedelta
+        after which the run ends with DeadlineError, its files gone. label, metadata (texts by names): kept in
+        ``<path>.pyjet.json`` beside the folder. dry_run: copy nothing; gives back a backup.Forecast of bytes and generations.
         BackupInProgressError, BackupDirectoryNotEmptyError, MissingFullBackupError, InvalidBackupError (circular logging), ...
         ESE: JetBackupInstance, https://learn.microsoft.com/windows/win32/extensible-storage-engine/jetbackupinstance-function
         """
-        return _backup.backup(
+        return _run.run(
             self,
             path,
             incremental=incremental,
             atomic=atomic,
             progress=progress,
             create_path=create_path,
+            rate_limit=rate_limit,
+            deadline=deadline,
+            label=label,
+            metadata=metadata,
+            dry_run=dry_run,
         )
+
+    def backup_iter(self, path, **options):
+        """The same backup as an iterator of pyjet.Progress that is pulled; ``.result`` at its end, ``close()`` cancels.
+
+        options: those of :meth:`backup`, without ``progress``. Errors come out of the iteration.
+        """
+        return _run.BackupIterator(functools.partial(_run.run, self, path, **options))
+
+    def attached(self):
+        """(path, bytes) of each database that sessions of this package have attached and that is there, read-only ones left out."""
+        found = []
+        for path in sorted(self._attached):
+            with contextlib.suppress(OSError):
+                found.append((path, os.path.getsize(path)))
+        return found
 
     def stop_backup(self):
         """End the backup that another thread is running; it raises BackupAbortByServerError there. Further ones may begin."""
+        for pace in list(self._paces):
+            pace.stop()
         _jet.stop_running_backup(self.handle)
 
     @property
@@ -203,6 +246,8 @@ class Instance:
     def close(self, *, abrupt=False):
         """Terminate: waits for calls of other threads, ends sessions. abrupt: without writing pages back; the next start recovers."""
         if not self.handle.ended:
+            for pace in list(self._paces):
+                pace.stop()
             _jet.term(
                 self.handle,
                 _jet.JET_bitTermAbrupt

@@ -16,14 +16,21 @@ _PHASES = {
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """One step of a backup, restore or recovery: ``done`` of ``total`` in the call's own unit, never going back."""
+    """One step of a long call: ``done`` of ``total``, never going back within one ``stage``.
+
+    ``unit``: "bytes" in a backup and in all that the repository layer does, "percent" in restore and recovery. ``phase``:
+    "begin", "progress", "complete" or "fail". ``stage``: "engine" for the engine's own call; the repository layer has further
+    ones. ``snp`` and ``snt`` are ESE's numbers, 0 for stages that ESE does not have.
+    """
 
     op: str
     phase: str
     done: int
     total: int
-    snp: int
-    snt: int
+    snp: int = 0
+    snt: int = 0
+    unit: str = "percent"
+    stage: str = "engine"
 
     @property
     def percent(self):
@@ -82,7 +89,12 @@ class watch:
         return None if self.user is None else self
 
     def __call__(self, snp, snt, done, total):
-        return self.user(Progress(self.op, _PHASES.get(snt, "progress"), done, total, snp, snt))
+        unit = "percent"
+        if snp == _jet.JET_snpBackup:  # the engine tells KiB of a backup
+            done, total, unit = done * 1024, total * 1024, "bytes"
+        return self.user(
+            Progress(self.op, _PHASES.get(snt, "progress"), done, total, snp, snt, unit)
+        )
 
     def __enter__(self):
         return self

@@ -152,7 +152,9 @@ class Session:
         if create_path:
             os.makedirs(folder, exist_ok=True)
         grbit = _jet.JET_bitDbOverwriteExisting if overwrite else 0
-        return self._database(path, _jet.JetCreateDatabase2(self.handle, path, 0, grbit))
+        dbid = _jet.JetCreateDatabase2(self.handle, path, 0, grbit)
+        self.instance._attached.add(os.path.abspath(path))
+        return self._database(path, dbid)
 
     def attach(self, path, *, readonly=False):
         """Attach a database file to the instance, if it is not yet, and open it. FileNotFoundError of the engine says where it looked."""
@@ -161,6 +163,8 @@ class Session:
             not self.level
         ):  # inside a transaction nothing is attached; what is attached can be opened
             _jet.JetAttachDatabase2(self.handle, path, 0, grbit)
+            if not readonly:
+                self.instance._attached.add(os.path.abspath(path))
         return self._database(path, _jet.JetOpenDatabase(self.handle, path, grbit), grbit)
 
     def open(self, path, *, create=False, readonly=False):
@@ -172,6 +176,7 @@ class Session:
     def detach(self, path):
         """Detach a database from the instance; the file is clean afterwards. DatabaseInUseError while a session has it open."""
         _jet.JetDetachDatabase2(self.handle, path)
+        self.instance._attached.discard(os.path.abspath(path))
 
     # ---- iterators ----
     def _reading_cursor(self, table, index):

@@ -141,7 +141,7 @@ struct api_progress {
     void *context;
     bool begun;
     JET_SNP snp;
-    uint32_t percent;
+    uint32_t done, total; /* as told last; of 100, or KiB */
 };
 struct progress api_progress_socket(struct api_progress *p);
 /* The run is over: Complete or Fail, when there was a Begin. Returns outcome; err_last stays what it was. */

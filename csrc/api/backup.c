@@ -18,6 +18,19 @@ static err_t tell(struct api_progress *p, JET_SNT snt, uint32_t done, uint32_t t
     return JET_errSuccess;
 }
 
+/* The Python layer paces a backup by what has been copied: it gets KiB, of a total that may grow with the logs. */
+static bool tells_kib(const struct api_progress *p)
+{
+    return p->progress != NULL && p->snp == JET_snpBackup;
+}
+
+static err_t tell_kib(struct api_progress *p, uint32_t done, uint32_t total)
+{
+    p->done = done > p->done ? done : p->done;
+    p->total = total > p->total ? total : p->total;
+    return tell(p, JET_sntProgress, p->done < p->total ? p->done : p->total, p->total);
+}
+
 /* Rooms may tell the same run in phases, each with its own total: what reaches the callback is one Begin, growing percents. */
 static err_t on_progress(void *context, JET_SNP snp, JET_SNT snt, uint32_t done, uint32_t total)
 {
@@ -27,16 +40,19 @@ static err_t on_progress(void *context, JET_SNP snp, JET_SNT snt, uint32_t done,
     if (!p->begun) {
         p->begun = true;
         p->snp = snp;
-        TRY_RETURN(tell(p, JET_sntBegin, 0, 100));
+        p->total = tells_kib(p) && total > 0 ? total : 100;
+        TRY_RETURN(tell(p, JET_sntBegin, 0, p->total));
     }
     if (snt != JET_sntProgress)
         return JET_errSuccess;
+    if (tells_kib(p))
+        return tell_kib(p, done, total);
     uint32_t percent = total == 0 ? 0 : (uint32_t)((uint64_t)(done < total ? done : total) * 100 / total);
     if (percent > 99)
         percent = 99; /* 100 belongs to Complete */
-    if (percent <= p->percent)
-        return p->progress != NULL ? p->progress(p->context, p->snp, JET_sntProgress, p->percent, 100) : JET_errSuccess;
-    p->percent = percent;
+    if (percent <= p->done)
+        return p->progress != NULL ? p->progress(p->context, p->snp, JET_sntProgress, p->done, 100) : JET_errSuccess;
+    p->done = percent;
     return tell(p, JET_sntProgress, percent, 100);
 }
 
@@ -51,7 +67,7 @@ err_t api_progress_end(struct api_progress *p, err_t outcome)
         return outcome;
     struct err_origin origin = *err_last();
     p->begun = false;
-    err_t ignored = outcome < 0 ? tell(p, JET_sntFail, p->percent, 100) : tell(p, JET_sntComplete, 100, 100);
+    err_t ignored = outcome < 0 ? tell(p, JET_sntFail, p->done, p->total) : tell(p, JET_sntComplete, p->total, p->total);
     (void)ignored;
     if (outcome < 0) {
         err_raise(origin.err, origin.file, origin.line);

@@ -66,6 +66,13 @@ static err_t pass_finding(void *context, const struct check_finding *f)
     return c->sink == NULL ? JET_errSuccess : c->sink(c->context, &out);
 }
 
+static err_t pass_alive(void *context, uint32_t done, uint32_t total)
+{
+    const struct checking *c = context;
+    (void)done, (void)total;
+    return c->sink(c->context, NULL);
+}
+
 static bool is_damage(err_t err)
 {
     return strcmp(err_category(err), "Corruption") == 0 || err == JET_errFileIOBeyondEOF;
@@ -107,8 +114,12 @@ JET_ERR PyjetCheckFile(const char *path, JET_GRBIT grbit, JET_ERR (*sink)(void *
     struct check_sum s = {0};
     if (path == NULL)
         return api_invalid("a path is needed");
-    if ((grbit & ~PYJET_bitAllowDirty) != 0)
+    if ((grbit & ~(PYJET_bitAllowDirty | PYJET_bitCheckAlive)) != 0)
         return RAISE(JET_errInvalidGrbit);
+    if (sink != NULL && (grbit & PYJET_bitCheckAlive) != 0) {
+        options.progress = pass_alive;
+        options.progress_context = &c;
+    }
     err_t err = check_path(path, (grbit & PYJET_bitAllowDirty) != 0, &options, &s);
     if (sum != NULL)
         *sum = (PYJET_CHECK){s.pages,   s.pages_used,    s.pages_available, s.pages_leaked, s.trees, s.tables,

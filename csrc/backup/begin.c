@@ -66,7 +66,7 @@ err_t run__progress(struct run *run, uint64_t bytes)
 {
     run->done += (uint32_t)(bytes / 1024);
     if (run->done > run->total)
-        run->done = run->total; /* logs grow while databases are copied */
+        run->total = run->done; /* logs grow while databases are copied */
     return tell(run, JET_sntProgress, run->done);
 }
 

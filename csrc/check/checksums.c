@@ -150,8 +150,9 @@ static err_t check_pages(struct raw *r)
         for (uint32_t i = 0; i < count; i++)
             TRY_RETURN(check_page(
                 r, (struct page){r->bytes + (size_t)i * r->page_size, r->page_size}, first + i));
-        if (o->progress != NULL && r->c->db == NULL) {
-            err = o->progress(o->progress_context, first + count - 1, r->page_count);
+        if (o->progress != NULL) { /* of a whole check this is the first pass: its trees count */
+            err = o->progress(o->progress_context, r->c->db == NULL ? first + count - 1 : 0,
+                              r->page_count);
             if (err < 0)
                 return r->c->stop = err;
         }

@@ -52,7 +52,7 @@ typedef struct {
     PYJET_RECOVERY recovery;
     char database[6][4096];
 } PYJET_RESTORE;
-/* Progress of long calls: done of total (0..100 or bytes), never going back. A negative return ends the run with it. */
+/* Progress of long calls: done of total (KiB in a backup, whose total may grow; else 0..100), never going back. A negative return ends the run with it. */
 typedef JET_ERR (*PYJET_PROGRESS)(void *context, JET_SNP snp, JET_SNT snt, uint32_t done, uint32_t total);
 /* path NULL or "": truncate logs only. grbit as JetBackupInstance. */
 JET_EXPORT JET_ERR PyjetBackup(JET_INSTANCE instance, const char *path, JET_GRBIT grbit, PYJET_PROGRESS progress, void *context, PYJET_BACKUP *result);
@@ -137,6 +137,7 @@ typedef struct {
 typedef struct {
     uint64_t pages, pages_used, pages_available, pages_leaked, trees, tables, records, index_entries, long_values, findings, notes;
 } PYJET_CHECK;
+#define PYJET_bitCheckAlive 0x2u /* calls sink with NULL now and then, so that a long check can be ended */
 JET_EXPORT JET_ERR PyjetCheckFile(const char *path, JET_GRBIT grbit, JET_ERR (*sink)(void *context, const PYJET_FINDING *finding), void *context, PYJET_CHECK *sum);
 /* Header of a database, log or checkpoint as JSON; *ppsz is freed with JetFreeBuffer. */
 JET_EXPORT JET_ERR PyjetDumpHeader(const char *path, char **ppsz);

@@ -31,9 +31,10 @@ static JET_ERR tell_finding(void *context, const PYJET_FINDING *x)
         return JET_errOutOfMemory;
     PyObject *answer = NULL;
     if (PyErr_CheckSignals() == 0)
-        answer = f->callable == NULL ? Py_NewRef(Py_None)
-                                     : PyObject_CallFunction(f->callable, "iIIzz", (int)x->kind,
-                                                             x->pgno, x->objid, x->table, x->text);
+        answer = f->callable == NULL || x == NULL
+                     ? Py_NewRef(Py_None)
+                     : PyObject_CallFunction(f->callable, "iIIzz", (int)x->kind, x->pgno, x->objid,
+                                             x->table, x->text);
     if (answer == NULL)
         PyErr_Fetch(&f->type, &f->value, &f->traceback);
     Py_XDECREF(answer);
@@ -50,7 +51,7 @@ static PYFN(check_file)
     struct findings f = {.st = args.st, .callable = callable == Py_None ? NULL : callable};
     PYJET_CHECK sum = {0};
     JET_ERR err;
-    AWAY(err, PyjetCheckFile(path, grbit, tell_finding, &f, &sum));
+    AWAY(err, PyjetCheckFile(path, grbit | PYJET_bitCheckAlive, tell_finding, &f, &sum));
     PyObject *answer = NULL;
     if (f.type != NULL)
         PyErr_Restore(f.type, f.value, f.traceback);

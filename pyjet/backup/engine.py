@@ -1,39 +1,17 @@
 """Results of backup, restore and recovery; restore itself."""
 
 import dataclasses
-import html
 import os
 import shutil
 import tempfile
 
 from .. import _jet, errors
 from ..progress import watch
-
-
-def human(size):
-    """A number of bytes for people: "12.3 MiB"."""
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if size < 1024 or unit == "GiB":
-            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
-        size /= 1024
-    return ""
-
-
-class _Result:
-    def to_dict(self):
-        """For JSON."""
-        return dataclasses.asdict(self)
-
-    def _repr_html_(self):
-        rows = "".join(
-            f"<tr><th style='text-align:left'>{html.escape(str(k))}</th><td>{html.escape(str(v))}</td></tr>"
-            for k, v in self.to_dict().items()
-        )
-        return f"<table><caption>{html.escape(type(self).__name__)}</caption>{rows}</table>"
+from .results import Result, human
 
 
 @dataclasses.dataclass(frozen=True)
-class RecoveryResult(_Result):
+class RecoveryResult(Result):
     """What recovery did when an instance started, or at the end of a restore. Counts are of log records and pages."""
 
     redone: bool = False  #: logs were replayed
@@ -62,7 +40,7 @@ class RecoveryResult(_Result):
 
 
 @dataclasses.dataclass(frozen=True)
-class BackupResult(_Result):
+class BackupResult(Result):
     """What a backup did. ``generations``: first and last log in the set; ``truncated``: logs deleted afterwards, as [first, end)."""
 
     path: str
@@ -92,7 +70,7 @@ class BackupResult(_Result):
 
 
 @dataclasses.dataclass(frozen=True)
-class RestoreResult(_Result):
+class RestoreResult(Result):
     """What a restore did: ``databases`` are the restored files."""
 
     path: str
@@ -116,7 +94,7 @@ class RestoreResult(_Result):
 
 
 def backup(instance, path, *, incremental, atomic, progress, create_path):
-    """The work of Instance.backup."""
+    """The work of Instance.backup: one run of the engine. ``progress`` may be a limits.Pace, or a user's callable, True or None."""
     grbit = (_jet.JET_bitBackupIncremental if incremental else 0) | (
         _jet.JET_bitBackupAtomic if atomic else 0
     )
