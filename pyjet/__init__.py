@@ -9,7 +9,7 @@ import os as _os
 from . import _jet, errors, events, schema
 from .backup import BackupResult, RecoveryResult, RestoreResult, restore
 from .database import Database
-from .errors import *
+from .errors import *  # noqa: F403
 from .instance import Instance
 from .progress import Progress
 from .schema import (

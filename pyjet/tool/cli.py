@@ -182,15 +182,16 @@ def run_backup(options, out):
         log_path=options.logs,
         base_name=options.base_name,
         page_size=header["page_size"],
-    ) as inst, inst.session() as session:
-        for path in databases:
-            session.attach(path)
-        result = inst.backup(
-            options.to,
-            incremental=options.incremental,
-            atomic=options.atomic,
-            progress=out.progress(),
-        )
+    ) as inst:
+        with inst.session() as session:
+            for path in databases:
+                session.attach(path)
+            result = inst.backup(
+                options.to,
+                incremental=options.incremental,
+                atomic=options.atomic,
+                progress=out.progress(),
+            )
     out.result("backup", result)
 
 

@@ -7,10 +7,12 @@ import sys
 import threading
 import time
 
+import pytest
+
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-import cjet
-from child import run
-from cjet import ERR, JetError, K
+import cjet  # noqa: E402
+from child import run  # noqa: E402
+from cjet import ERR, K, JetError  # noqa: E402
 
 INC, ATOMIC = K.JET_bitBackupIncremental, K.JET_bitBackupAtomic
 TABLE = {"id": (K.JET_coltypLong, K.JET_bitColumnNotNULL), "v": (K.JET_coltypLongBinary,)}

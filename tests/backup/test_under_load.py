@@ -8,10 +8,10 @@ import sys
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-import bank
-import cjet
-from child import Child, ChildFailed, run
-from cjet import K
+import bank  # noqa: E402
+import cjet  # noqa: E402
+from child import Child, ChildFailed, run  # noqa: E402
+from cjet import K  # noqa: E402
 
 THREADS = 2
 
