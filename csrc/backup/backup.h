@@ -14,6 +14,7 @@ struct backup_host { /* what backup needs of the instance; filled by engine (soc
     struct checkpointer *checkpointer;
     const char *instance_name, *base_name, *log_dir, *system_dir;
     unsigned legacy_names;
+    uint32_t page_size;
     struct trx *trx; /* for Backup2 records; level 0 */
     /* Attached databases, pinned against detach until unpin. list: room DBID_MAX. */
     int (*pin_databases)(void *context, struct dbfile **list);
@@ -42,8 +43,33 @@ struct backup_result {
 };
 MUST_CHECK err_t backup_run(struct backup *b, const struct backup_options *options, struct backup_result *result);
 bool backup_is_running(struct backup *b);
-/* Makes a running backup end with `reason` (JET_errBackupAbortByServer, JET_errTermInProgress ...) and waits for it when wait. */
+/* Makes a running backup end with `reason` (JET_errBackupAbortByServer, JET_errTermInProgress ...) and waits for it when wait; an
+ * external one that is between two calls is ended at once then, else its next step that makes progress fails with `reason`. */
 void backup_stop(struct backup *b, err_t reason, bool wait);
+
+/* ---- external backup: the same steps, a call each (backup-semantics.md 4, 7); any thread, one call at a time, others wait ---- */
+struct backup_list {
+    char *text; /* UTF-8 paths, each with its NUL, and one NUL more; free() */
+    uint32_t size;
+};
+struct backup_generations {
+    uint32_t low, high; /* both included */
+};
+/* grbit: JET_bitBackupIncremental, JET_bitInternalCopy. */
+MUST_CHECK err_t backup_begin(struct backup *b, JET_GRBIT grbit, uint32_t read_retries);
+MUST_CHECK err_t backup_list_databases(struct backup *b, struct backup_list *out);
+/* size: of all that backup_read_file will give. Most errors in the log phase end the backup (section 4). */
+MUST_CHECK err_t backup_open_file(struct backup *b, const char *path, JET_HANDLE *handle, uint64_t *size);
+/* to: aligned to 4096; n: whole pages. Verified; *actual < n only at the end. */
+MUST_CHECK err_t backup_read_file(struct backup *b, JET_HANDLE handle, void *to, uint32_t n, uint32_t *actual);
+MUST_CHECK err_t backup_close_file(struct backup *b, JET_HANDLE handle);
+/* Both finish the current log when called first. range may be NULL. */
+MUST_CHECK err_t backup_list_logs(struct backup *b, struct backup_list *out, struct backup_generations *range);
+MUST_CHECK err_t backup_list_truncated(struct backup *b, struct backup_list *out);
+MUST_CHECK err_t backup_truncate(struct backup *b);
+/* JET_bitBackupEndNormal (with TruncateDone, NoDbHeaderUpdate) or JET_bitBackupEndAbort. A normal end of a backup that was stopped, or
+ * has not come to its logs, is an abort: success, and the event tells. */
+MUST_CHECK err_t backup_end(struct backup *b, JET_GRBIT grbit);
 
 /* ---- restore: the set is only read ---- */
 struct restore_set { /* what lies in a backup folder (or in its new/ or old/ of an atomic one) */

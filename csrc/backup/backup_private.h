@@ -8,23 +8,94 @@
 #define RECORD_SIZE 35u
 
 enum backup_phase { PHASE_BEGIN = 1, PHASE_PREPARE_LOGS = 2, PHASE_TRUNCATE = 3, PHASE_UPDATE = 4, PHASE_ABORT = 5, PHASE_STOP = 6 };
-enum backup_scope { SCOPE_FULL = 1, SCOPE_INCREMENTAL = 2 };
+enum backup_scope { SCOPE_FULL = 1, SCOPE_INCREMENTAL = 2, SCOPE_COPY = 5, SCOPE_DIFFERENTIAL = 6 };
+
+/* Who drives the one backup of an instance. */
+enum backup_driver {
+    DRIVER_NONE,
+    DRIVER_ENGINE, /* JetBackupInstance: one call from begin to end */
+    DRIVER_CALLER, /* external: a call a step */
+};
 
 struct backup {
     struct backup_host host;
-    struct os_lock lock; /* RANK_BACKUP: running */
-    struct os_cond ended;
-    bool running;
-    _Atomic err_t stop; /* the running one ends with it */
+    struct os_lock lock; /* RANK_BACKUP: driver, inside */
+    struct os_cond changed;
+    enum backup_driver driver;
+    bool inside;                /* a step of an external backup is at work; the next one waits */
+    _Atomic err_t stop;         /* the running one ends with it */
+    struct external *external;  /* while the caller drives */
+    JET_HANDLE last_handle;     /* never given out twice */
 };
+
+/* ---- series.c: the steps that every streaming backup takes, whoever drives it ----
+ * series__enter, series__begin; streams of databases; series__roll; streams of logs; series__truncate; stamps; series__leave. */
+enum series_state { SERIES_DATABASES, SERIES_LOGS };
+struct member {
+    struct dbfile *db;
+    bool copied; /* to its last byte */
+};
+struct series {
+    struct backup *b;
+    enum series_state state;
+    bool full, internal;
+    bool rolled;                  /* the range of logs is known */
+    bool truncated;
+    struct member dbs[DBID_MAX];  /* attached, logged; pinned */
+    int db_count;
+    struct bkinfo mark;           /* of the begin: mark and time */
+    struct bkinfo roll;           /* of the roll: mark and time */
+    uint32_t copy_mic, copy_mac;  /* logs of the set: [mic, mac) */
+    uint32_t delete_mic, delete_mac;
+    uint8_t *logs_read;           /* a bit a generation of the set */
+    uint32_t read_retries;
+    err_t (*poll)(void *context); /* while a read waits to be tried again; may be NULL */
+    void *poll_context;
+};
+struct log_deletion { /* [low, high); equal: nothing */
+    uint32_t low, high;
+};
+/* What no backup can do without: logging on, the log sound, circular logging off for an increment. */
+MUST_CHECK err_t series__check(struct backup *b, bool full);
+/* Becomes the instance's one backup, with its databases pinned: JET_errBackupInProgress, JET_errMissingFullBackup. */
+MUST_CHECK err_t series__enter(struct series *s, struct backup *b, enum backup_driver driver, bool full);
+MUST_CHECK err_t series__begin(struct series *s);
+MUST_CHECK err_t series__roll(struct series *s);
+MUST_CHECK err_t series__truncate(struct series *s, struct log_deletion *deleted);
+/* Stamps headers unless told not to, and says in the log that the backup is over. */
+MUST_CHECK err_t series__settle(struct series *s, bool stamp);
+void series__abort(struct series *s); /* the log says so; err_last stays */
+void series__leave(struct series *s);
+err_t series__stopped(const struct series *s); /* 0, or why the run must end */
+void series__note_log_read(struct series *s, uint32_t generation);
+/* Events of an internal copy have numbers of their own. Parameters end with NULL. */
+void series__event(const struct series *s, int id, enum event_severity severity, const char *text, const char *first, const char *second);
+void series__event_file(const struct series *s, int id, enum event_severity severity, const char *text, err_t err, const char *path);
+
+/* ---- stream.c: a database of the set as it is given out: header twice, its pages, the trailer ---- */
+struct stream {
+    struct series *series;
+    struct member *member;
+    struct db_header header;
+    uint32_t page_size;
+    pgno_t last;
+    uint64_t at, size;
+};
+void stream__open(struct stream *st, struct series *s, struct member *m);
+/* The next bytes, verified; n: whole pages. *actual < n only at the end. What was not read is as it was. */
+MUST_CHECK err_t stream__read(struct stream *st, uint8_t *to, uint32_t n, uint32_t *actual);
+uint32_t stream__kib(const struct dbfile *db);
+
+/* ---- external.c ---- */
+void external__abandon(struct backup *b, err_t why); /* by the server: the steps are over; `inside` is the caller's */
 
 struct created { /* files that this run made, for their removal */
     char *path;
     struct created *next;
 };
 
-struct run { /* one backup */
-    struct backup *b;
+struct run { /* one JetBackupInstance: a series whose bytes go into a folder */
+    struct series series;
     const struct backup_options *o;
     struct backup_result *result;
     bool full, atomic;
@@ -32,22 +103,14 @@ struct run { /* one backup */
     char target[OS_PATH_MAX]; /* where files go: root, root/temp, root/old */
     bool made_temp, promoted;
     struct created *created;
-    struct dbfile *dbs[DBID_MAX];
-    int db_count;
-    struct bkinfo mark;                /* of the begin: mark and time */
-    lgpos_t roll_at;                   /* incremental: position of the roll */
-    uint32_t copy_mic, copy_mac;       /* logs of the set: [mic, mac) */
-    uint32_t delete_mic, delete_mac;
     bool told_begin;
     uint32_t done, total;              /* progress: KiB */
     uint32_t pages_done, pages_total, paused; /* for the pause hook */
 };
 
 /* ---- run ---- */
-err_t run__stopped(const struct run *run); /* 0, or why the run must end */
 MUST_CHECK err_t run__progress(struct run *run, uint64_t bytes);
 MUST_CHECK err_t run__note_created(struct run *run, const char *path);
-void run__event_file(const struct run *run, int id, enum event_severity severity, const char *text, err_t err, const char *path);
 
 /* ---- directory.c ---- */
 MUST_CHECK err_t directory__check(struct run *run);    /* before anything happens */
@@ -55,19 +118,27 @@ MUST_CHECK err_t directory__prepare(struct run *run);
 MUST_CHECK err_t directory__promote(struct run *run);  /* atomic full: temp becomes new */
 void directory__clean_up(struct run *run, bool failed);
 
-/* ---- pages.c ---- */
-MUST_CHECK err_t pages__copy_database(struct run *run, struct dbfile *db);
-uint32_t pages__kib(const struct dbfile *db);
+/* ---- pages.c: databases into the set ---- */
+MUST_CHECK err_t pages__copy_database(struct run *run, struct member *m);
 
-/* ---- logs.c ---- */
-MUST_CHECK err_t logs__range(struct run *run);
+/* ---- logs.c: logs into the set ---- */
 MUST_CHECK err_t logs__copy(struct run *run);
-MUST_CHECK err_t logs__truncate(struct run *run);
-MUST_CHECK err_t logs__truncate_only(struct run *run);
+
+/* ---- range.c: which logs, their bytes, their deletion ---- */
+MUST_CHECK err_t range__find(struct series *s);
+MUST_CHECK err_t range__log_name(const struct series *s, uint32_t generation, char name[64]);
+/* A whole log of the set, verified; free(). JET_errMissingFileToBackup, JET_errLogReadVerifyFailure. */
+MUST_CHECK err_t range__load_log(const struct series *s, uint32_t generation, uint8_t **bytes, size_t *n);
+MUST_CHECK err_t range__missing(const struct series *s, uint32_t generation);
+MUST_CHECK err_t range__read_whole(const char *path, uint8_t **bytes, size_t *n);
+MUST_CHECK err_t range__delete(const struct series *s, uint32_t first, uint32_t end, struct log_deletion *deleted);
+MUST_CHECK err_t range__truncate_only(const struct series *s, struct log_deletion *deleted);
 
 /* ---- stamp.c ---- */
-MUST_CHECK err_t stamp__record(struct run *run, enum backup_phase phase, dbid_t dbid, const struct bkinfo *details, lgpos_t *at);
-void stamp__headers(struct run *run); /* a failure is a warning: event 219 */
+MUST_CHECK err_t stamp__record(struct series *s, enum backup_phase phase, enum backup_scope scope, dbid_t dbid,
+                               const struct bkinfo *details, lgpos_t *at);
+void stamp__headers(struct series *s); /* a failure is a warning: event 219 */
+enum backup_scope stamp__scope(const struct series *s);
 
 /* ---- trailer.c: the last page of a copied database ---- */
 struct trailer {

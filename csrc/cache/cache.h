@@ -128,6 +128,8 @@ struct db_header { /* edb-format.md 2.2, unpacked where it is used; `raw` holds 
 MUST_CHECK err_t db_header_read(struct os_file *file, struct db_header *out, bool *shadow_used);
 MUST_CHECK err_t db_header_read_path(const char *path, struct db_header *out);
 void db_header_init(struct db_header *h, uint32_t page_size); /* of a new database: state 1, new signature, 0x620 update 20 */
+/* One copy of the header as bytes: h->page_size of them. */
+void db_header_image(struct db_header *h, uint8_t *page);
 /* One copy, sync, the other copy, sync (decision 4). Fresh signDbHdrFlush each time. */
 MUST_CHECK err_t db_header_write(struct os_file *file, struct db_header *h);
 

@@ -243,6 +243,8 @@ out:
     return err;
 }
 
+void db_header_image(struct db_header *h, uint8_t *page) { pack(h, page); }
+
 err_t db_header_write(struct os_file *file, struct db_header *h)
 {
     os_signature_new((struct signature *)(void *)(h->raw + AT_SIGN_HEADER_FLUSH));

@@ -62,6 +62,9 @@ bool instance_is_running(struct instance *inst);
 struct instance *instance_next(struct instance *after);
 
 MUST_CHECK err_t instance_backup(struct instance *inst, const struct backup_options *options, struct backup_result *result);
+/* Around each step of an external backup (backup_begin ... backup_end); leave gives back err. */
+MUST_CHECK err_t instance_enter_backup(struct instance *inst, struct backup **out);
+err_t instance_leave_backup(struct instance *inst, err_t err);
 /* Ends a running backup of this instance with `reason`; not sticky. */
 MUST_CHECK err_t instance_stop_backup(struct instance *inst, err_t reason);
 /* Restore into a fresh instance (its params say base name and folders): copies, recovers, leaves it not running. */

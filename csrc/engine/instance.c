@@ -207,6 +207,7 @@ static err_t make_backup(struct instance *inst)
         .log_dir = inst->log_dir,
         .system_dir = inst->system_dir,
         .legacy_names = (unsigned)params_number(inst->params, JET_paramLegacyFileNames),
+        .page_size = (uint32_t)params_number(params_global(), JET_paramDatabasePageSize),
         .trx = &inst->system.trx,
         .pin_databases = pin_databases,
         .unpin_databases = unpin_databases,
@@ -414,6 +415,21 @@ err_t instance_backup(struct instance *inst, const struct backup_options *option
     TRY_RETURN(instance_enter(inst, true));
     err_t err = backup_run(inst->backup, &o, result);
     if (err < 0 && log_poisoned(inst->log) < 0) /* a target that fails is no failure of the instance */
+        instance_poison(inst, err);
+    instance_leave(inst);
+    return err;
+}
+
+err_t instance_enter_backup(struct instance *inst, struct backup **out)
+{
+    TRY_RETURN(instance_enter(inst, true));
+    *out = inst->backup;
+    return JET_errSuccess;
+}
+
+err_t instance_leave_backup(struct instance *inst, err_t err)
+{
+    if (err < 0 && log_poisoned(inst->log) < 0)
         instance_poison(inst, err);
     instance_leave(inst);
     return err;

@@ -93,9 +93,11 @@ enum jet_param {
 #define JET_bitBackupIncremental 0x00000001u
 #define JET_bitBackupAtomic 0x00000004u
 #define JET_bitBackupSnapshot 0x00000010u
+#define JET_bitInternalCopy 0x00000040u
 #define JET_bitBackupEndNormal 0x00000001u
 #define JET_bitBackupEndAbort 0x00000002u
 #define JET_bitBackupTruncateDone 0x00000100u
+#define JET_bitBackupNoDbHeaderUpdate 0x00000200u
 #define JET_bitTableCreateFixedDDL 0x00000001u
 #define JET_bitTableCreateTemplateTable 0x00000002u
 #define JET_bitTableCreateNoFixedVarColumnsInDerivedTables 0x00000004u
