@@ -22,6 +22,11 @@ def _key(value):
     return tuple(value) if isinstance(value, (tuple, list)) else (value,)
 
 
+def _no_lookup(key, table):
+    """In the place of a _jet.Lookup that is not made yet."""
+    return False
+
+
 class Table:
     """A table of a database: ``db.tables[name]`` or ``db.create_table(...)``.
 
@@ -55,6 +60,7 @@ class Table:
         self._plan = _jet.Plan([c._plan_entry() for c in self.columns.values()])
         self._keys.clear()
         self._projections.clear()
+        self._lookup = _no_lookup
 
     def filetime(self, *columns):
         """Read and write these DateTime columns as FILETIME: some files of Windows keep that in them."""
@@ -144,11 +150,24 @@ class Table:
 
         With fewer values than the index has columns, or an index that is not unique: the first such row.
         """
+        if index is None and columns is None:
+            row = self._lookup(key, self)
+            if row is None:
+                if default is not _MISSING and len(key) == self._lookup.width:
+                    return default
+            elif row is not False:
+                return row
+        return self._get(key, index, columns, default)
+
+    def _get(self, key, index, columns, default):
+        """The long way: chooses index and columns, and says what is wrong when there is no such row."""
+        usual = index is None and columns is None
         index = self._index_name(index)
+        cursor, keys, plan = self._cursor(index), self._key_plan(index), self._columns_plan(columns)
+        if usual:
+            self._lookup = _jet.Lookup(cursor, keys, plan)
         try:
-            return _jet.get_row(
-                self._cursor(index), self._key_plan(index), key, self._columns_plan(columns), self
-            )
+            return _jet.get_row(cursor, keys, key, plan, self)
         except errors.RecordNotFoundError:
             if len(key) < len(self.indexes[index].segments):
                 row = self._first(index, key, columns)

@@ -216,8 +216,8 @@ PyType_Spec py_rows_spec = {
     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION, rows_slots};
 
 /* ---- keys ---- */
-static bool key_cells(struct state *st, struct arena *arena, struct plan *keys, PyObject *key,
-                      PYJET_CELL *cells)
+bool py_key_cells(struct state *st, struct arena *arena, struct plan *keys, PyObject *key,
+                  PYJET_CELL *cells)
 {
     if (!PyTuple_Check(key) || PyTuple_GET_SIZE(key) > keys->count) {
         PyErr_Format(PyExc_TypeError, "the index has %u columns: give at most so many values",
@@ -304,8 +304,8 @@ PyObject *py_span(PyObject *module, PyObject *const *values, Py_ssize_t count, P
         PyErr_SetString(PyExc_TypeError, "expected the Plan of an index");
         goto out;
     }
-    if (!key_cells(args.st, &arena, (struct plan *)keys, low, s.low) ||
-        !key_cells(args.st, &arena, (struct plan *)keys, high, s.high))
+    if (!py_key_cells(args.st, &arena, (struct plan *)keys, low, s.low) ||
+        !py_key_cells(args.st, &arena, (struct plan *)keys, high, s.high))
         goto out;
     s.low_count = (uint32_t)PyTuple_GET_SIZE(low);
     s.high_count = (uint32_t)PyTuple_GET_SIZE(high);
@@ -331,20 +331,23 @@ out:
 }
 
 /* ---- one row ---- */
-static PyObject *get_one(struct state *st, struct cursor *c, struct plan *plan,
-                         const PYJET_CELL *key, uint32_t n, PyObject *row, PyObject *table)
+PyObject *py_get_one(struct state *st, struct cursor *c, const PYJET_CELL *key, uint32_t n,
+                     const struct wanted *w)
 {
+    struct plan *plan = w->plan;
     PYJET_CELL few[32], bookmark = {0}, *cells = few;
     if (plan->count > 32 && (cells = PyMem_RawCalloc(plan->count, sizeof(*cells))) == NULL)
         return PyErr_NoMemory();
     JET_ERR err;
     AWAY(err, PyjetGetRow(c->session->id, c->id, key, n, plan->ids, plan->count, cells, &bookmark));
-    if (err < 0)
+    PyObject *answer = NULL;
+    if (err == JET_errRecordNotFound && w->none)
+        answer = Py_NewRef(Py_None);
+    else if (err < 0)
         raise_jet(st, err);
-    PyObject *answer = err < 0       ? NULL
-                       : row != NULL ? Py_NewRef(row)
-                                     : py_row_new(st, plan, table, &bookmark);
-    if (answer != NULL && !py_row_fill(st, answer, cells))
+    else
+        answer = w->row != NULL ? Py_NewRef(w->row) : py_row_new(st, plan, w->table, &bookmark);
+    if (answer != NULL && err >= 0 && !py_row_fill(st, answer, cells))
         Py_CLEAR(answer);
     if (cells != few)
         PyMem_RawFree(cells);
@@ -361,10 +364,10 @@ PyObject *py_get_row(PyObject *module, PyObject *const *values, Py_ssize_t count
     if (!Py_IS_TYPE(keys, args.st->plan_type) || ((struct plan *)keys)->count > JET_ccolKeyMost ||
         !Py_IS_TYPE(plan, args.st->plan_type)) {
         PyErr_SetString(PyExc_TypeError, "expected Plans");
-    } else if (key_cells(args.st, &arena, (struct plan *)keys, key, cells) &&
+    } else if (py_key_cells(args.st, &arena, (struct plan *)keys, key, cells) &&
                py_cursor_enter(args.st, cursor)) {
-        answer = get_one(args.st, cursor, (struct plan *)plan, cells,
-                         (uint32_t)PyTuple_GET_SIZE(key), NULL, table);
+        struct wanted wanted = {.plan = (struct plan *)plan, .table = table};
+        answer = py_get_one(args.st, cursor, cells, (uint32_t)PyTuple_GET_SIZE(key), &wanted);
         py_session_leave(cursor->session);
     }
     py_arena_clear(&arena);
@@ -382,7 +385,8 @@ PyObject *py_current_row(PyObject *module, PyObject *const *values, Py_ssize_t c
     if (!Py_IS_TYPE(plan, args.st->plan_type))
         PyErr_SetString(PyExc_TypeError, "expected a Plan");
     else if (py_cursor_enter(args.st, cursor)) {
-        answer = get_one(args.st, cursor, (struct plan *)plan, NULL, 0, NULL, table);
+        struct wanted wanted = {.plan = (struct plan *)plan, .table = table};
+        answer = py_get_one(args.st, cursor, NULL, 0, &wanted);
         py_session_leave(cursor->session);
     }
     args_drop(&args);
@@ -403,8 +407,9 @@ PyObject *py_load_row(PyObject *module, PyObject *const *values, Py_ssize_t coun
         AWAY(err, JetGotoBookmark(cursor->session->id, cursor->id, PyBytes_AS_STRING(bookmark),
                                   (uint32_t)PyBytes_GET_SIZE(bookmark)));
         Py_DECREF(bookmark);
+        struct wanted wanted = {.plan = py_row_plan(row), .row = row};
         answer = err < 0 ? raise_jet(args.st, err)
-                         : get_one(args.st, cursor, py_row_plan(row), NULL, 0, row, NULL);
+                         : py_get_one(args.st, cursor, NULL, 0, &wanted);
         py_session_leave(cursor->session);
     }
     args_drop(&args);

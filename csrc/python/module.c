@@ -77,7 +77,8 @@ static int module_exec(PyObject *module)
         add_type(module, &py_cursor_spec, &st->cursor_type) < 0 ||
         add_type(module, &py_plan_spec, &st->plan_type) < 0 ||
         add_type(module, &py_row_spec, &st->row_type) < 0 ||
-        add_type(module, &py_rows_spec, &st->rows_type) < 0)
+        add_type(module, &py_rows_spec, &st->rows_type) < 0 ||
+        add_type(module, &py_lookup_spec, &st->lookup_type) < 0)
         return -1;
     if (add_strings(st) < 0 || time_setup(st) < 0)
         return -1;
@@ -93,6 +94,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->plan_type);
     Py_VISIT(st->row_type);
     Py_VISIT(st->rows_type);
+    Py_VISIT(st->lookup_type);
     Py_VISIT(st->make_error);
     Py_VISIT(st->fork_error);
     Py_VISIT(st->event_target);
@@ -111,6 +113,7 @@ static int module_clear(PyObject *module)
     Py_CLEAR(st->plan_type);
     Py_CLEAR(st->row_type);
     Py_CLEAR(st->rows_type);
+    Py_CLEAR(st->lookup_type);
     Py_CLEAR(st->make_error);
     Py_CLEAR(st->fork_error);
     Py_CLEAR(st->event_target);

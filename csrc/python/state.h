@@ -13,7 +13,8 @@
 #include "include/pyjet.h"
 
 struct state {
-    PyTypeObject *instance_type, *session_type, *cursor_type, *plan_type, *row_type, *rows_type;
+    PyTypeObject *instance_type, *session_type, *cursor_type, *plan_type, *row_type, *rows_type,
+        *lookup_type;
     PyObject *make_error;   /* pyjet.errors.make(code, detail, hint) -> exception */
     PyObject *fork_error;   /* pyjet.errors.ForkError */
     PyObject *event_target; /* callable(id, severity, instance, params, text), or NULL */
@@ -60,7 +61,7 @@ struct cursor {
     PyObject *weak;
 };
 extern PyType_Spec py_instance_spec, py_session_spec, py_cursor_spec, py_plan_spec, py_row_spec,
-    py_rows_spec;
+    py_rows_spec, py_lookup_spec;
 
 PyObject *py_instance_wrap(struct state *st, JET_INSTANCE id);
 PyObject *py_session_wrap(struct state *st, struct instance *instance, JET_SESID id);

@@ -56,6 +56,35 @@ def test_get_and_find(people):
         people.get(1, 2)
 
 
+def test_get_after_its_cursor_has_ended(ses, people):
+    """The lookup that get() keeps goes with the transaction that opened its cursor; the next get makes another."""
+    with pytest.raises(RuntimeError), ses.transaction():
+        assert people.get(5)["id"] == 5
+        assert people.get(1000, default="none") == "none"
+        raise RuntimeError
+    for _ in range(2):
+        assert people.get(5)["id"] == 5
+        assert people.get(1000, default="none") == "none"
+    people.add_column("later", pyjet.Long())
+    assert people.get(5)["later"] is None
+
+
+def test_get_by_the_beginning_of_a_key(db):
+    table = db.create_table(
+        "two",
+        {"a": pyjet.Long(), "b": pyjet.Long()},
+        {"pk": pyjet.Index("+a", "+b", primary=True)},
+    )
+    table.insert_many({"a": n // 10, "b": n % 10} for n in range(30))
+    for _ in range(2):
+        assert table.get(1)["b"] == 0 and table.get(1, 7)["b"] == 7
+        assert table.get(3, default=None) is None and table.get(1, 10, default=None) is None
+        with pytest.raises(pyjet.RecordNotFoundError):
+            table.get(1, 10)
+        with pytest.raises(TypeError):
+            table.get(1, 2, 3)
+
+
 def test_row_is_a_mapping(people):
     row = people.get(7)
     assert dict(row) == {"id": 7, "name": "name7", "age": 7}
