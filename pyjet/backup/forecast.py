@@ -40,19 +40,22 @@ class Forecast(Result):
         )
 
 
+def is_log(name, base_name):
+    """True of the name of a closed log."""
+    stem, extension = os.path.splitext(name)
+    return (
+        extension.lower() in (".log", ".jtx")
+        and stem[:3].lower() == base_name.lower()
+        and _LOG.fullmatch(stem[3:]) is not None
+    )
+
+
 def archived_logs(folder, base_name):
     """{generation: path} of the closed logs in a folder."""
-    found = {}
     with os.scandir(folder) as entries:
-        for entry in entries:
-            stem, extension = os.path.splitext(entry.name)
-            if (
-                extension.lower() in (".log", ".jtx")
-                and stem[:3].lower() == base_name.lower()
-                and _LOG.fullmatch(stem[3:])
-            ):
-                found[int(stem[3:], 16)] = entry.path
-    return found
+        return {
+            int(os.path.splitext(e.name)[0][3:], 16): e.path for e in entries if is_log(e.name, base_name)
+        }
 
 
 def log_state(instance):

@@ -1,0 +1,122 @@
+"""How sets follow each other. No files are touched here."""
+
+import datetime
+
+from .. import errors
+from .manifest import BackupSet
+
+LEVELS = ("FILES", "CHECKSUMS", "CHAIN", "REPLAY", "RESTORE")
+
+
+def is_mark(value):
+    """A past verification: {"level", "time", "ok"}."""
+    if (
+        not isinstance(value, dict)
+        or value.get("level") not in LEVELS
+        or type(value.get("ok")) is not bool
+    ):
+        return False
+    try:
+        return datetime.datetime.fromisoformat(value.get("time")).tzinfo is not None
+    except (TypeError, ValueError):
+        return False
+
+
+def passed(s, level):
+    """True when the last verification that went as deep as this level found the set sound."""
+    deep = [m for m in s.verified if LEVELS.index(m["level"]) >= LEVELS.index(level) or not m["ok"]]
+    return bool(deep) and deep[-1]["ok"]
+
+
+def check_follows(parent, child):
+    """ChainBrokenError unless child's logs continue those of parent."""
+    hint = "Make a full backup; sets before this one restore as they are."
+    if child.signature != parent.signature or child.base_name.lower() != parent.base_name.lower():
+        raise errors.ChainBrokenError(
+            f"the logs of {child.id} are of another sequence than those of {parent.id}", hint
+        )
+    if child.generations[0] > parent.generations[1] + 1:
+        raise errors.ChainBrokenError(
+            f"{parent.id} ends with generation {parent.generations[1]:#x}, {child.id} begins with {child.generations[0]:#x}",
+            hint,
+        )
+    if child.generations[1] < parent.generations[1]:
+        raise errors.ChainBrokenError(f"{child.id} ends before {parent.id}", hint)
+
+
+def _ends(chain):
+    return chain[-1].finished, chain[-1].id
+
+
+def build(sets):
+    """(chains, orphans): lists that begin with a full set, ordered by their last set's time; sets whose ancestors are not there.
+
+    Two increments of one parent (an import beside a backup) make two chains that share their beginning."""
+    by_id = {s.id: s for s in sets}
+    parents = {s.parent for s in sets}
+    found, used = [], set()
+    for leaf in sets:
+        if leaf.id in parents:
+            continue
+        chain, at, seen = [], leaf, set()
+        while at is not None and at.id not in seen:
+            seen.add(at.id)
+            chain.append(at)
+            at = by_id.get(at.parent) if at.parent is not None else None
+        if chain[-1].kind == "full":
+            found.append(chain[::-1])
+            used |= seen
+    return sorted(found, key=_ends), [s for s in sets if s.id not in used]
+
+
+def chain_of(sets, s):
+    """The sets that s needs, the full one first, s last. ChainBrokenError when one is not there, or does not fit."""
+    by_id = {x.id: x for x in sets}
+    chain, seen = [s], {s.id}
+    while chain[-1].parent is not None:
+        parent = by_id.get(chain[-1].parent)
+        if parent is None or parent.id in seen:
+            raise errors.ChainBrokenError(
+                f"{chain[-1].id} continues {chain[-1].parent}, which is not in the repository",
+                "Import that set, or choose an older one.",
+            )
+        check_follows(parent, chain[-1])
+        seen.add(parent.id)
+        chain.append(parent)
+    return chain[::-1]
+
+
+def _one(found, which):
+    if not found:
+        raise errors.SetNotFoundError(str(which), "pyjet list shows those that are there.")
+    return found[-1]
+
+
+def choose(sets, which):
+    """The set that a user's word means; see BackupRepo.get."""
+    sets = sorted(sets, key=lambda s: (s.finished, s.id))
+    if isinstance(which, BackupSet):
+        return _one([s for s in sets if s.id == which.id], which.id)
+    if isinstance(which, datetime.datetime):
+        if which.tzinfo is None:
+            which = which.astimezone()
+        return _one([s for s in sets if s.finished <= which], f"none was finished by {which}")
+    if not isinstance(which, str) or not which:
+        raise errors.InvalidParameterError(
+            "a set is named by an id, its beginning, a label, a datetime, latest, latest-full or first"
+        )
+    if which == "latest":
+        return _one(sets, which)
+    if which == "latest-full":
+        return _one([s for s in sets if s.kind == "full"], which)
+    if which == "first":
+        return _one(sets[:1], which)
+    labelled = [s for s in sets if s.label == which]
+    if labelled:
+        return labelled[-1]
+    fitting = [s for s in sets if s.id.startswith(which)]
+    if len(fitting) > 1:
+        raise errors.InvalidParameterError(
+            f"{which!r} fits {len(fitting)} sets: {fitting[0].id}, {fitting[1].id} ..."
+        )
+    return _one(fitting, which)

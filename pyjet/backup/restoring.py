@@ -1,0 +1,124 @@
+"""A chain of sets as one folder that restore reads; and the restore itself."""
+
+import contextlib
+import datetime
+import hashlib
+import inspect
+import os
+import shutil
+import tempfile
+
+from .. import errors
+from . import chains, engine, files, packed
+from .steps import Steps
+
+
+def parts(chain):
+    """[(set, file)] of all files that a restore of the last set needs; of a log that lies in two sets, the newer copy."""
+    return list({f.name: (s, f) for s in chain for f in s.files}.values())
+
+
+def check_sum(s, f, digest):
+    if f.sha256 is not None and digest != f.sha256:
+        raise errors.DamagedSetError(
+            f"{s.id}: {f.name}: its checksum is wrong", packed.HINT, file=f.name
+        )
+
+
+def blocks(repo, s, f):
+    """The bytes of one file of a set as ESE has them, streamed, held against size and checksum. DamagedSetError."""
+    path, digest, size = repo.file_path(s, f), hashlib.sha256(), 0
+    try:
+        source = packed.Reader(path, f.size) if s.store == "packed" else open(path, "rb")  # noqa: SIM115
+    except FileNotFoundError:
+        raise errors.DamagedSetError(
+            f"{s.id}: {f.name} is missing", packed.HINT, file=f.name
+        ) from None
+    with source:
+        for chunk in source if s.store == "packed" else iter(lambda: source.read(files.CHUNK), b""):
+            digest.update(chunk)
+            size += len(chunk)
+            if size > f.size:
+                break
+            yield chunk
+    if size != f.size:
+        raise errors.DamagedSetError(
+            f"{s.id}: {f.name} has not the {f.size} bytes that were written",
+            packed.HINT,
+            file=f.name,
+        )
+    check_sum(s, f, digest.hexdigest())
+
+
+HEAD = 1 << 20  #: bytes of a database that hold both copies of its header, whatever its page size
+
+
+def _inflate(repo, s, f, to, step, heads):
+    with open(to, "xb") as dst:
+        for chunk in blocks(repo, s, f):
+            files.write_sparse(dst, chunk)
+            step(len(chunk))
+            if heads and f.role == "database" and dst.tell() >= HEAD:
+                break
+        dst.truncate(f.size)
+
+
+@contextlib.contextmanager
+def staged(repo, chain, parent, steps, *, checked=False, heads=False):
+    """A folder below ``parent`` with the chain as ESE's restore wants it: links to plain files, inflated copies of packed ones.
+
+    checked: the checksums have just been looked at. heads: of databases only the headers are wanted."""
+    place = tempfile.mkdtemp(prefix=".", suffix=".staged", dir=parent)
+    try:
+        wanted = parts(chain)
+        with steps.stage("read", sum(f.size for _, f in wanted)) as step:
+            for s, f in wanted:
+                to = os.path.join(place, f.name)
+                if s.store == "packed":
+                    _inflate(repo, s, f, to, step, heads)
+                    continue
+                for chunk in () if checked else blocks(repo, s, f):
+                    step(len(chunk))
+                os.symlink(repo.file_path(s, f), to)
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _stop_option(to):
+    if to == "end":
+        return {}
+    if "stop_at" not in inspect.signature(engine.restore).parameters:
+        raise errors.FeatureNotAvailableError(
+            "this build restores to the end of a set only: choose the set by its time"
+        )
+    if isinstance(to, datetime.datetime) and to.tzinfo is None:
+        to = to.astimezone()
+    return {"stop_at": to}
+
+
+def restore(repo, which, destination, *, to, replace, roll_forward, progress, deadline):
+    """The work of BackupRepo.restore."""
+    options = _stop_option(to)
+    destination = os.path.abspath(destination)
+    if (
+        not replace
+        and os.path.lexists(destination)
+        and not (os.path.isdir(destination) and not os.listdir(destination))
+    ):
+        raise engine.DestinationNotEmpty(destination)
+    with Steps("restore", progress, deadline) as steps, repo.reading(steps.deadline):
+        sets = repo.sets()
+        chain = chains.chain_of(sets, chains.choose(sets, which))
+        parent = os.path.dirname(destination)
+        os.makedirs(parent, exist_ok=True)
+        with staged(repo, chain, parent, steps) as place:
+            result = engine.restore(
+                place,
+                destination,
+                replace=replace,
+                roll_forward=roll_forward,
+                progress=steps.engine,
+                **options,
+            )
+    return result
