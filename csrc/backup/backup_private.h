@@ -149,9 +149,9 @@ void trailer__store(const struct trailer *t, uint8_t *page, uint32_t page_size);
 /* JET_errBadPatchPage when the page is no intact trailer. */
 MUST_CHECK err_t trailer__load(const uint8_t *page, uint32_t page_size, struct trailer *out);
 
-/* ---- copy.c: a file image written while the next chunk is read ---- */
+/* ---- copy.c: a file image of `size` bytes, written while the next chunk is read ---- */
 struct copier;
-MUST_CHECK err_t copier__create(const char *path, bool exclusive, struct copier **out);
+MUST_CHECK err_t copier__create(const char *path, bool exclusive, uint64_t size, struct copier **out);
 /* A buffer of CHUNK_BYTES to fill; then hand it over with where it goes. */
 MUST_CHECK err_t copier__buffer(struct copier *c, uint8_t **out);
 MUST_CHECK err_t copier__write(struct copier *c, uint64_t offset, uint32_t n);

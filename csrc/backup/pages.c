@@ -32,7 +32,7 @@ static err_t copy_file(struct run *run, struct stream *st, const char *to)
 {
     struct copier *c = NULL;
     err_t err = JET_errSuccess;
-    TRY(copier__create(to, true, &c));
+    TRY(copier__create(to, true, st->size, &c));
     TRY(run__note_created(run, to));
     TRY(copy_stream(run, st, c));
     err = copier__finish(c);

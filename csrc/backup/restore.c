@@ -308,7 +308,7 @@ static err_t copy_database(struct job *job, struct plan *plan)
     struct copier *c = NULL;
     err_t err = JET_errSuccess;
     TRY(os_file_open(plan->from, OS_READ, &from));
-    TRY(copier__create(plan->to, false, &c));
+    TRY(copier__create(plan->to, false, plan->size - plan->header.page_size, &c));
     TRY(copy_pages(job, plan, from, c));
     err = copier__finish(c);
     c = NULL;
