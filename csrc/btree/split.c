@@ -128,31 +128,36 @@ static uint32_t kept_of(const struct split_view *v, int first, int last)
     return n;
 }
 
-static err_t node_bytes(const struct split_view *v, int line, bool with_data, struct buffer *out)
+static err_t node_bytes(const struct node *node, bool with_data, struct buffer *out)
+{
+    TRY_RETURN(buffer_reserve(out, node_key_size(node) + node->data.n));
+    out->n = node_key_copy(node, out->p);
+    return with_data ? buffer_append(out, node->data) : JET_errSuccess;
+}
+
+static err_t line_key(const struct split_view *v, int line, struct buffer *out)
 {
     struct node node;
     split_line_get(v, line, &node);
-    TRY_RETURN(buffer_reserve(out, node_key_size(&node) + node.data.n));
-    out->n = node_key_copy(&node, out->p);
-    return with_data ? buffer_append(out, node.data) : JET_errSuccess;
+    return node_bytes(&node, false, out);
 }
 
-/* The shortest string above all of the left half and not above any of the right. */
-static err_t make_separator(struct job *j, const struct split_view *v, int line_split,
+/* The shortest string above all up to `left` and not above `right`, its neighbour. */
+static err_t make_separator(struct job *j, const struct node *left, const struct node *right,
                             struct buffer *out)
 {
     err_t err = JET_errSuccess;
-    struct buffer left = {0};
+    struct buffer below = {0};
     bool joined = !j->tree->unique;
 
-    TRY(node_bytes(v, line_split - 1, joined, &left));
-    TRY(node_bytes(v, line_split, joined, out));
-    uint32_t n = slice_common_prefix(buffer_slice(&left), buffer_slice(out)) + 1;
+    TRY(node_bytes(left, joined, &below));
+    TRY(node_bytes(right, joined, out));
+    uint32_t n = slice_common_prefix(buffer_slice(&below), buffer_slice(out)) + 1;
     if (n > out->n)
         FAIL(JET_errDatabaseCorrupted); /* out of order */
     out->n = n;
 out:
-    buffer_free(&left);
+    buffer_free(&below);
     return err;
 }
 
@@ -179,33 +184,61 @@ static err_t fill_cut(struct level *l, const struct split_view *v, const struct 
         r->prefix_old = page_prefix(l->ref.page);
         l->prefix.n = 0;
         if (cut->prefix_split >= 0)
-            TRY_RETURN(node_bytes(v, cut->prefix_split, false, &l->prefix));
+            TRY_RETURN(line_key(v, cut->prefix_split, &l->prefix));
         r->prefix_new = buffer_slice(&l->prefix);
     }
     return JET_errSuccess;
 }
 
-/* At the right end of the tree: the new page gets the new node alone, the left one stays full. */
-static bool plan_append(const struct split_view *v, struct split_cut *cut)
+/* At the right end of the tree the new page gets the new node alone and the left one stays full:
+ * only its last node is looked at. */
+static err_t plan_append(struct job *j, const struct split_view *v, bool *append)
 {
+    struct level *l = leaf_of(j);
     int count = page_line_count(v->page);
-    struct node last;
-    if (v->oper != SPLIT_OPER_INSERT || v->line_oper != count || count == 0 ||
-        page_next(v->page) != PGNO_NIL)
-        return false;
-    split_line_get(v, count - 1, &last);
+    struct node last, added = {.suffix = v->key, .data = v->data};
+    *append = v->oper == SPLIT_OPER_INSERT && v->line_oper == count && count > 0 &&
+              page_next(v->page) == PGNO_NIL;
+    if (!*append)
+        return JET_errSuccess;
+    TRY_RETURN(page_node(v->page, count - 1, &last));
     uint8_t key[PAGE_SIZE_MAX];
     uint32_t n = node_key_copy(&last, key);
     uint32_t common = slice_common_prefix(SLICE(key, n), v->key),
              most = page_node_most(v->page.size);
     bool shares = common > 2 && 4 + v->key.n + 4 + v->data.n <= most;
-    *cut =
-        (struct split_cut){.line_split = count, .prefix_split = -1, .prefix_new = shares ? 0 : -1};
-    cut->kept_source = page_uncommitted_free(v->page);
-    return true;
+    struct split_cut cut = {
+        .line_split = count, .prefix_split = -1, .prefix_new = shares ? 0 : -1};
+    cut.kept_source = page_uncommitted_free(v->page);
+    TRY_RETURN(fill_cut(l, v, &cut, SPLIT_APPEND));
+    return make_separator(j, &last, &added, &l->separator);
 }
 
 /* *alone: the leaf has one node, and a prefix beside which the new data has no place. */
+static err_t plan_right(struct job *j, struct split_view *v, bool *alone)
+{
+    err_t err = JET_errSuccess;
+    struct level *l = leaf_of(j);
+    struct split_cut cut;
+    TRY(split_view_open(v));
+    if (!split_choose(v, 0, &cut)) {
+        v->oper = SPLIT_OPER_NONE;
+        v->line_oper = 0;
+        *alone = !split_choose(v, 0, &cut);
+    }
+    TRY(j->kept_err);
+    if (!*alone) {
+        struct node left, right;
+        split_line_get(v, cut.line_split - 1, &left);
+        split_line_get(v, cut.line_split, &right);
+        TRY(fill_cut(l, v, &cut, SPLIT_RIGHT));
+        TRY(make_separator(j, &left, &right, &l->separator));
+    }
+out:
+    split_view_close(v);
+    return err;
+}
+
 static err_t plan_leaf(struct job *j, bool *alone)
 {
     struct level *l = leaf_of(j);
@@ -218,23 +251,12 @@ static err_t plan_leaf(struct job *j, bool *alone)
         .kept = kept_of,
         .context = j,
     };
-    struct split_cut cut;
-    TRY_RETURN(split_view_check(&v));
-    bool append = plan_append(&v, &cut);
-    j->with_change = v.oper != SPLIT_OPER_NONE;
+    bool append;
     *alone = false;
-    if (!append && !split_choose(&v, 0, &cut)) {
-        v.oper = SPLIT_OPER_NONE;
-        v.line_oper = 0;
-        j->with_change = false;
-        if (!split_choose(&v, 0, &cut)) {
-            *alone = true;
-            return j->kept_err;
-        }
-    }
-    TRY_RETURN(j->kept_err);
-    TRY_RETURN(fill_cut(l, &v, &cut, append ? SPLIT_APPEND : SPLIT_RIGHT));
-    TRY_RETURN(make_separator(j, &v, cut.line_split, &l->separator));
+    TRY_RETURN(plan_append(j, &v, &append));
+    if (!append)
+        TRY_RETURN(plan_right(j, &v, alone));
+    j->with_change = v.oper != SPLIT_OPER_NONE;
     l->record.separator = buffer_slice(&l->separator);
     l->oper = (struct split_operation){
         .key = v.key, .data = v.data, .versioned = j->change->version != NULL};
@@ -253,12 +275,15 @@ static err_t plan_vertical(struct job *j)
     struct split_cut cut = {.line_split = 0, .prefix_split = -1, .prefix_new = -1};
     int count = page_line_count(v.page);
 
-    TRY_RETURN(split_view_check(&v));
+    for (int line = 0; line < count; line++) { /* all of them move: each has to be one */
+        struct node node;
+        TRY_RETURN(page_node(v.page, line, &node));
+    }
     cut.prefix_new = page_best_prefix(v.page, 0, count);
     if (cut.prefix_new >=
         0) { /* it was chosen to save bytes; a root that uses none must not lose */
         struct node node;
-        split_line_get(&v, cut.prefix_new, &node);
+        TRY_RETURN(page_node(v.page, cut.prefix_new, &node));
         uint8_t key[PAGE_SIZE_MAX];
         uint32_t n = node_key_copy(&node, key);
         uint32_t kept = leaf ? page_uncommitted_free(v.page) : 0;
@@ -302,14 +327,17 @@ static err_t plan_branch(struct job *j, int i, bool append, bool *cut_it)
                            .key = key,
                            .data = SLICE(l->child, 4)};
     struct split_cut cut;
-    TRY_RETURN(split_view_check(&v));
+    err_t err = JET_errSuccess;
+    TRY(split_view_open(&v));
     /* Growing at the right end: leave the left page full. */
     if (!split_choose(&v, append && line == count - 1 ? count - 1 : 0, &cut))
-        return RAISE(JET_errDatabaseCorrupted); /* separators are at most half a page */
-    TRY_RETURN(fill_cut(l, &v, &cut, SPLIT_RIGHT));
-    TRY_RETURN(node_bytes(&v, cut.line_split - 1, false, &l->separator));
+        FAIL(JET_errDatabaseCorrupted); /* separators are at most half a page */
+    TRY(fill_cut(l, &v, &cut, SPLIT_RIGHT));
+    TRY(line_key(&v, cut.line_split - 1, &l->separator));
     l->record.separator = buffer_slice(&l->separator);
-    return JET_errSuccess;
+out:
+    split_view_close(&v);
+    return err;
 }
 
 static err_t plan(struct job *j, enum verdict *verdict)
@@ -565,9 +593,26 @@ static err_t give_back(struct job *j)
     return first;
 }
 
+/* Nearly every call needs one page: it is taken at once, and the leaf's right neighbour read in, so
+ * that one plan is enough. A rollback first looks whether it can do without. */
+static err_t look_ahead(struct job *j)
+{
+    struct page_ref leaf = PAGE_REF_NONE;
+    if (j->change->type == LOG_Undo)
+        return JET_errSuccess;
+    TRY_RETURN(btree__path(j->tree, j->at->joined, &j->path));
+    pgno_t pgno = j->path.level[j->path.depth - 1].pgno;
+    TRY_RETURN(btree__latch(j->tree, pgno, LATCH_READ, CACHE_WAIT, &leaf));
+    j->right_hint = page_next(leaf.page);
+    cache_release(&leaf);
+    j->need = 1;
+    return JET_errSuccess;
+}
+
 static err_t run(struct job *j, bool *done)
 {
     enum verdict verdict = MORE;
+    TRY_RETURN(look_ahead(j));
     while (verdict == MORE) {
         release_all(j);
         TRY_RETURN(take_pages(j));

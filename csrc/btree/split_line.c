@@ -8,28 +8,37 @@
  * split without it first. */
 #include "btree/split.h"
 
+/* Lines of no node are empty: a page that has some does not get this far. */
 void split_line_get(const struct split_view *v, int line, struct node *out)
 {
     bool inserts = v->oper == SPLIT_OPER_INSERT;
-    if (v->oper != SPLIT_OPER_NONE && line == v->line_oper && inserts) {
+    if (inserts && line == v->line_oper) {
         *out = (struct node){.suffix = v->key, .data = v->data};
         return;
     }
     int before = inserts && line > v->line_oper ? line - 1 : line;
-    if (page_node(v->page, before, out) < 0)
-        *out = (struct node){0}; /* the view was checked: see split_view_check */
+    *out = before >= 0 && before < v->count ? v->nodes[before] : (struct node){0};
     if (v->oper != SPLIT_OPER_NONE && line == v->line_oper)
         out->data = v->data;
 }
 
-err_t split_view_check(const struct split_view *v)
+err_t split_view_open(struct split_view *v)
 {
+    v->count = 0;
     int count = page_line_count(v->page);
-    for (int line = 0; line < count; line++) {
-        struct node node;
-        TRY_RETURN(page_node(v->page, line, &node));
-    }
+    v->nodes = malloc(((size_t)count + 1) * sizeof *v->nodes);
+    if (v->nodes == NULL)
+        return RAISE(JET_errOutOfMemory);
+    for (; v->count < count; v->count++)
+        TRY_RETURN(page_node(v->page, v->count, &v->nodes[v->count]));
     return JET_errSuccess;
+}
+
+void split_view_close(struct split_view *v)
+{
+    free(v->nodes);
+    v->nodes = NULL;
+    v->count = 0;
 }
 
 int split_view_lines(const struct split_view *v)
@@ -141,7 +150,7 @@ static bool try_cut(const struct split_view *v, int line, struct split_cut *cut)
     uint32_t left = 0, right = 0;
     if (v->kept != NULL) {
         left = v->kept(v, 0, to_before(v, line));
-        right = v->kept(v, to_before(v, line), page_line_count(v->page));
+        right = v->kept(v, to_before(v, line), v->count);
     }
     int prefix_right;
     if (!choose_prefix(v, 0, line, left, &cut->prefix_split) ||
