@@ -20,7 +20,7 @@ from .results import Result, human
 from .steps import Steps
 
 INDEX, SUMS = "pyjet-export.json", "SHA256SUMS"
-SETS_MOST = 10_000
+SETS_MOST = 1000
 READ_MOST = 4 << 20  #: bytes that tar's own headers may ask for at once
 HINT = "Get the archive again from where it came from."
 

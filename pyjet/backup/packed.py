@@ -1,7 +1,7 @@
 """Files compressed block by block with zlib: written and read as streams, and a damaged block is found and named.
 
 On disk, integers little-endian: header "PYJETPZ1", block size u32, raw size u64, crc32 of these; then blocks: stored size u32 (top
-bit: not compressed), raw size u32, crc32 of the raw bytes, crc32 of these three, then the bytes; at the end the offset of each block,
+bit: not compressed), raw size u32, crc32 of the raw and of the stored bytes, crc32 of these four, then the bytes; at the end the offset of each block,
 u64, and: offset of that index u64, number of blocks u32, crc32 of the index u32, "PYJETPZE". With the index, blocks behind a
 damaged one are found; without it reading stops at the first one whose own header is damaged.
 """
@@ -19,7 +19,7 @@ BLOCK = 1 << 20
 BLOCK_MOST = 16 << 20
 MAGIC, END_MAGIC = b"PYJETPZ1", b"PYJETPZE"
 _HEAD = struct.Struct("<8sIQ")
-_BLOCK = struct.Struct("<III")
+_BLOCK = struct.Struct("<IIII")
 _CRC = struct.Struct("<I")
 _END = struct.Struct("<QII8s")
 _STORED = 1 << 31
@@ -28,13 +28,15 @@ HINT = "Restore from another set or copy; the other files of this one may be who
 
 def damaged(path, block, text):
     where = f"{path}: block {block}: " if block is not None else f"{path}: "
-    return errors.DamagedSetError(where + text, HINT, file=os.fspath(path), block=block)
+    return errors.DamagedSetError(
+        where + text, HINT, file=os.path.basename(path).removesuffix(".pz"), block=block
+    )
 
 
 def _pack_block(raw, level):
     squeezed = zlib.compress(raw, level)
     body, flag = (squeezed, 0) if len(squeezed) < len(raw) else (raw, _STORED)
-    head = _BLOCK.pack(len(body) | flag, len(raw), zlib.crc32(raw))
+    head = _BLOCK.pack(len(body) | flag, len(raw), zlib.crc32(raw), zlib.crc32(body))
     return head + _CRC.pack(zlib.crc32(head)) + body
 
 
@@ -128,7 +130,7 @@ class Reader:
             0
         ] != zlib.crc32(head[: _BLOCK.size]):
             raise damaged(self.path, number, "its header is damaged")
-        flags, raw_size, crc = _BLOCK.unpack_from(head)
+        flags, raw_size, crc, body_crc = _BLOCK.unpack_from(head)
         stored, want = flags & ~_STORED, min(self.block, self.size - number * self.block)
         if raw_size != want or stored > want:
             raise damaged(self.path, number, f"its sizes ({stored}, {raw_size}) do not fit")
@@ -136,9 +138,11 @@ class Reader:
         self._next_at = self._file.tell()
         if len(body) < stored:
             raise damaged(self.path, number, "the file ends in it")
+        if zlib.crc32(body) != body_crc:
+            raise damaged(self.path, number, "its checksum is wrong")
         raw = body if flags & _STORED else self._inflate(number, body, raw_size)
         if len(raw) != raw_size or zlib.crc32(raw) != crc:
-            raise damaged(self.path, number, "its checksum is wrong")
+            raise damaged(self.path, number, "it inflates to other bytes")
         return raw
 
     def _inflate(self, number, body, raw_size):
