@@ -34,6 +34,7 @@ from .schema import (
     UnsignedShort,
 )
 from .session import Session, Transaction
+from .freeze import Snapshot, snapshot
 from .table import Table
 
 Row = _jet.Row
@@ -61,7 +62,7 @@ def open(path, *, readonly=True, allow_dirty=False):
 
 __all__ = [
     "BackupResult", "Binary", "Bit", "Column", "Currency", "Database", "DateTime", "Double", "Guid", "Index", "Instance", "Long",
-    "LongBinary", "LongLong", "LongText", "Progress", "RecoveryResult", "RestoreResult", "Row", "Session", "Short", "Single",
+    "LongBinary", "LongLong", "LongText", "Progress", "RecoveryResult", "RestoreResult", "Row", "Session", "Short", "Single", "Snapshot",
     "Table", "Text", "Transaction", "UnsignedByte", "UnsignedLong", "UnsignedLongLong", "UnsignedShort", "errors", "events", "open",
-    "restore", "schema", *errors.__all__,
+    "restore", "schema", "snapshot", *errors.__all__,
 ]  # fmt: skip

@@ -54,6 +54,8 @@ _OTHER_CALLS = (
     "JetAttachDatabase2", "JetBeginSession", "JetBeginTransaction2", "JetCloseDatabase", "JetCommitTransaction", "JetCreateDatabase2",
     "JetCreateInstance2", "JetCreateTableColumnIndex", "JetDeleteTable", "JetDetachDatabase2", "JetEndSession", "JetGetDatabaseInfo",
     "JetGetVersion", "JetIdle", "JetInit2", "JetOpenDatabase", "JetOpenTable", "JetRenameTable", "JetResetSessionContext",
+    "JetOSSnapshotAbort", "JetOSSnapshotEnd", "JetOSSnapshotFreeze", "JetOSSnapshotGetFreezeInfo", "JetOSSnapshotPrepare",
+    "JetOSSnapshotPrepareInstance", "JetOSSnapshotThaw", "JetOSSnapshotTruncateLog", "JetOSSnapshotTruncateLogInstance",
     "JetRollback", "JetSetSessionContext", "JetTerm2",
 )  # fmt: skip
 globals().update({name: _by_cursor(name) for name in _CURSOR_CALLS})

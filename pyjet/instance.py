@@ -9,6 +9,7 @@ import re
 import weakref
 
 from . import _jet, errors
+from . import freeze as _freeze
 from .backup import engine as _backup
 from .backup import run as _run
 from .progress import watch
@@ -237,6 +238,10 @@ class Instance:
         for pace in list(self._paces):
             pace.stop()
         _jet.stop_running_backup(self.handle)
+
+    def snapshot(self, *, kind="full", timeout=None):
+        """``with inst.snapshot() as snap: copy(snap.files)``: the files stand still in the block. See :func:`pyjet.snapshot`."""
+        return _freeze.snapshot(self, kind=kind, timeout=timeout)
 
     @property
     def stats(self):

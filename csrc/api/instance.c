@@ -76,6 +76,7 @@ err_t api_add_instance(const char *name, const char *display, struct api_instanc
     if (err >= 0) {
         err = handle_create(HANDLE_INSTANCE, i, NULL, &i->handle);
         if (err >= 0) {
+            instance_set_handle(i->inst, i->handle);
             if (api_mode() == MODE_SINGLE)
                 atomic_store(&single, i->handle);
             *out = i;
@@ -392,6 +393,15 @@ static void forget_sessions(struct api_instance *i)
     }
 }
 
+static err_t term_refused(struct api_instance *i, err_t err)
+{
+    os_lock_take(&i->lock);
+    i->terminating = false;
+    os_lock_release(&i->lock);
+    api_unpin_instance(i);
+    return err;
+}
+
 static err_t term_pinned(struct api_instance *i, JET_GRBIT grbit)
 {
     if (i->process_id != os_process_id()) {
@@ -408,8 +418,11 @@ static err_t term_pinned(struct api_instance *i, JET_GRBIT grbit)
         api_unpin_instance(i);
         return RAISE(JET_errTermInProgress);
     }
+    err_t err = instance_leave_snapshots(i->inst, grbit);
+    if (err < 0)
+        return term_refused(i, err);
     close_sessions(i);
-    err_t err = instance_term(i->inst, grbit);
+    err = instance_term(i->inst, grbit);
     if (instance_is_running(i->inst)) {
         reopen_sessions(i);
         api_unpin_instance(i);

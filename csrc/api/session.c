@@ -89,6 +89,8 @@ err_t api_enter_cursor(JET_SESID sesid, JET_TABLEID tableid, struct api_cursor *
     err_t err = find_cursor(s, tableid, out);
     if (err < 0)
         api_leave(s);
+    else if (s->session != NULL && cursor_prepared((*out)->cursor) != PREP_NONE && session_has_changes(s->session))
+        session_begin_change(s->session); /* most calls give the prepared update up, with the long values it made */
     return err;
 }
 
@@ -106,6 +108,8 @@ err_t api_enter_update(JET_SESID sesid, JET_TABLEID tableid, struct api_cursor *
     if (err < 0) {
         api_leave_cursor(c);
         *out = NULL;
+    } else {
+        session_begin_change(c->session->session);
     }
     return err;
 }
@@ -188,6 +192,7 @@ err_t api_as_whole(struct api_session *s, err_t (*fn)(void *context, struct trx 
     if (session_level(s->session) == 0)
         return session_atomically(s->session, fn, context);
     struct trx *trx = session_trx(s->session);
+    session_begin_change(s->session);
     TRY_RETURN(session_begin_transaction(s->session, 0));
     err_t err = fn(context, trx);
     if (err >= 0) {

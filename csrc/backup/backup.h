@@ -71,6 +71,17 @@ MUST_CHECK err_t backup_truncate(struct backup *b);
  * has not come to its logs, is an abort: success, and the event tells. */
 MUST_CHECK err_t backup_end(struct backup *b, JET_GRBIT grbit);
 
+/* ---- an instance's part in a snapshot of the operating system (snapshot.c). From begin to end it is the instance's one backup. ---- */
+struct snapshot;
+/* kind: JET_bitIncrementalSnapshot, JET_bitCopySnapshot. JET_errOSSnapshotNotAllowed, JET_errMissingFullBackup. */
+MUST_CHECK err_t snapshot_begin(struct backup *b, JET_GRBIT kind, struct snapshot **out);
+MUST_CHECK err_t snapshot_write_down(struct snapshot *s); /* ahead of the freeze, while others write: the freeze is short then */
+/* Nobody else writes: the caller has seen to that, until the thaw. From its return on no byte of the instance's files changes. */
+MUST_CHECK err_t snapshot_freeze(struct snapshot *s);
+void snapshot_thaw(struct snapshot *s);
+MUST_CHECK err_t snapshot_truncate(struct snapshot *s, bool all_databases);
+void snapshot_end(struct snapshot *s, bool stamp); /* thaws; frees s */
+
 /* ---- restore: the set is only read ---- */
 struct restore_set { /* what lies in a backup folder (or in its new/ or old/ of an atomic one) */
     char dir[OS_PATH_MAX];

@@ -15,6 +15,8 @@ enum backup_driver {
     DRIVER_NONE,
     DRIVER_ENGINE, /* JetBackupInstance: one call from begin to end */
     DRIVER_CALLER, /* external: a call a step */
+    DRIVER_SNAPSHOT, /* of the operating system: others copy the files */
+    DRIVER_SURROGATE, /* taken from another copy of the data */
 };
 
 struct backup {
@@ -57,6 +59,9 @@ struct log_deletion { /* [low, high); equal: nothing */
 };
 /* What no backup can do without: logging on, the log sound, circular logging off for an increment. */
 MUST_CHECK err_t series__check(struct backup *b, bool full);
+/* The instance's one backup from claim to unclaim: JET_errBackupInProgress, JET_errSurrogateBackupInProgress. */
+MUST_CHECK err_t series__claim(struct backup *b, enum backup_driver driver);
+void series__unclaim(struct backup *b);
 /* Becomes the instance's one backup, with its databases pinned: JET_errBackupInProgress, JET_errMissingFullBackup. */
 MUST_CHECK err_t series__enter(struct series *s, struct backup *b, enum backup_driver driver, bool full);
 MUST_CHECK err_t series__begin(struct series *s);
@@ -135,6 +140,14 @@ MUST_CHECK err_t range__delete(const struct series *s, uint32_t first, uint32_t 
 MUST_CHECK err_t range__truncate_only(const struct series *s, struct log_deletion *deleted);
 
 /* ---- stamp.c ---- */
+struct stamp { /* what is written, for whom */
+    struct bkinfo info;
+    enum backup_scope scope;
+    uint32_t record_type, header_type; /* 0 streaming; snapshot 1 and 1; surrogate 3 and 1 */
+};
+MUST_CHECK err_t stamp__append(struct backup *b, const struct stamp *stamp, enum backup_phase phase, dbid_t dbid, lgpos_t *at);
+MUST_CHECK err_t stamp__database(struct backup *b, struct dbfile *db, struct stamp *stamp);
+void stamp__checkpoint(struct backup *b, const struct stamp *stamp); /* the checkpoint file's marks */
 MUST_CHECK err_t stamp__record(struct series *s, enum backup_phase phase, enum backup_scope scope, dbid_t dbid,
                                const struct bkinfo *details, lgpos_t *at);
 void stamp__headers(struct series *s); /* a failure is a warning: event 219 */

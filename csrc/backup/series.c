@@ -110,21 +110,31 @@ err_t series__check(struct backup *b, bool full)
     return JET_errSuccess;
 }
 
-static err_t become_the_one(struct backup *b, enum backup_driver driver)
+err_t series__claim(struct backup *b, enum backup_driver driver)
 {
     os_lock_take(&b->lock);
-    bool busy = b->driver != DRIVER_NONE;
-    if (!busy) {
+    enum backup_driver now = b->driver;
+    if (now == DRIVER_NONE) {
         b->driver = driver;
         b->inside = driver == DRIVER_CALLER;
         atomic_store(&b->stop, 0);
     }
     os_lock_release(&b->lock);
-    if (!busy)
+    if (now == DRIVER_NONE)
         return JET_errSuccess;
-    err_t err = RAISE(JET_errBackupInProgress);
-    err_detail("a backup of this instance is running; wait for its end");
+    err_t err = now == DRIVER_SURROGATE ? RAISE(JET_errSurrogateBackupInProgress) : RAISE(JET_errBackupInProgress);
+    err_detail(now == DRIVER_SNAPSHOT ? "a snapshot of this instance is under way; end it or abort it"
+                                      : "a backup of this instance is running; wait for its end");
     return err;
+}
+
+void series__unclaim(struct backup *b)
+{
+    os_lock_take(&b->lock);
+    b->driver = DRIVER_NONE;
+    b->inside = false;
+    os_cond_broadcast(&b->changed);
+    os_lock_release(&b->lock);
 }
 
 static void take_databases(struct series *s)
@@ -157,7 +167,7 @@ err_t series__enter(struct series *s, struct backup *b, enum backup_driver drive
 {
     s->b = b;
     s->full = full;
-    TRY_RETURN(become_the_one(b, driver));
+    TRY_RETURN(series__claim(b, driver));
     take_databases(s);
     err_t err = check_full_before(s);
     if (err < 0)
@@ -172,11 +182,7 @@ void series__leave(struct series *s)
     b->host.unpin_databases(b->host.context);
     free(s->logs_read);
     s->logs_read = NULL;
-    os_lock_take(&b->lock);
-    b->driver = DRIVER_NONE;
-    b->inside = false;
-    os_cond_broadcast(&b->changed);
-    os_lock_release(&b->lock);
+    series__unclaim(b);
 }
 
 /* ---- begin ---- */

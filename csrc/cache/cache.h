@@ -153,6 +153,7 @@ struct dbfile {
     _Atomic uint32_t gen_covered; /* genMaxRequired on disk */
     _Atomic pgno_t window_low, window_high; /* backup window [low, high): write-back skips it */
     _Atomic uint32_t pins;       /* running backups, check */
+    _Atomic uint32_t frozen;     /* between dbfile_freeze and dbfile_thaw: nothing of it is written */
     void *trees;                 /* btree's registry of open trees */
     void *catalog;               /* catalog's per-database state */
     void *frames;                /* cache's own */
@@ -185,5 +186,9 @@ MUST_CHECK err_t dbfile_cover_generation(struct dbfile *db, uint32_t generation)
  * writes in flight inside, reads; the window stays open until the next call or dbfile_window_close. */
 MUST_CHECK err_t dbfile_read_raw(struct dbfile *db, pgno_t first, uint32_t count, void *to);
 void dbfile_window_close(struct dbfile *db);
+/* Writes all dirty pages; from then on write-back leaves the database alone, until the thaw. Nobody may change pages in between:
+ * then all of them are clean and a reader finds frames as ever. */
+MUST_CHECK err_t dbfile_freeze(struct dbfile *db);
+void dbfile_thaw(struct dbfile *db);
 
 #endif

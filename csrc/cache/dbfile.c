@@ -158,6 +158,21 @@ err_t dbfile_flush(struct dbfile *db)
     }
 }
 
+err_t dbfile_freeze(struct dbfile *db)
+{
+    do { /* again when a read corrected a flipped bit in between: that page is dirty */
+        atomic_store(&db->frozen, 0);
+        TRY_RETURN(dbfile_flush(db));
+        atomic_store(&db->frozen, 1);
+    } while (cache__database_dirty(db->cache, db));
+    return JET_errSuccess;
+}
+
+void dbfile_thaw(struct dbfile *db)
+{
+    atomic_store(&db->frozen, 0);
+}
+
 err_t dbfile_sync(struct dbfile *db)
 {
     return os_file_sync(db->file);

@@ -270,6 +270,8 @@ static void gather(struct cache *cache, const struct write_goal *goal, struct ba
 /* Read after `writing` is set: whoever opens the window afterwards sees the flag and waits. */
 static bool window_forbids(struct dbfile *db, pgno_t pgno, unsigned how)
 {
+    if (atomic_load(&db->frozen))
+        return true;
     if (pgno < atomic_load(&db->window_low) || pgno >= atomic_load(&db->window_high))
         return false;
     return !(how & (WRITE_ALL | WRITE_STEAL)) || atomic_load(&db_own(db)->reading);

@@ -73,6 +73,29 @@ MUST_CHECK err_t instance_restore(struct instance *inst, const char *set, const 
 /* Test hook: called by a running backup at 25, 50, 75 percent. */
 void instance_set_backup_pause(struct instance *inst, void (*fn)(void *context, uint32_t percent), void *context);
 
+/* What the API calls the instance: comes back in the lists of a freeze. */
+void instance_set_handle(struct instance *inst, uint64_t handle);
+
+/* ---- snapshots of the operating system (engine/snapshot.c): ids of the process, states of backup-semantics.md 12.1.
+ * Errors: JET_errOSSnapshotInvalidSnapId, ...InvalidSequence, ...NotAllowed, ...TimeOut, JET_errMissingFullBackup. ---- */
+MUST_CHECK err_t ossnap_prepare(JET_GRBIT grbit, uint64_t *id); /* JET_errNotInitialized: no instance */
+MUST_CHECK err_t ossnap_add(uint64_t id, struct instance *inst);
+struct frozen_instance {
+    uint64_t handle;
+    char name[256];
+    int database_count;
+    char database[DBID_MAX][OS_PATH_MAX];
+};
+/* Nothing of the instances changes on disk from its return on, until the thaw or JET_paramOSSnapshotTimeout. *list: free(). */
+MUST_CHECK err_t ossnap_freeze(uint64_t id, struct frozen_instance **list, int *count);
+MUST_CHECK err_t ossnap_info(uint64_t id, struct frozen_instance **list, int *count);
+MUST_CHECK err_t ossnap_thaw(uint64_t id);
+MUST_CHECK err_t ossnap_truncate(uint64_t id, struct instance *only, bool all_databases); /* only NULL: all instances */
+MUST_CHECK err_t ossnap_end(uint64_t id, bool abort);
+/* Before the sessions of an instance that is to end are waited for: one may be waiting for a thaw. JET_errBackupInProgress unless
+ * the grbit of JetTerm2 stops backups. */
+MUST_CHECK err_t instance_leave_snapshots(struct instance *inst, JET_GRBIT term_grbit);
+
 struct instance_stats { /* counters for tests and benchmarks */
     uint64_t log_bytes, log_flushes, commits_durable, undo_info, versions_bytes, sweeps, checkpoints;
     lgpos_t checkpoint, log_tail;
@@ -94,6 +117,10 @@ MUST_CHECK err_t session_begin_transaction(struct session *s, JET_GRBIT grbit);
 MUST_CHECK err_t session_commit(struct session *s, JET_GRBIT grbit);
 MUST_CHECK err_t session_rollback(struct session *s, JET_GRBIT grbit);
 uint8_t session_level(struct session *s);
+/* From here to session_leave the session may change what goes to disk. Waits while the instance is frozen: no latch may be held. */
+void session_begin_change(struct session *s);
+/* Its transaction has something in the log: ending it, or a cursor with a prepared update, is a change too. */
+bool session_has_changes(struct session *s);
 void session_set_commit_default(struct session *s, JET_GRBIT grbit);
 void session_set_context(struct session *s, uint64_t context, bool set);
 

@@ -21,12 +21,23 @@ struct trx_pair { /* a transaction and its inner one */
     struct trx trx, inner;
 };
 
+/* ---- gate.c: who changes something goes through; a snapshot shuts it. No lock: a count and a word to sleep on. ---- */
+struct gate {
+    _Atomic uint32_t shut, inside;
+};
+void gate__enter(struct gate *g); /* waits while it is shut; nothing may be held that a reader needs */
+void gate__leave(struct gate *g);
+void gate__shut(struct gate *g); /* returns when nobody is inside */
+void gate__open(struct gate *g);
+
 struct instance {
     struct list in_process;
     char name[NAME_MAX_INSTANCE], display[NAME_MAX_INSTANCE];
     struct params *params;
     struct os_lock lock; /* RANK_INSTANCE: dbs, sessions, state changes */
     struct os_cond changed;
+    struct gate gate;
+    _Atomic uint64_t handle; /* what the API calls it */
     _Atomic int state;
     _Atomic err_t poison;
     _Atomic int inside;
@@ -74,6 +85,7 @@ struct session {
     struct trx_pair pair;
     _Atomic uint64_t busy;   /* thread inside, 0 = none */
     uint64_t trx_thread;     /* began the outermost level */
+    bool changing;           /* it is inside the instance's gate, until the call ends */
     bool has_context;
     uint64_t context, context_thread;
     JET_GRBIT commit_default;
@@ -110,6 +122,13 @@ MUST_CHECK err_t databases__make_clean(struct dbfile *db, lgpos_t at);
 MUST_CHECK err_t databases__close_all(struct instance *inst, lgpos_t at, bool clean);
 struct dbfile *databases__find(void *context, dbid_t dbid);
 void session__close_databases(struct session *s);
+
+
+
+/* instance.c */
+/* Running instances, each entered: room for `room`; *count may be more. The caller leaves them. */
+void instances__enter_running(struct instance **list, int room, int *count);
+bool instance__stops_backup(JET_GRBIT term_grbit);
 
 /* session.c */
 void session__close_cursors(struct session *s, int above_level); /* opened at a deeper level; -1 = all */

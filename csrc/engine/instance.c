@@ -31,6 +31,28 @@ struct instance *instance_next(struct instance *after)
     return next;
 }
 
+void instances__enter_running(struct instance **list, int room, int *count)
+{
+    *count = 0;
+    list_lock(); /* an instance leaves the list before it is freed */
+    LIST_FOR_EACH (link, &instances) {
+        struct instance *inst = LIST_ENTRY(link, struct instance, in_process);
+        atomic_fetch_add(&inst->inside, 1); /* one that is running now cannot end before we leave it */
+        bool running = atomic_load(&inst->state) == INSTANCE_RUNNING && inst->process_id == os_process_id();
+        if (running && *count < room)
+            list[*count] = inst;
+        else
+            atomic_fetch_sub(&inst->inside, 1);
+        *count += running;
+    }
+    list_unlock();
+}
+
+void instance_set_handle(struct instance *inst, uint64_t handle)
+{
+    atomic_store(&inst->handle, handle);
+}
+
 err_t instance_create(const char *name, const char *display_name, struct instance **out)
 {
     *out = NULL;
@@ -323,7 +345,7 @@ static err_t end_clean(struct instance *inst)
     return log_stop(inst->log);
 }
 
-static bool stops_backup(JET_GRBIT grbit)
+bool instance__stops_backup(JET_GRBIT grbit)
 {
     return (grbit & (JET_bitTermAbrupt | JET_bitTermDirty | JET_bitTermStopBackup)) != 0;
 }
@@ -332,7 +354,7 @@ static err_t stop_backup_first(struct instance *inst, JET_GRBIT grbit)
 {
     if (!backup_is_running(inst->backup))
         return JET_errSuccess;
-    if (!stops_backup(grbit)) {
+    if (!instance__stops_backup(grbit)) {
         err_t err = RAISE(JET_errBackupInProgress);
         err_detail("a backup is running; wait for it, or terminate with JET_bitTermStopBackup");
         return err;
@@ -372,9 +394,11 @@ err_t instance_term(struct instance *inst, JET_GRBIT grbit)
         return RAISE(JET_errInstanceUnavailable);
     if (!atomic_compare_exchange_strong(&inst->state, &running, INSTANCE_TERMINATING))
         return running == INSTANCE_TERMINATING ? RAISE(JET_errTermInProgress) : RAISE(JET_errNotInitialized);
-    err_t err = stop_backup_first(inst, grbit);
+    err_t err = instance_leave_snapshots(inst, grbit);
+    if (err >= 0)
+        err = stop_backup_first(inst, grbit);
     if (err >= 0) {
-        wait_until_empty(inst, stops_backup(grbit));
+        wait_until_empty(inst, instance__stops_backup(grbit));
         if (!dirty && has_open_transaction(inst) && atomic_load(&inst->poison) == 0) {
             err = RAISE(JET_errTooManyActiveUsers);
             err_detail("a session has an open transaction; commit it or roll it back first");

@@ -54,10 +54,33 @@ err_t session_begin(struct instance *inst, struct session **out)
     return JET_errSuccess;
 }
 
+/* ---- changes and the gate ---- */
+
+void session_begin_change(struct session *s)
+{
+    if (!s->changing)
+        gate__enter(&s->inst->gate);
+    s->changing = true;
+}
+
+static void end_change(struct session *s)
+{
+    if (s->changing)
+        gate__leave(&s->inst->gate);
+    s->changing = false;
+}
+
+bool session_has_changes(struct session *s)
+{
+    return s->pair.trx.level_logged > 0;
+}
+
 /* The one way back: it may use the reserved logs, and when it fails the instance cannot go on. */
 static err_t roll_back(struct session *s, uint8_t levels)
 {
     struct instance *inst = s->inst;
+    if (session_has_changes(s))
+        session_begin_change(s);
     log_use_reserve(inst->log, true);
     err_t err = txn_rollback(&s->pair.trx, &inst->finder, levels);
     log_use_reserve(inst->log, false);
@@ -74,6 +97,7 @@ err_t session_end(struct session *s)
         err = roll_back(s, 0);
     session__close_cursors(s, -1);
     session__close_databases(s);
+    end_change(s);
     trx_pair_term(&s->pair);
     os_lock_take(&inst->lock);
     list_remove(&s->in_instance);
@@ -107,6 +131,7 @@ err_t session_enter(struct session *s)
 
 void session_leave(struct session *s)
 {
+    end_change(s);
     atomic_store(&s->busy, 0);
     instance_leave(s->inst);
 }
@@ -193,6 +218,8 @@ static err_t commit_special(struct session *s, JET_GRBIT grbit)
         return err;
     }
     if (grbit == JET_bitForceNewLog)
+        session_begin_change(s);
+    if (grbit == JET_bitForceNewLog)
         return instance__judge(inst, log_roll(inst->log, &closed));
     if (grbit == JET_bitWaitLastLevel0Commit)
         return instance__judge(inst, txn_wait_last_commit(&s->pair.trx));
@@ -224,6 +251,8 @@ err_t session_commit(struct session *s, JET_GRBIT grbit)
     if (grbit == 0)
         grbit = s->commit_default;
     bool lazy = (grbit & JET_bitCommitLazyFlush) != 0, outermost = s->pair.trx.level == 1;
+    if (session_has_changes(s))
+        session_begin_change(s);
     TRY_RETURN(instance__judge(s->inst, txn_commit(&s->pair.trx, lazy ? TXN_LAZY : TXN_DURABLE)));
     if (outermost && !lazy)
         atomic_fetch_add(&s->inst->commits_durable, 1);
@@ -241,6 +270,8 @@ err_t session_rollback(struct session *s, JET_GRBIT grbit)
         return RAISE(JET_errNotInTransaction);
     TRY_RETURN(check_thread(s));
     uint8_t levels = (grbit & JET_bitRollbackAll) != 0 ? 0 : 1;
+    if (session_has_changes(s))
+        session_begin_change(s);
     uint8_t remains = levels == 0 ? 0 : (uint8_t)(s->pair.trx.level - 1);
     for (uint32_t i = 0; i < s->cursor_count; i++) /* prepared updates go first: they may own long values */
         cursor_trx_ended(s->cursors[i].cursor, true, remains);
@@ -253,6 +284,7 @@ err_t session_rollback(struct session *s, JET_GRBIT grbit)
 err_t session_atomically(struct session *s, err_t (*fn)(void *context, struct trx *trx), void *context)
 {
     struct trx *trx = &s->pair.trx;
+    session_begin_change(s);
     if (trx->level > 0) {
         TRY_RETURN(check_thread(s));
         return instance__judge(s->inst, fn(context, trx));
@@ -396,6 +428,8 @@ err_t session_close_cursor(struct session *s, struct table_cursor *c)
     struct open_cursor *o = find_cursor(s, c);
     if (o == NULL)
         return RAISE(JET_errInvalidTableId);
+    if (session_has_changes(s) && cursor_prepared(c) != PREP_NONE) /* its long values go */
+        session_begin_change(s);
     close_one(s, o);
     *o = s->cursors[--s->cursor_count];
     return JET_errSuccess;

@@ -59,9 +59,11 @@ static void writer_loop(void *context)
         cache_wait_work(inst->cache, tick);
         if (atomic_load(&inst->stop) || atomic_load(&inst->poison) != 0)
             continue;
+        gate__enter(&inst->gate);
         write_down(inst);
         if (log_is_enabled(inst->log) && note(inst, checkpointer_run(inst->checkpointer, false)) >= 0)
             atomic_fetch_add(&inst->checkpoints, 1);
+        gate__leave(&inst->gate);
     }
 }
 
@@ -70,19 +72,23 @@ static void preparer_loop(void *context)
     struct instance *inst = context;
     while (!atomic_load(&inst->stop)) {
         log_wait_roll(inst->log, TICK_MS);
+        gate__enter(&inst->gate);
         bool worked = !atomic_load(&inst->stop) && atomic_load(&inst->poison) == 0;
         while (worked)
             if (note(inst, log_prepare_next(inst->log, &worked)) < 0)
                 break;
+        gate__leave(&inst->gate);
     }
 }
 
 static err_t sweep_round(struct instance *inst, bool *worked)
 {
     *worked = false;
+    gate__enter(&inst->gate);
     os_lock_take(&inst->sweep_lock);
     err_t err = txn_sweep(&inst->sweep.trx, &inst->finder, SWEEP_BATCH, worked);
     os_lock_release(&inst->sweep_lock);
+    gate__leave(&inst->gate);
     if (*worked)
         atomic_fetch_add(&inst->sweeps, 1);
     return err;

@@ -61,6 +61,8 @@ JET_EXPORT JET_ERR PyjetRestore(JET_INSTANCE instance, const char *set, const ch
 JET_EXPORT JET_ERR PyjetInit(JET_INSTANCE *pinstance, JET_GRBIT grbit, PYJET_PROGRESS progress, void *context, PYJET_RECOVERY *result);
 /* Makes a running backup of this instance end with `reason` (an error); not sticky. From any thread. */
 JET_EXPORT JET_ERR PyjetStopRunningBackup(JET_INSTANCE instance, JET_ERR reason);
+/* Ends the snapshots that hold the instance, as JetTerm2 with this grbit would: before sessions are ended that may wait for a thaw. */
+JET_EXPORT JET_ERR PyjetLeaveSnapshots(JET_INSTANCE instance, JET_GRBIT grbit);
 /* What a set holds: base name, generations, page size, log size in bytes, databases. */
 typedef struct {
     char dir[4096];

@@ -102,6 +102,8 @@ static err_t write_batch(struct log *log, uint64_t first, uint32_t n)
 
 static err_t lead(struct log *log, bool waited)
 {
+    while (atomic_load(&log->frozen) != 0)
+        os_park(&log->frozen, 1);
     /* Where others commit too, one yield lets them append first: more records for one sync. */
     if (waited || log->group_last > 1)
         os_yield();
@@ -160,6 +162,21 @@ err_t log_flush(struct log *log, lgpos_t end)
 err_t log_flush_all(struct log *log)
 {
     return log_flush(log, LGPOS_MAX);
+}
+
+/* ---- a freeze ---- */
+
+void log_freeze(struct log *log)
+{
+    os_lock_take(&log->flush_lock); /* no leader is in the middle of a write */
+    atomic_store(&log->frozen, 1);
+    log__flush_release(log);
+}
+
+void log_thaw(struct log *log)
+{
+    atomic_store(&log->frozen, 0);
+    os_unpark(&log->frozen, INT32_MAX);
 }
 
 /* ---- numbers ---- */

@@ -110,6 +110,10 @@ MUST_CHECK err_t log_append(struct log *log, struct log_record *records, int cou
  * means the tail. */
 MUST_CHECK err_t log_flush(struct log *log, lgpos_t end);
 MUST_CHECK err_t log_flush_all(struct log *log);
+/* Between freeze and thaw no byte of the log reaches the disk: who flushes waits. Nothing may be unflushed that somebody waits
+ * for with a latch; the caller has seen to that. */
+void log_freeze(struct log *log);
+void log_thaw(struct log *log);
 lgpos_t log_flushed(struct log *log); /* everything before it is durable */
 lgpos_t log_tail(struct log *log);    /* position the next record gets, at least */
 uint32_t log_current_generation(struct log *log);

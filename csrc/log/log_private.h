@@ -67,6 +67,7 @@ struct log {
     _Atomic uint32_t generation; /* = cur_gen */
     _Atomic uint32_t disk_gen;   /* generation of the current file */
     _Atomic uint32_t epoch, waiters;
+    _Atomic uint32_t frozen;
     _Atomic err_t poison;
     _Atomic int use_reserve; /* how many asked for it */
     _Atomic uint64_t bytes_appended, flush_count;

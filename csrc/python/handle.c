@@ -103,6 +103,13 @@ bool py_instance_end(struct state *st, struct instance *i, JET_GRBIT grbit, bool
         return false;
     }
     i->ending = true;
+    JET_ERR left; /* a call may be waiting for a thaw */
+    AWAY(left, PyjetLeaveSnapshots(i->id, grbit));
+    if (left == JET_errBackupInProgress) {
+        i->ending = false;
+        raise_jet(st, left);
+        return false;
+    }
     if (!wait_for_calls(st, i)) {
         i->ending = false;
         return false;
