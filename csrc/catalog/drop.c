@@ -33,10 +33,13 @@ static bool has_objid_row(const struct catalog_table *t, uint32_t type, uint32_t
            (type == ROW_INDEX && id != t->desc.objid);
 }
 
+/* Rows that a transaction of our own second number (the long values') or another session committed
+ * after our snapshot go too: the claim on the table keeps everybody else away. */
 static err_t delete_rows(struct catalog_table *t, struct trx *trx)
 {
     err_t err = JET_errSuccess;
     struct row_names names = {0};
+    trx->latest = true;
     TRY(catalog__visit_rows(t->cat, trx, t->desc.objid, note_row, &names));
     for (uint32_t i = 0; i < names.n; i++) {
         TRY(catalog__delete_row(t->cat, trx, t->desc.objid, names.list[i].type, names.list[i].id));
@@ -44,6 +47,7 @@ static err_t delete_rows(struct catalog_table *t, struct trx *trx)
             TRY(catalog__objid_remove(t->cat, trx, names.list[i].id));
     }
 out:
+    trx->latest = false;
     free(names.list);
     return err;
 }

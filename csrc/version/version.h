@@ -47,6 +47,7 @@ struct trx {
     uint8_t level_logged; /* levels whose Begin is in the log */
     bool internal;        /* inner transactions of space and structure: unversioned, no snapshot */
     bool read_only;
+    bool latest;          /* sees every commit, not its snapshot alone: for schema rows under an exclusive claim */
     bool must_rollback;   /* a statement could not be undone: only a rollback is possible */
     uint64_t begin_number;         /* trxBegin0 */
     _Atomic uint64_t snapshot;     /* commits up to it are visible; TRXID_INFINITE = no transaction */

@@ -10,6 +10,8 @@ static struct viewer viewer_of(const struct trx *trx)
 {
     if (trx == NULL || trx->level == 0)
         return (struct viewer){NULL, TRXID_INFINITE};
+    if (trx->latest)
+        return (struct viewer){trx->run, TRXID_INFINITE};
     return (struct viewer){trx->run, atomic_load_explicit(&trx->snapshot, memory_order_relaxed)};
 }
 

@@ -191,6 +191,34 @@ static int rounds(int few)
     return getenv("CTEST_LONG") != NULL ? few * 12 : few;
 }
 
+/* The tree of long values is committed at once, behind the back of the transaction that needed it: the drop in the same
+ * transaction has to find its rows all the same. */
+CASE(dropped_with_new_long_values)
+{
+    struct ddl d = {0};
+    world_begin();
+    start(&d.l, at("data"), 0);
+    CHECK_OK(session_database(d.l.s, d.l.d, &d.db));
+    for (int rolled_back = 1; rolled_back >= 0; rolled_back--) {
+        struct live t = d.l;
+        CHECK_OK(session_begin_transaction(d.l.s, 0));
+        struct table_desc *desc = create_table(&t, table_name(rolled_back));
+        CHECK_OK(session_adopt_table(t.s, t.d, desc, 0, &t.c));
+        CHECK_OK(session_close_cursor(t.s, t.c));
+        CHECK_OK(session_commit(d.l.s, 0));
+
+        CHECK_OK(session_begin_transaction(d.l.s, 0));
+        CHECK_OK(session_open_table(t.s, t.d, table_name(rolled_back), 0, &t.c));
+        find_columns(&t);
+        CHECK_OK(insert_row(&t, 1, 6000));
+        CHECK_OK(session_close_cursor(t.s, t.c));
+        CHECK_OK(catalog_drop_table(d.db, session_trx(d.l.s), table_name(rolled_back)));
+        CHECK_OK(rolled_back ? session_rollback(d.l.s, 0) : session_commit(d.l.s, 0));
+    }
+    finish(&d.l);
+    check_file(at("data/a.edb"));
+}
+
 CASE(clean)
 {
     world_begin();
