@@ -16,6 +16,7 @@ struct merge {
     enum merge_type type;
     int line_merge;                  /* lines of the source from here on move */
     bool whole_tree;                 /* nothing but this leaf: EmptyTree */
+    bool stays;                      /* the leaf cannot go: see plan_removal */
     struct buffer separator;
     struct page_ref upper[BTREE_DEPTH_MAX], left, source, right;
     pgno_t freed[BTREE_DEPTH_MAX];
@@ -64,14 +65,15 @@ out:
 }
 
 /* The pointer to the leaf goes: a parent that held no other goes too; a page that loses its last pointer ends lower, and its
- * own separator above follows, up to where it is not the last. */
+ * own separator above follows, up to where it is not the last. The last leaf of the tree stays while it is the only one of
+ * its parent: the branch page to the left would become the rightmost one, whose last separators are empty, and its are not. */
 static err_t plan_removal(struct merge *m)
 {
     struct branch_line at;
     int i = m->parent;
     memset(m->flags, 0, sizeof m->flags);
     m->separator.n = 0;
-    m->whole_tree = false;
+    m->whole_tree = m->stays = false;
     for (;; i--) {
         TRY_RETURN(look_at_branch(m, i, m->path.level[i].line, &at));
         if (at.count > 1)
@@ -85,8 +87,12 @@ static err_t plan_removal(struct merge *m)
     }
     m->flags[i] = MERGE_DELETE_NODE;
     m->top = i;
-    if (m->path.level[i].line < at.count - 1 || at.infinite)
+    if (m->path.level[i].line < at.count - 1)
         return JET_errSuccess;
+    if (at.infinite) {
+        m->stays = i < m->parent;
+        return JET_errSuccess;
+    }
     TRY_RETURN(take_separator(m, i, m->path.level[i].line - 1));
     while (m->top > 0) {
         m->top--;
@@ -95,7 +101,8 @@ static err_t plan_removal(struct merge *m)
         if (m->path.level[m->top].line < at.count - 1)
             return JET_errSuccess;
     }
-    return btree__mismatch((struct page){0}, "the last separator of a root is not empty");
+    m->stays = true; /* the root's last separator is not empty: damage that the check names, and a descent lives with */
+    return JET_errSuccess;
 }
 
 /* ---- latches ---- */
@@ -387,6 +394,8 @@ static err_t merge_line(struct merge *m, int line, bool *done)
         return JET_errSuccess;
     m->path.level[m->parent].line = line;
     TRY_RETURN(plan_removal(m));
+    if (m->stays)
+        return JET_errSuccess;
     if (m->whole_tree)
         return look.empty ? empty_tree(m, at.child, done) : JET_errSuccess;
     if (look.empty)

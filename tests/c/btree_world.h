@@ -283,8 +283,8 @@ static void check_page(struct check *c, pgno_t pgno, pgno_t expected_prev, int d
                 CHECK(last && high_infinite);
             else
                 CHECK(slice_compare(k, at) > 0 && (high_infinite || slice_compare(k, high) <= 0));
-            if (last && !high_infinite)
-                CHECK(slice_equal(k, high));
+            if (last)
+                CHECK(high_infinite ? k.n == 0 : slice_equal(k, high));
             uint8_t *keep = malloc(k.n + at.n + 2);
             memcpy(keep, k.p, k.n);
             if (at.n != 0)

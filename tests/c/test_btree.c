@@ -417,6 +417,35 @@ CASE(append_fills_the_left_page)
     world_end(w);
 }
 
+/* The right edge goes leaf by leaf, then the left one: what becomes the last branch page has empty last separators. */
+CASE(both_edges_go)
+{
+    struct world *w = world_make(4096, 3000, 0);
+    struct session s;
+    uint8_t key[8], data[1900] = {1};
+    enum { ROWS = 1500, STEP = 50 };
+    session_open(&s, w, 10);
+    for (int right = 1; right >= 0; right--) {
+        CHECK_OK(trx_begin(&s.trx));
+        for (uint32_t i = 0; i < ROWS; i++)
+            CHECK_OK(btree_insert(&s.cursor, number_key(i, key), SLICE(data, sizeof data), BTREE_APPEND));
+        session_commit(&s);
+        CHECK_EQ(check_tree(w).leaf_depth, 3);
+        for (uint32_t gone = 0; gone < ROWS; gone += STEP) {
+            CHECK_OK(trx_begin(&s.trx));
+            for (uint32_t i = gone; i < gone + STEP; i++)
+                CHECK_OK(btree_delete(&s.cursor, number_key(right ? ROWS - 1 - i : i, key), SLICE_EMPTY, BTREE_PLAIN));
+            session_commit(&s);
+            session_sweep(&s);
+            struct check c = check_tree(w);
+            CHECK(c.leaves <= (int)(ROWS - gone - STEP) / 2 + 3); /* one may stay, emptied, at each edge */
+        }
+        CHECK(check_tree(w).leaves <= 2);
+    }
+    session_close(&s);
+    world_end(w);
+}
+
 /* Nodes of up to almost a page: cuts without the operation, cuts at every edge. */
 CASE(large_nodes)
 {
