@@ -62,16 +62,33 @@ static void put(uint8_t *to, struct slice s)
         memcpy(to, s.p, s.n);
 }
 
-err_t version__create(struct versions *store, enum version_oper oper,
+/* The bucket is fetched from memory while the change is logged and applied: see version_publish. */
+static uint64_t hash_and_fetch(struct versions *store, const struct version_key *where)
+{
+    uint64_t hash = version__hash(where);
+    __builtin_prefetch(&store->buckets[hash & store->bucket_mask], 1);
+    __builtin_prefetch(version__lock_of(store, hash), 1);
+    return hash;
+}
+
+static size_t bytes_of(const struct version_key *where, struct slice before)
+{
+    return sizeof(struct version) + where->key.n + where->data.n + before.n;
+}
+
+err_t version__create(struct versions *store, struct run *run, enum version_oper oper,
                       const struct version_key *where, struct slice before, struct version **out)
 {
     *out = NULL;
-    size_t size = sizeof(struct version) + where->key.n + where->data.n + before.n;
-    struct version *v = malloc(size);
+    uint64_t hash = hash_and_fetch(store, where);
+    size_t size = bytes_of(where, before);
+    struct version *v = run != NULL ? run__take(run, size) : malloc(size);
     if (v == NULL)
         return RAISE(JET_errOutOfMemory);
     *v = (struct version){
-        .hash = version__hash(where),
+        .run = run,
+        .own = run == NULL,
+        .hash = hash,
         .objid = where->objid,
         .root = where->root,
         .dbid = where->dbid,
@@ -95,7 +112,10 @@ void version__free(struct versions *store, struct version *v)
 {
     atomic_fetch_sub_explicit(&store->bytes, v->size, memory_order_relaxed);
     atomic_fetch_sub_explicit(&store->count[v->dbid], 1, memory_order_release);
-    free(v);
+    if (v->own)
+        free(v);
+    else if (version__is_open(v))
+        run__give_back(v->run, v, v->size - MALLOC_OVERHEAD);
 }
 
 static void point(_Atomic(struct version *) *at, struct version *v)
@@ -200,8 +220,7 @@ err_t version_reserve(struct trx *trx, enum version_oper oper, const struct vers
     if (trx->read_only)
         return RAISE(JET_errTransReadOnly);
     uint64_t bytes_max = atomic_load_explicit(&store->bytes_max, memory_order_relaxed);
-    uint64_t want =
-        sizeof(struct version) + MALLOC_OVERHEAD + where->key.n + where->data.n + before.n;
+    uint64_t want = bytes_of(where, before) + MALLOC_OVERHEAD;
     uint64_t bytes = versions_bytes(store) + want;
     if (bytes > bytes_max)
         return out_of_memory(store, bytes_max);
@@ -211,8 +230,7 @@ err_t version_reserve(struct trx *trx, enum version_oper oper, const struct vers
         TRY_RETURN(run__create(store, trx, &trx->run));
 
     struct version *v;
-    TRY_RETURN(version__create(store, oper, where, before, &v));
-    v->run = trx->run;
+    TRY_RETURN(version__create(store, trx->run, oper, where, before, &v));
     v->delta = delta;
     v->delta_offset = delta_offset;
     v->rceid = new_rceid(store);
@@ -263,12 +281,9 @@ void version_remove(struct versions *store, struct version *v)
         run->locks--;
     else
         run->changes--;
-    if (!undone_insert) {
-        version__free(store, v);
-        return;
+    if (undone_insert) { /* without memory for it the node waits, as in redo */
+        struct version_key where = {v->dbid, v->objid, v->root, version__key(v), version__data(v)};
+        versions_add_clean(store, &where);
     }
-    v->oper = VERSION_DELETE;
-    os_lock_take(&store->clean_lock);
-    list_add_back(&store->clean, &v->in_run);
-    os_lock_release(&store->clean_lock);
+    version__free(store, v);
 }

@@ -108,8 +108,7 @@ err_t version_redo_add(struct trx *trx, enum version_oper oper, uint32_t rceid, 
     struct run *run = trx->run;
     TRY_RETURN(grow_table(run));
     struct version *v;
-    TRY_RETURN(version__create(trx->store, oper, where, before, &v));
-    v->run = run;
+    TRY_RETURN(version__create(trx->store, run, oper, where, before, &v));
     v->rceid = rceid;
     v->delta = delta;
     v->delta_offset = delta_offset;

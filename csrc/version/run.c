@@ -27,8 +27,55 @@ err_t run__create(struct versions *store, const struct trx *trx, struct run **ou
 void run__destroy(struct run *run)
 {
     os_lock_term(&run->lock);
+    for (struct run_block *b = run->blocks, *next; b != NULL; b = next) {
+        next = b->next;
+        free(b);
+    }
     free(run->redo_table);
     free(run);
+}
+
+/* ---- memory of versions: made by a session, freed by the sweep, so better in few pieces ---- */
+
+#define BLOCK_FIRST 1024u
+#define BLOCK_MOST 65536u
+
+static size_t rounded(size_t n)
+{
+    return (n + 15) & ~(size_t)15;
+}
+
+void *run__take(struct run *run, size_t n)
+{
+    struct run_block *b = run->blocks;
+    n = rounded(n);
+    if (b == NULL || b->room - b->used < n) {
+        size_t room = b == NULL ? BLOCK_FIRST : (size_t)b->room * 4;
+        room = room > BLOCK_MOST ? BLOCK_MOST : room;
+        room = room < n ? n : room;
+        b = malloc(sizeof *b + room);
+        if (b == NULL)
+            return NULL;
+        *b = (struct run_block){.next = run->blocks, .room = (uint32_t)room};
+        run->blocks = b;
+    }
+    void *p = b->bytes + b->used;
+    b->used += (uint32_t)n;
+    return p;
+}
+
+/* A transaction that goes back and forth by savepoints does not grow: newest first is how it goes
+ * back. */
+void run__give_back(struct run *run, void *p, size_t n)
+{
+    struct run_block *b = run->blocks;
+    if (b->used < rounded(n) || (uint8_t *)p != b->bytes + b->used - rounded(n))
+        return;
+    b->used -= (uint32_t)rounded(n);
+    if (b->used == 0 && b->next != NULL) {
+        run->blocks = b->next;
+        free(b);
+    }
 }
 
 void run__begin_level(struct run *run, uint8_t level)

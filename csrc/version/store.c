@@ -249,7 +249,7 @@ void versions_put_back(struct versions *store, struct run *run)
 void versions_add_clean(struct versions *store, const struct version_key *where)
 {
     struct version *v;
-    if (version__create(store, VERSION_DELETE, where, SLICE_EMPTY, &v) < 0)
+    if (version__create(store, NULL, VERSION_DELETE, where, SLICE_EMPTY, &v) < 0)
         return;
     os_lock_take(&store->clean_lock);
     list_add_back(&store->clean, &v->in_run);

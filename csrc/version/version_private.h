@@ -24,10 +24,18 @@ struct version {
     uint16_t delta_offset;
     uint8_t oper;
     dbid_t dbid;
+    bool own;         /* an allocation of its own, not memory of its run */
     bool chained;     /* in its node's chain */
     bool undo_logged; /* under run->lock, as undone */
     _Atomic bool undone;
     uint8_t bytes[]; /* key, data, before */
+};
+
+/* Memory of a run's versions. It goes with the run; what was taken last can be given back. */
+struct run_block {
+    struct run_block *next;
+    uint32_t room, used;
+    _Alignas(16) uint8_t bytes[];
 };
 
 struct run {
@@ -49,6 +57,7 @@ struct run {
     struct trx_action *actions;
     struct version **redo_table; /* by rceid */
     uint32_t redo_room, redo_count;
+    struct run_block *blocks; /* newest first; only the transaction's own thread takes and gives back */
 };
 
 struct stripe {
@@ -109,7 +118,8 @@ static inline struct version *version__first(struct versions *store, uint64_t ha
 struct os_lock *version__lock_of(struct versions *store, uint64_t hash);
 struct version *version__head(struct versions *store, const struct version_key *where,
                               uint64_t hash);
-MUST_CHECK err_t version__create(struct versions *store, enum version_oper oper,
+/* In memory of the run, or (NULL) its own. */
+MUST_CHECK err_t version__create(struct versions *store, struct run *run, enum version_oper oper,
                                  const struct version_key *where, struct slice before,
                                  struct version **out);
 void version__chain(struct versions *store, struct version *v);
@@ -119,6 +129,8 @@ void version__free(struct versions *store, struct version *v);
 /* run.c */
 MUST_CHECK err_t run__create(struct versions *store, const struct trx *trx, struct run **out);
 void run__destroy(struct run *run); /* no versions */
+void *run__take(struct run *run, size_t n); /* NULL: out of memory */
+void run__give_back(struct run *run, void *p, size_t n);
 void run__begin_level(struct run *run, uint8_t level);
 void run__lower(struct run *run, uint8_t level); /* versions above move down to it */
 uint8_t run__level_of(const struct run *run, const struct version *v); /* under run->lock */
