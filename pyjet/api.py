@@ -51,12 +51,14 @@ _CURSOR_CALLS = (
     "JetSeek", "JetSetColumn", "JetSetCurrentIndex2", "JetSetIndexRange", "JetUpdate",
 )  # fmt: skip
 _OTHER_CALLS = (
-    "JetAttachDatabase2", "JetBeginSession", "JetBeginTransaction2", "JetCloseDatabase", "JetCommitTransaction", "JetCreateDatabase2",
-    "JetCreateInstance2", "JetCreateTableColumnIndex", "JetDeleteTable", "JetDetachDatabase2", "JetEndSession", "JetGetDatabaseInfo",
-    "JetGetVersion", "JetIdle", "JetInit2", "JetOpenDatabase", "JetOpenTable", "JetRenameTable", "JetResetSessionContext",
+    "JetAttachDatabase2", "JetBeginExternalBackupInstance", "JetBeginSession", "JetBeginTransaction2", "JetCloseDatabase",
+    "JetCloseFileInstance", "JetCommitTransaction", "JetCreateDatabase2", "JetCreateInstance2", "JetCreateTableColumnIndex",
+    "JetDeleteTable", "JetDetachDatabase2", "JetEndExternalBackupInstance2", "JetEndSession", "JetGetAttachInfoInstance",
+    "JetGetDatabaseInfo", "JetGetLogInfoInstance2", "JetGetTruncateLogInfoInstance", "JetGetVersion", "JetIdle", "JetInit2",
     "JetOSSnapshotAbort", "JetOSSnapshotEnd", "JetOSSnapshotFreeze", "JetOSSnapshotGetFreezeInfo", "JetOSSnapshotPrepare",
     "JetOSSnapshotPrepareInstance", "JetOSSnapshotThaw", "JetOSSnapshotTruncateLog", "JetOSSnapshotTruncateLogInstance",
-    "JetRollback", "JetSetSessionContext", "JetTerm2",
+    "JetOpenDatabase", "JetOpenFileInstance", "JetOpenTable", "JetReadFileInstance", "JetRenameTable", "JetResetSessionContext",
+    "JetRollback", "JetSetSessionContext", "JetTerm2", "JetTruncateLogInstance",
 )  # fmt: skip
 globals().update({name: _by_cursor(name) for name in _CURSOR_CALLS})
 globals().update({name: getattr(_jet, name) for name in _OTHER_CALLS})
@@ -140,6 +142,16 @@ def JetBackupInstance(instance, destination, grbit=0, status_callback=None):
     value is ignored; its exception ends the run and is raised here.
     """
     _jet.backup(instance, destination, grbit, _status(status_callback))
+
+
+def JetGetLogInfoInstance(instance):
+    """JetGetLogInfoInstance(instance) -> [path]: the logs of the backup; finishes the current log when called first."""
+    return _jet.JetGetLogInfoInstance2(instance)[0]
+
+
+def JetEndExternalBackupInstance(instance):
+    """JetEndExternalBackupInstance(instance): as JetEndExternalBackupInstance2 with JET_bitBackupEndNormal."""
+    return _jet.JetEndExternalBackupInstance2(instance, JET_bitBackupEndNormal)  # noqa: F821
 
 
 def JetRestoreInstance(instance, source, destination=None, status_callback=None):

@@ -11,6 +11,7 @@ import weakref
 from . import _jet, errors
 from . import freeze as _freeze
 from .backup import engine as _backup
+from .backup import external as _external
 from .backup import run as _run
 from .progress import watch
 from .session import Session
@@ -224,6 +225,17 @@ class Instance:
         options: those of :meth:`backup`, without ``progress``. Errors come out of the iteration.
         """
         return _run.BackupIterator(functools.partial(_run.run, self, path, **options))
+
+    def external_backup(self, kind="full"):
+        """A backup whose files you read and store yourself: ``with inst.external_backup() as backup: for f in backup.files(): ...``
+
+        kind: "full", "incremental" (logs only; both then delete logs and count for the next incremental one), "copy" and
+        "differential" (the same bytes, without these effects). The files are io.RawIOBase objects with ``name`` and ``size``. An
+        exception out of the block aborts the backup. See pyjet.backup.ExternalBackup.
+        ESE: JetBeginExternalBackupInstance,
+        https://learn.microsoft.com/windows/win32/extensible-storage-engine/jetbeginexternalbackupinstance-function
+        """
+        return _external.ExternalBackup(self, kind)
 
     def attached(self):
         """(path, bytes) of each database that sessions of this package have attached and that is there, read-only ones left out."""

@@ -287,11 +287,20 @@ JET_ERR JetTruncateLog(void)
 
 /* ---- end ---- */
 
-JET_ERR JetEndExternalBackupInstance2(JET_INSTANCE instance, JET_GRBIT grbit)
+JET_ERR PyjetEndExternalBackup(JET_INSTANCE instance, JET_GRBIT grbit, JET_ERR *outcome)
 {
     struct step s;
+    err_t ended_as;
     TRY_RETURN(step_in(instance, &s));
-    return step_out(&s, backup_end(s.backup, grbit));
+    err_t err = backup_end(s.backup, grbit, &ended_as);
+    if (outcome != NULL)
+        *outcome = ended_as;
+    return step_out(&s, err);
+}
+
+JET_ERR JetEndExternalBackupInstance2(JET_INSTANCE instance, JET_GRBIT grbit)
+{
+    return PyjetEndExternalBackup(instance, grbit, NULL);
 }
 
 JET_ERR JetEndExternalBackupInstance(JET_INSTANCE instance)

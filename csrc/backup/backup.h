@@ -68,8 +68,10 @@ MUST_CHECK err_t backup_list_logs(struct backup *b, struct backup_list *out, str
 MUST_CHECK err_t backup_list_truncated(struct backup *b, struct backup_list *out);
 MUST_CHECK err_t backup_truncate(struct backup *b);
 /* JET_bitBackupEndNormal (with TruncateDone, NoDbHeaderUpdate) or JET_bitBackupEndAbort. A normal end of a backup that was stopped, or
- * has not come to its logs, is an abort: success, and the event tells. */
-MUST_CHECK err_t backup_end(struct backup *b, JET_GRBIT grbit);
+ * has not come to its logs, is an abort: success, and the event tells, and *outcome: 0, why the server ended it, or
+ * ERR_ABORT_BY_CALLER. */
+#define ERR_ABORT_BY_CALLER (-800) /* ESE's errBackupAbortByCaller; no call returns it */
+MUST_CHECK err_t backup_end(struct backup *b, JET_GRBIT grbit, err_t *outcome);
 
 /* ---- an instance's part in a snapshot of the operating system (snapshot.c). From begin to end it is the instance's one backup. ---- */
 struct snapshot;

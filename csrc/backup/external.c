@@ -485,20 +485,23 @@ static err_t end_well(struct external *e, JET_GRBIT grbit)
     return JET_errSuccess;
 }
 
-err_t backup_end(struct backup *b, JET_GRBIT grbit)
+err_t backup_end(struct backup *b, JET_GRBIT grbit, err_t *outcome)
 {
     struct external *e;
+    *outcome = JET_errSuccess;
     TRY_RETURN(step_in(b, STEP_END, &e));
     err_t err = check_end(grbit);
     if (err < 0)
         return step_out(b, err);
     forget_file(e);
     bool normal = (grbit & JET_bitBackupEndNormal) != 0;
-    if (series__stopped(&e->series) < 0)
-        end_badly(e, normal ? 226 : 215, "the backup was aborted", series__stopped(&e->series));
-    else if (!normal || !e->series.rolled)
-        end_badly(e, 215, "the backup was aborted by its caller", JET_errSuccess);
-    else
+    err_t stop = series__stopped(&e->series);
+    if (stop >= 0 && normal && e->series.rolled)
         return end_well(e, grbit);
+    *outcome = stop < 0 ? stop : ERR_ABORT_BY_CALLER;
+    if (stop < 0 && normal)
+        end_badly(e, 226, "the backup was aborted by the server", stop);
+    else
+        end_badly(e, 215, "the backup was aborted by its caller", ERR_ABORT_BY_CALLER);
     return JET_errSuccess;
 }

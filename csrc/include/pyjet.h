@@ -59,6 +59,9 @@ JET_EXPORT JET_ERR PyjetBackup(JET_INSTANCE instance, const char *path, JET_GRBI
 /* instance: created, not initialised; its parameters name base name and folders. Texts may be NULL. */
 JET_EXPORT JET_ERR PyjetRestore(JET_INSTANCE instance, const char *set, const char *destination, const char *roll_forward_dir, PYJET_PROGRESS progress, void *context, PYJET_RESTORE *result);
 JET_EXPORT JET_ERR PyjetInit(JET_INSTANCE *pinstance, JET_GRBIT grbit, PYJET_PROGRESS progress, void *context, PYJET_RECOVERY *result);
+/* JetEndExternalBackupInstance2, which succeeds also when a normal end became an abort. outcome (may be NULL): 0, the reason for which
+ * the server had stopped the backup (JET_errBackupAbortByServer), or -800, aborted by its caller. */
+JET_EXPORT JET_ERR PyjetEndExternalBackup(JET_INSTANCE instance, JET_GRBIT grbit, JET_ERR *outcome);
 /* Makes a running backup of this instance end with `reason` (an error); not sticky. From any thread. */
 JET_EXPORT JET_ERR PyjetStopRunningBackup(JET_INSTANCE instance, JET_ERR reason);
 /* Ends the snapshots that hold the instance, as JetTerm2 with this grbit would: before sessions are ended that may wait for a thaw. */

@@ -68,7 +68,7 @@ static int module_exec(PyObject *module)
     struct state *st = state_of_module(module);
     st->interpreter = PyInterpreterState_Get();
     PyMethodDef *lists[] = {own_calls,    instance_calls, session_calls, table_calls,
-                            cursor_calls, backup_calls,   file_calls,
+                            cursor_calls, backup_calls,   external_calls, file_calls,
                             snapshot_calls};
     for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++)
         if (PyModule_AddFunctions(module, lists[i]) < 0)

@@ -5,6 +5,7 @@
 
 from .archive import ExportResult
 from .engine import BackupResult, RecoveryResult, RestoreResult, backup, restore
+from .external import BackupFile, ExternalBackup, LogInfo
 from .forecast import Forecast
 from .limits import Deadline, RateLimit
 from .manifest import BackupSet, SetFile
@@ -16,9 +17,9 @@ from .status import RepoStatus
 from .store import FailedSet
 
 __all__ = [
-    "BackupIterator", "BackupRepo", "BackupResult", "BackupSet", "Deadline", "ExportResult", "FailedSet", "Finding", "Forecast",
-    "PruneReport", "RateLimit", "RecoveryResult", "RepoStatus", "RestoreResult", "SetFile", "VerifyLevel", "VerifyReport", "backup",
-    "human", "restore",
+    "BackupFile", "BackupIterator", "BackupRepo", "BackupResult", "BackupSet", "Deadline", "ExportResult", "ExternalBackup", "FailedSet",
+    "Finding", "Forecast", "LogInfo", "PruneReport", "RateLimit", "RecoveryResult", "RepoStatus", "RestoreResult", "SetFile",
+    "VerifyLevel", "VerifyReport", "backup", "human", "restore",
 ]  # fmt: skip
 
 
