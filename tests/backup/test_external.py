@@ -322,6 +322,27 @@ def incremental_without_full(place):
     x.end(ABORT)
 
 
+@ROWS("BK-196")
+def log_disk_full(place):
+    """No room for another log: the begin says so and nothing is under way; with room again it begins."""
+    w, x = start(place)
+    with cjet.fault("write size open", "edbtmp.log", error=28):
+        with pytest.raises(JetError) as e:
+            w.add(500)
+        assert e.value.name == "JET_errLogDiskFull"
+        w.fails("JET_errLogDiskFull", x.begin)
+        assert x.idle()
+    until = time.monotonic() + 10
+    while True:
+        try:
+            x.begin()
+            break
+        except JetError as e:
+            assert e.name == "JET_errLogDiskFull" and time.monotonic() < until
+            time.sleep(0.05)
+    x.end(ABORT)
+
+
 @ROWS("BK-197")
 def checkpoint_file_gone(place):
     w, x = start(place)

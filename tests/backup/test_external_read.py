@@ -317,6 +317,24 @@ def a_bad_page_drops_its_database(place):
     assert not (w.place / "set" / "b.edb").exists()
 
 
+@ROWS("BK-226")
+def a_disk_that_fails_drops_the_database(place):
+    w, _ = start(place, ("a.edb", "b.edb"))
+    x = settled(w)
+    x.begin()
+    x.open(w.data / "b.edb")
+    with cjet.Events() as events, cjet.fault("read", "b.edb", error=5):
+        w.fails("JET_errDiskIO", x.read)
+    assert events.ids() == [217] and events.seen[0][2][1] == str(w.data / "b.edb")
+    w.fails(BAD_ARGUMENT, x.close)
+    x.save(x.attached(), w.place / "set")  # the disk is well again: the database may be opened once more
+    x.save(x.logs(), w.place / "set")
+    x.truncate()
+    x.end()
+    assert bkinfo(w, "b.edb")["full_prev"] != (0, 0)
+    assert restored(w, w.place / "set", "b.edb") == 60
+
+
 @ROWS("BK-227")
 def a_bad_log_cancels(place):
     w, x = start(place)
