@@ -58,7 +58,7 @@ _OTHER_CALLS = (
     "JetOSSnapshotAbort", "JetOSSnapshotEnd", "JetOSSnapshotFreeze", "JetOSSnapshotGetFreezeInfo", "JetOSSnapshotPrepare",
     "JetOSSnapshotPrepareInstance", "JetOSSnapshotThaw", "JetOSSnapshotTruncateLog", "JetOSSnapshotTruncateLogInstance",
     "JetOpenDatabase", "JetOpenFileInstance", "JetOpenTable", "JetReadFileInstance", "JetRenameTable", "JetResetSessionContext",
-    "JetRollback", "JetSetSessionContext", "JetTerm2", "JetTruncateLogInstance",
+    "JetRollback", "JetSetSessionContext", "JetStopBackupInstance", "JetStopServiceInstance2", "JetTerm2", "JetTruncateLogInstance",
 )  # fmt: skip
 globals().update({name: _by_cursor(name) for name in _CURSOR_CALLS})
 globals().update({name: getattr(_jet, name) for name in _OTHER_CALLS})
@@ -72,6 +72,11 @@ def JetCreateInstance(name):
 def JetInit(instance):
     """JetInit(instance): start; recovers when the last run ended in a crash."""
     return _jet.JetInit2(instance, 0)
+
+
+def JetStopServiceInstance(instance):
+    """JetStopServiceInstance(instance): refuse all work but what ends something, for good."""
+    return _jet.JetStopServiceInstance2(instance, 0)
 
 
 def JetTerm(instance):

@@ -82,6 +82,10 @@ MUST_CHECK err_t api_remove_instance(struct api_instance *i); /* the caller hold
 
 /* ---- session.c: the way into a session's call ---- */
 MUST_CHECK err_t api_enter(JET_SESID sesid, struct api_session **out);
+/* ..._ending: calls that end something; they are allowed when the instance's service is stopped. */
+MUST_CHECK err_t api_enter_ending(JET_SESID sesid, struct api_session **out);
+MUST_CHECK err_t api_enter_writer_ending(JET_SESID sesid, struct api_session **out);
+MUST_CHECK err_t api_enter_cursor_ending(JET_SESID sesid, JET_TABLEID tableid, struct api_cursor **out);
 MUST_CHECK err_t api_enter_writer(JET_SESID sesid, struct api_session **out); /* a reader's session is refused */
 MUST_CHECK err_t api_enter_cursor(JET_SESID sesid, JET_TABLEID tableid, struct api_cursor **out);
 MUST_CHECK err_t api_enter_update(JET_SESID sesid, JET_TABLEID tableid, struct api_cursor **out); /* and the table may be changed */

@@ -95,7 +95,7 @@ JET_ERR JetDupCursor(JET_SESID sesid, JET_TABLEID tableid, JET_TABLEID *ptableid
 JET_ERR JetCloseTable(JET_SESID sesid, JET_TABLEID tableid)
 {
     struct api_cursor *c;
-    TRY_RETURN(api_enter_cursor(sesid, tableid, &c));
+    TRY_RETURN(api_enter_cursor_ending(sesid, tableid, &c));
     struct api_session *s = c->session;
     struct table_cursor *cursor = c->cursor;
     api_drop_cursor(c);

@@ -84,7 +84,7 @@ JET_ERR JetAttachDatabaseW(JET_SESID sesid, JET_PCWSTR szFilename, JET_GRBIT grb
 JET_ERR JetDetachDatabase2A(JET_SESID sesid, JET_PCSTR szFilename, JET_GRBIT grbit)
 {
     struct api_session *s;
-    TRY_RETURN(api_enter_writer(sesid, &s));
+    TRY_RETURN(api_enter_writer_ending(sesid, &s));
     err_t err = JET_errSuccess;
     if ((grbit & ~(JET_GRBIT)JET_bitForceCloseAndDetach) != 0)
         err = RAISE(JET_errInvalidGrbit);
@@ -136,7 +136,7 @@ JET_ERR JetOpenDatabaseW(JET_SESID sesid, JET_PCWSTR szFilename, JET_PCWSTR szCo
 JET_ERR JetCloseDatabase(JET_SESID sesid, JET_DBID dbid, JET_GRBIT grbit)
 {
     struct api_session *s;
-    TRY_RETURN(api_enter_writer(sesid, &s));
+    TRY_RETURN(api_enter_writer_ending(sesid, &s));
     err_t err = grbit != 0 ? RAISE(JET_errInvalidGrbit) : session_close_database(s->session, dbid);
     if (err >= 0)
         api_drop_dead_cursors(s);

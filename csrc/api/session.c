@@ -21,7 +21,7 @@ static err_t refuse_session(enum handle_answer answer)
     }
 }
 
-err_t api_enter(JET_SESID sesid, struct api_session **out)
+static err_t enter(JET_SESID sesid, bool ending, struct api_session **out)
 {
     void *object;
     *out = NULL;
@@ -30,7 +30,7 @@ err_t api_enter(JET_SESID sesid, struct api_session **out)
         return refuse_session(answer);
     struct api_session *s = object;
     if (s->session != NULL) {
-        err_t err = session_enter(s->session);
+        err_t err = ending ? session_enter_ending(s->session) : session_enter(s->session);
         if (err < 0) {
             handle_give(sesid);
             return err;
@@ -38,6 +38,16 @@ err_t api_enter(JET_SESID sesid, struct api_session **out)
     }
     *out = s;
     return JET_errSuccess;
+}
+
+err_t api_enter(JET_SESID sesid, struct api_session **out)
+{
+    return enter(sesid, false, out);
+}
+
+err_t api_enter_ending(JET_SESID sesid, struct api_session **out)
+{
+    return enter(sesid, true, out);
 }
 
 void api_leave(struct api_session *s)
@@ -54,14 +64,25 @@ static err_t read_only_session(void)
     return err;
 }
 
-err_t api_enter_writer(JET_SESID sesid, struct api_session **out)
+static err_t refuse_reader(struct api_session **out)
 {
-    TRY_RETURN(api_enter(sesid, out));
     if ((*out)->session != NULL)
         return JET_errSuccess;
     api_leave(*out);
     *out = NULL;
     return read_only_session();
+}
+
+err_t api_enter_writer(JET_SESID sesid, struct api_session **out)
+{
+    TRY_RETURN(enter(sesid, false, out));
+    return refuse_reader(out);
+}
+
+err_t api_enter_writer_ending(JET_SESID sesid, struct api_session **out)
+{
+    TRY_RETURN(enter(sesid, true, out));
+    return refuse_reader(out);
 }
 
 static err_t find_cursor(struct api_session *s, JET_TABLEID tableid, struct api_cursor **out)
@@ -81,17 +102,27 @@ static err_t find_cursor(struct api_session *s, JET_TABLEID tableid, struct api_
     }
 }
 
-err_t api_enter_cursor(JET_SESID sesid, JET_TABLEID tableid, struct api_cursor **out)
+static err_t enter_cursor(JET_SESID sesid, JET_TABLEID tableid, bool ending, struct api_cursor **out)
 {
     struct api_session *s;
     *out = NULL;
-    TRY_RETURN(api_enter(sesid, &s));
+    TRY_RETURN(enter(sesid, ending, &s));
     err_t err = find_cursor(s, tableid, out);
     if (err < 0)
         api_leave(s);
     else if (s->session != NULL && cursor_prepared((*out)->cursor) != PREP_NONE && session_has_changes(s->session))
         session_begin_change(s->session); /* most calls give the prepared update up, with the long values it made */
     return err;
+}
+
+err_t api_enter_cursor(JET_SESID sesid, JET_TABLEID tableid, struct api_cursor **out)
+{
+    return enter_cursor(sesid, tableid, false, out);
+}
+
+err_t api_enter_cursor_ending(JET_SESID sesid, JET_TABLEID tableid, struct api_cursor **out)
+{
+    return enter_cursor(sesid, tableid, true, out);
 }
 
 err_t api_enter_update(JET_SESID sesid, JET_TABLEID tableid, struct api_cursor **out)
@@ -313,7 +344,7 @@ JET_ERR JetEndSession(JET_SESID sesid, JET_GRBIT grbit)
 {
     (void)grbit;
     struct api_session *s;
-    TRY_RETURN(api_enter_writer(sesid, &s));
+    TRY_RETURN(api_enter_writer_ending(sesid, &s));
     if (s->has_context) {
         api_leave(s);
         err_t err = RAISE(JET_errSessionInUse);
@@ -344,7 +375,7 @@ JET_ERR JetSetSessionContext(JET_SESID sesid, JET_API_PTR ulContext)
 JET_ERR JetResetSessionContext(JET_SESID sesid)
 {
     struct api_session *s;
-    TRY_RETURN(api_enter_writer(sesid, &s));
+    TRY_RETURN(api_enter_writer_ending(sesid, &s));
     err_t err = JET_errSuccess;
     if (!s->has_context || s->context_thread != os_thread_id()) {
         err = RAISE(JET_errSessionContextNotSetByThisThread);

@@ -64,7 +64,7 @@ JET_ERR JetCommitTransaction2(JET_SESID sesid, JET_GRBIT grbit, uint32_t cmsecDu
 JET_ERR JetRollback(JET_SESID sesid, JET_GRBIT grbit)
 {
     struct api_session *s;
-    TRY_RETURN(api_enter(sesid, &s));
+    TRY_RETURN(api_enter_ending(sesid, &s));
     err_t err;
     if (s->session != NULL) {
         err = session_rollback(s->session, grbit);

@@ -47,6 +47,11 @@ bool backup_is_running(struct backup *b);
  * external one that is between two calls is ended at once then, else its next step that makes progress fails with `reason`. */
 void backup_stop(struct backup *b, err_t reason, bool wait);
 
+/* JetStopBackupInstance: ends a running streaming backup with JET_errBackupAbortByServer, and refuses all later ones with it. */
+void backup_refuse(struct backup *b);
+/* Takes that back: JET_errBackupInProgress while the stopped one has not ended. */
+MUST_CHECK err_t backup_allow(struct backup *b);
+
 /* ---- external backup: the same steps, a call each (backup-semantics.md 4, 7); any thread, one call at a time, others wait ---- */
 struct backup_list {
     char *text; /* UTF-8 paths, each with its NUL, and one NUL more; free() */

@@ -25,6 +25,7 @@ struct backup {
     struct os_cond changed;
     enum backup_driver driver;
     bool inside;                /* a step of an external backup is at work; the next one waits */
+    bool refused;               /* no streaming backup is begun: JetStopBackupInstance */
     _Atomic err_t stop;         /* the running one ends with it */
     struct external *external;  /* while the caller drives */
     JET_HANDLE last_handle;     /* never given out twice */
@@ -76,6 +77,9 @@ void series__note_log_read(struct series *s, uint32_t generation);
 /* Events of an internal copy have numbers of their own. Parameters end with NULL. */
 void series__event(const struct series *s, int id, enum event_severity severity, const char *text, const char *first, const char *second);
 void series__event_file(const struct series *s, int id, enum event_severity severity, const char *text, err_t err, const char *path);
+
+/* ---- stop.c ---- */
+err_t stop__refused(void); /* raises JET_errBackupAbortByServer */
 
 /* ---- stream.c: a database of the set as it is given out: header twice, its pages, the trailer ---- */
 struct stream {

@@ -35,6 +35,8 @@ static err_t step_refusal(const struct backup *b, enum step_kind kind)
     err_t stop = b->driver == DRIVER_CALLER ? atomic_load(&b->stop) : 0;
     if (stop < 0 && kind == STEP_PROGRESS)
         return stop;
+    if (b->driver == DRIVER_NONE && b->refused && kind == STEP_PROGRESS)
+        return JET_errBackupAbortByServer;
     return b->driver == DRIVER_CALLER ? JET_errSuccess : JET_errNoBackup;
 }
 

@@ -114,12 +114,15 @@ err_t series__claim(struct backup *b, enum backup_driver driver)
 {
     os_lock_take(&b->lock);
     enum backup_driver now = b->driver;
-    if (now == DRIVER_NONE) {
+    bool refused = now == DRIVER_NONE && b->refused && (driver == DRIVER_ENGINE || driver == DRIVER_CALLER);
+    if (now == DRIVER_NONE && !refused) {
         b->driver = driver;
         b->inside = driver == DRIVER_CALLER;
         atomic_store(&b->stop, 0);
     }
     os_lock_release(&b->lock);
+    if (refused)
+        return stop__refused();
     if (now == DRIVER_NONE)
         return JET_errSuccess;
     err_t err = now == DRIVER_SURROGATE ? RAISE(JET_errSurrogateBackupInProgress) : RAISE(JET_errBackupInProgress);

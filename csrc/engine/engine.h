@@ -67,6 +67,11 @@ MUST_CHECK err_t instance_enter_backup(struct instance *inst, struct backup **ou
 err_t instance_leave_backup(struct instance *inst, err_t err);
 /* Ends a running backup of this instance with `reason`; not sticky. */
 MUST_CHECK err_t instance_stop_backup(struct instance *inst, err_t reason);
+/* JetStopBackupInstance and its undoing: backup_refuse, backup_allow. JET_errInvalidParameter unless it runs. */
+MUST_CHECK err_t instance_refuse_backups(struct instance *inst);
+MUST_CHECK err_t instance_allow_backups(struct instance *inst);
+/* JetStopServiceInstance2. Once all is stopped, the gate gives JET_errClientRequestToStopJetService to all but what ends things. */
+MUST_CHECK err_t instance_stop_service(struct instance *inst, JET_GRBIT grbit);
 /* Restore into a fresh instance (its params say base name and folders): copies, recovers, leaves it not running. */
 MUST_CHECK err_t instance_restore(struct instance *inst, const char *set, const char *destination, const char *roll_forward_dir,
                                   const struct progress *progress, struct restore_result *result);
@@ -110,6 +115,8 @@ MUST_CHECK err_t session_begin(struct instance *inst, struct session **out); /* 
 MUST_CHECK err_t session_end(struct session *s); /* rolls back, closes cursors and databases */
 /* One call at a time: JET_errSessionSharingViolation, also for a transaction begun by another thread (api-notes.md 6). */
 MUST_CHECK err_t session_enter(struct session *s);
+/* For a call that ends something, so that it is allowed when the instance's service is stopped. */
+MUST_CHECK err_t session_enter_ending(struct session *s);
 void session_leave(struct session *s);
 struct instance *session_instance(struct session *s);
 struct trx *session_trx(struct session *s);

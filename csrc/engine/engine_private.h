@@ -40,6 +40,7 @@ struct instance {
     _Atomic uint64_t handle; /* what the API calls it */
     _Atomic int state;
     _Atomic err_t poison;
+    _Atomic uint32_t service; /* JET_bitStopService... that hold, or SERVICE_STOPPED */
     _Atomic int inside;
     int process_id;
     char log_dir[OS_PATH_MAX], system_dir[OS_PATH_MAX], temp_dir[OS_PATH_MAX], base_name[4];
@@ -125,7 +126,13 @@ void session__close_databases(struct session *s);
 
 
 
+/* stop.c */
+#define SERVICE_STOPPED 1u /* all of it: no bit of ESE's */
+MUST_CHECK err_t instance__check_service(struct instance *inst);
+
 /* instance.c */
+/* The gate for calls that end something: they are allowed when the service is stopped. */
+MUST_CHECK err_t instance__enter_ending(struct instance *inst);
 /* Running instances, each entered: room for `room`; *count may be more. The caller leaves them. */
 void instances__enter_running(struct instance **list, int room, int *count);
 bool instance__stops_backup(JET_GRBIT term_grbit);

@@ -156,7 +156,18 @@ static err_t refuse(struct instance *inst, bool for_backup)
 err_t instance_enter(struct instance *inst, bool for_backup)
 {
     atomic_fetch_add(&inst->inside, 1);
-    err_t err = refuse(inst, for_backup);
+    err_t err = instance__check_service(inst);
+    if (err >= 0)
+        err = refuse(inst, for_backup);
+    if (err < 0)
+        instance_leave(inst);
+    return err;
+}
+
+err_t instance__enter_ending(struct instance *inst)
+{
+    atomic_fetch_add(&inst->inside, 1);
+    err_t err = refuse(inst, false);
     if (err < 0)
         instance_leave(inst);
     return err;
@@ -272,6 +283,7 @@ err_t instance_init(struct instance *inst, const struct init_options *options, s
         return RAISE(JET_errAlreadyInitialized);
     inst->process_id = os_process_id();
     atomic_store(&inst->poison, 0);
+    atomic_store(&inst->service, 0);
     static const struct init_options none;
     err_t err = init_rooms(inst, options == NULL ? &none : options);
     if (err < 0) {

@@ -118,15 +118,26 @@ static err_t sharing(const char *why)
     return err;
 }
 
-err_t session_enter(struct session *s)
+static err_t enter_alone(struct session *s)
 {
     uint64_t nobody = 0;
-    TRY_RETURN(instance_enter(s->inst, false));
     if (!atomic_compare_exchange_strong(&s->busy, &nobody, os_thread_id())) {
         instance_leave(s->inst);
         return sharing("another thread is inside this session; give each thread its own");
     }
     return JET_errSuccess;
+}
+
+err_t session_enter(struct session *s)
+{
+    TRY_RETURN(instance_enter(s->inst, false));
+    return enter_alone(s);
+}
+
+err_t session_enter_ending(struct session *s)
+{
+    TRY_RETURN(instance__enter_ending(s->inst));
+    return enter_alone(s);
 }
 
 void session_leave(struct session *s)

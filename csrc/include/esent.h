@@ -1362,6 +1362,13 @@ JET_EXPORT JET_ERR JetGetErrorInfoW(void *pvContext, void *pvResult, uint32_t cb
 JET_EXPORT JET_ERR JetSetSessionParameter(JET_SESID sesid, uint32_t sesparamid, void *pvParam, uint32_t cbParam);
 JET_EXPORT JET_ERR JetGetSessionParameter(JET_SESID sesid, uint32_t sesparamid, void *pvParam, uint32_t cbParamMax, uint32_t *pcbParamActual);
 
+/* stop */
+JET_EXPORT JET_ERR JetStopService(void);
+JET_EXPORT JET_ERR JetStopServiceInstance(JET_INSTANCE instance);
+JET_EXPORT JET_ERR JetStopServiceInstance2(JET_INSTANCE instance, const JET_GRBIT grbit);
+JET_EXPORT JET_ERR JetStopBackup(void);
+JET_EXPORT JET_ERR JetStopBackupInstance(JET_INSTANCE instance);
+
 /* snapshot */
 JET_EXPORT JET_ERR JetOSSnapshotPrepare(JET_OSSNAPID *psnapId, const JET_GRBIT grbit);
 JET_EXPORT JET_ERR JetOSSnapshotPrepareInstance(JET_OSSNAPID snapId, JET_INSTANCE instance, const JET_GRBIT grbit);

@@ -273,6 +273,7 @@ enum jet_param {
 #define JET_bitStopServiceAll 0x00000000u
 #define JET_bitStopServiceBackgroundUserTasks 0x00000002u
 #define JET_bitStopServiceQuiesceCaches 0x00000004u
+#define JET_bitStopServiceStopAndEmitLog 0x00000008u
 #define JET_bitStopServiceResume 0x80000000u
 #define JET_bitDumpMinimum 0x00000001u
 #define JET_bitDumpMaximum 0x00000002u

@@ -64,6 +64,8 @@ JET_EXPORT JET_ERR PyjetInit(JET_INSTANCE *pinstance, JET_GRBIT grbit, PYJET_PRO
 JET_EXPORT JET_ERR PyjetEndExternalBackup(JET_INSTANCE instance, JET_GRBIT grbit, JET_ERR *outcome);
 /* Makes a running backup of this instance end with `reason` (an error); not sticky. From any thread. */
 JET_EXPORT JET_ERR PyjetStopRunningBackup(JET_INSTANCE instance, JET_ERR reason);
+/* Backups are allowed again after JetStopBackupInstance. JET_errBackupInProgress: the stopped one has not been ended yet. */
+JET_EXPORT JET_ERR PyjetResumeBackupInstance(JET_INSTANCE instance);
 /* Ends the snapshots that hold the instance, as JetTerm2 with this grbit would: before sessions are ended that may wait for a thaw. */
 JET_EXPORT JET_ERR PyjetLeaveSnapshots(JET_INSTANCE instance, JET_GRBIT grbit);
 /* What a set holds: base name, generations, page size, log size in bytes, databases. */

@@ -134,6 +134,34 @@ static PYFN(stop_running_backup)
     FINISH(err);
 }
 
+static PYFN(JetStopBackupInstance)
+{
+    struct instance *i;
+    ARGS("JetStopBackupInstance instance:I", &i);
+    JET_ERR err;
+    INSTANCE_CALL(err, i, JetStopBackupInstance(i->id));
+    FINISH(err);
+}
+
+static PYFN(resume_backup)
+{
+    struct instance *i;
+    ARGS("resume_backup instance:I", &i);
+    JET_ERR err;
+    INSTANCE_CALL(err, i, PyjetResumeBackupInstance(i->id));
+    FINISH(err);
+}
+
+static PYFN(JetStopServiceInstance2)
+{
+    struct instance *i;
+    uint32_t grbit = JET_bitStopServiceAll;
+    ARGS("JetStopServiceInstance2 instance:I grbit:u=", &i, &grbit);
+    JET_ERR err;
+    INSTANCE_CALL(err, i, JetStopServiceInstance2(i->id, grbit));
+    FINISH(err);
+}
+
 static PYFN(survey)
 {
     const char *path;
@@ -169,6 +197,13 @@ PyMethodDef backup_calls[] = {
                     "dict; the instance is created, not started."),
     METHOD(stop_running_backup, "stop_running_backup(instance): the run of another thread ends "
                                 "with BackupAbortByServerError."),
+    METHOD(JetStopBackupInstance,
+           "JetStopBackupInstance(instance): the running backup ends, later ones are refused, with "
+           "BackupAbortByServerError, until resume_backup."),
+    METHOD(resume_backup, "resume_backup(instance): backups are allowed again."),
+    METHOD(JetStopServiceInstance2,
+           "JetStopServiceInstance2(instance, grbit=JET_bitStopServiceAll): calls are refused with "
+           "ClientRequestToStopJetServiceError, but for those that end something."),
     METHOD(survey, "survey(path) -> dict: what a backup set holds."),
     {NULL, NULL, 0, NULL},
 };

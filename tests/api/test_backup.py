@@ -127,6 +127,9 @@ def test_stop_from_another_thread(big, inst, tmp_path):
     inst.stop_backup()
     thread.join(20)
     assert isinstance(outcome[0], pyjet.BackupAbortByServerError)
+    with pytest.raises(pyjet.BackupAbortByServerError, match="resume_backup"):
+        inst.backup(tmp_path / "set")
+    inst.resume_backup()
     assert str(inst.backup(tmp_path / "set")).startswith("full backup")
 
 
