@@ -35,11 +35,7 @@ def cases():
                 yield room, line[5 : line.index(")")]
 
 
-# engine_ddl meets the open bug that CHANGELOG names: it stands behind its mark until that is mended.
-@pytest.mark.parametrize(
-    "room, case",
-    [pytest.param(r, c, marks=[pytest.mark.crash] if r == "engine_ddl" else []) for r, c in cases()],
-)
+@pytest.mark.parametrize("room, case", list(cases()))
 def test_room(room, case, tmp_path):
     done = subprocess.run(
         [str(built(room)), case],

@@ -8,9 +8,6 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import kill9  # noqa: E402
 
-# Behind the mark while one lost index entry after a power cut is open (CHANGELOG, known bugs); CI runs them and prints the outcome.
-pytestmark = pytest.mark.crash
-
 
 def test_a_few_rounds(memory_path):
     totals = kill9.play(memory_path / "w", rounds=8, seed=11)

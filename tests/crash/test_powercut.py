@@ -8,9 +8,6 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import powercut  # noqa: E402
 
-# Behind the mark while one lost index entry after a power cut is open (CHANGELOG, known bugs); CI runs them and prints the outcome.
-pytestmark = pytest.mark.crash
-
 
 @pytest.mark.parametrize("work", powercut.WORKS, ids=lambda w: w.name)
 def test_a_few_states(work, memory_path):
