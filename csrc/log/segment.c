@@ -216,12 +216,16 @@ err_t log_verify_image(const uint8_t *image, size_t n, uint32_t generation)
 {
     if (n < (size_t)LOG_SEGMENTS_MIN * LOG_SEGMENT || n > (size_t)LOG_SEGMENTS_MAX * LOG_SEGMENT)
         return RAISE(JET_errLogReadVerifyFailure);
-    uint8_t *copy = os_alloc_aligned(n); /* a repair must not reach the caller's bytes */
+    uint8_t *copy = os_map(n, true); /* a repair must not reach the caller's bytes */
     if (copy == NULL)
         return RAISE(JET_errOutOfMemory);
-    memcpy(copy, image, n);
+    for (size_t at = 0; at < n; at += LOG_SEGMENT) { /* the unused end costs no memory */
+        uint32_t some = n - at < LOG_SEGMENT ? (uint32_t)(n - at) : LOG_SEGMENT;
+        if (!all_zero(image + at, some))
+            memcpy(copy + at, image + at, some);
+    }
     err_t err = verify(copy, n, generation);
-    os_free_aligned(copy);
+    os_unmap(copy, n);
     if (err < 0 && err != JET_errLogReadVerifyFailure && err != JET_errOutOfMemory)
         err = RAISE(JET_errLogReadVerifyFailure);
     return err;
