@@ -326,10 +326,8 @@ def incremental_without_full(place):
 def log_disk_full(place):
     """No room for another log: the begin says so and nothing is under way; with room again it begins."""
     w, x = start(place)
-    with cjet.fault("write size open", "edbtmp.log", error=28):
-        with pytest.raises(JetError) as e:
-            w.add(500)
-        assert e.value.name == "JET_errLogDiskFull"
+    with cjet.fault("size", "edbtmp.log", error=28):
+        w.fails("JET_errLogDiskFull", w.add, 500)
         w.fails("JET_errLogDiskFull", x.begin)
         assert x.idle()
     until = time.monotonic() + 10
