@@ -46,6 +46,7 @@ class _Bar:
         self.bar = None
         self.told = -10.0
         self.at = 0.0
+        self.stage = "engine"
         if sys.stderr.isatty() or "ipykernel" in sys.modules:
             from tqdm.auto import tqdm
 
@@ -59,6 +60,11 @@ class _Bar:
 
     def __call__(self, step):
         percent = step.percent
+        if step.stage != self.stage:
+            self.stage, self.told, self.at = step.stage, -10.0, 0.0
+            if self.bar is not None:
+                self.bar.reset(total=100)
+                self.bar.set_description(self.op if step.stage == "engine" else f"{self.op}: {step.stage}")
         if self.bar is not None:
             if percent > self.bar.n:
                 self.bar.update(percent - self.bar.n)

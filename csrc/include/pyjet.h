@@ -59,6 +59,8 @@ JET_EXPORT JET_ERR PyjetBackup(JET_INSTANCE instance, const char *path, JET_GRBI
 /* instance: created, not initialised; its parameters name base name and folders. Texts may be NULL. */
 JET_EXPORT JET_ERR PyjetRestore(JET_INSTANCE instance, const char *set, const char *destination, const char *roll_forward_dir, PYJET_PROGRESS progress, void *context, PYJET_RESTORE *result);
 JET_EXPORT JET_ERR PyjetInit(JET_INSTANCE *pinstance, JET_GRBIT grbit, PYJET_PROGRESS progress, void *context, PYJET_RECOVERY *result);
+/* The same for databases that lie elsewhere than their logs say. */
+JET_EXPORT JET_ERR PyjetInitMapped(JET_INSTANCE *pinstance, const JET_RSTMAP_A *rgrstmap, uint32_t crstmap, JET_GRBIT grbit, PYJET_PROGRESS progress, void *context, PYJET_RECOVERY *result);
 /* JetEndExternalBackupInstance2, which succeeds also when a normal end became an abort. outcome (may be NULL): 0, the reason for which
  * the server had stopped the backup (JET_errBackupAbortByServer), or -800, aborted by its caller. */
 JET_EXPORT JET_ERR PyjetEndExternalBackup(JET_INSTANCE instance, JET_GRBIT grbit, JET_ERR *outcome);
@@ -147,6 +149,8 @@ typedef struct {
 #define PYJET_bitCheckAlive 0x2u /* calls sink with NULL now and then, so that a long check can be ended */
 JET_EXPORT JET_ERR PyjetCheckFile(const char *path, JET_GRBIT grbit, JET_ERR (*sink)(void *context, const PYJET_FINDING *finding), void *context, PYJET_CHECK *sum);
 /* Header of a database, log or checkpoint as JSON; *ppsz is freed with JetFreeBuffer. */
+/* Records of the logs in a folder as JSON, from generation first (0: the lowest) to last (0: the end); a negative return of line stops. */
+JET_EXPORT JET_ERR PyjetDumpLog(const char *dir, const char *base_name, uint32_t first, uint32_t last, JET_ERR (*line)(void *context, const char *json), void *context);
 JET_EXPORT JET_ERR PyjetDumpHeader(const char *path, char **ppsz);
 
 /* ---- for tests ---- */

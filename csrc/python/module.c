@@ -69,7 +69,7 @@ static int module_exec(PyObject *module)
     st->interpreter = PyInterpreterState_Get();
     PyMethodDef *lists[] = {own_calls,    instance_calls, session_calls, table_calls,
                             cursor_calls, backup_calls,   external_calls, file_calls,
-                            snapshot_calls};
+                            snapshot_calls, recover_calls};
     for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++)
         if (PyModule_AddFunctions(module, lists[i]) < 0)
             return -1;

@@ -191,7 +191,7 @@ PyObject *stats_dict(const PYJET_STATS *s);
 
 /* ---- method tables ---- */
 extern PyMethodDef instance_calls[], session_calls[], table_calls[], cursor_calls[], backup_calls[],
-    external_calls[], file_calls[], snapshot_calls[];
+    external_calls[], file_calls[], snapshot_calls[], recover_calls[];
 int constants_add(PyObject *module);
 
 #endif

@@ -10,6 +10,7 @@ from .forecast import Forecast
 from .limits import Deadline, RateLimit
 from .manifest import BackupSet, SetFile
 from .prune import PruneReport
+from .recovery import recover
 from .repo import BackupRepo
 from .results import human
 from .run import BackupIterator
@@ -19,7 +20,7 @@ from .store import FailedSet
 __all__ = [
     "BackupFile", "BackupIterator", "BackupRepo", "BackupResult", "BackupSet", "Deadline", "ExportResult", "ExternalBackup", "FailedSet",
     "Finding", "Forecast", "LogInfo", "PruneReport", "RateLimit", "RecoveryResult", "RepoStatus", "RestoreResult", "SetFile",
-    "VerifyLevel", "VerifyReport", "backup", "human", "restore",
+    "VerifyLevel", "VerifyReport", "backup", "human", "recover", "restore",
 ]  # fmt: skip
 
 

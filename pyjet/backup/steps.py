@@ -41,6 +41,10 @@ class Steps:
             self.deadline.check()
         return None if self.user is None else self.user(step)
 
+    def watching(self):
+        """The callback for a call of _jet that is part of this operation."""
+        return watch(self.op, self.engine).callback
+
     @contextlib.contextmanager
     def stage(self, name, total, *, limited=True):
         """Gives step(size), to be called as bytes are done. limited: the deadline holds here."""

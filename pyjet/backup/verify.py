@@ -56,7 +56,7 @@ class Finding(Result):
 
 @dataclasses.dataclass(frozen=True)
 class VerifyReport(Result):
-    """What verify saw. ``sets``: those looked at; ``generation``, ``time``: how far a restore of the newest sound set gets."""
+    """What verify saw. ``sets``: those looked at; ``generation``, ``reaches``: how far a restore of the newest sound set gets."""
 
     level: str
     sets: tuple
@@ -64,7 +64,7 @@ class VerifyReport(Result):
     not_reached: tuple
     findings: tuple
     generation: int
-    time: str
+    reaches: str
     bytes: int
     duration: float
 
@@ -83,8 +83,8 @@ class VerifyReport(Result):
             + (f", {len(self.skipped)} passed before" if self.skipped else "")
             + (f", {len(self.not_reached)} not reached" if self.not_reached else "")
             + (
-                f"; restores up to generation {self.generation:#x}, {self.time}"
-                if self.time
+                f"; restores up to generation {self.generation:#x}, {self.reaches}"
+                if self.reaches
                 else ""
             )
         )
@@ -312,7 +312,7 @@ def verify(repo, which, level, since_last, deadline, check, progress, scratch):
         not_reached=tuple(s.id for s in left),
         findings=tuple(findings),
         generation=best.generations[1] if best else 0,
-        time=best.finished.isoformat() if best else "",
+        reaches=best.finished.isoformat() if best else "",
         bytes=work.bytes,
         duration=time.monotonic() - began,
     )

@@ -1,5 +1,6 @@
 """The command line: ``pyjet VERB`` or ``python -m pyjet VERB``."""
 
-from .cli import exit_code, main
+from .cli import main
+from .codes import MEANINGS, exit_code
 
-__all__ = ["exit_code", "main"]
+__all__ = ["MEANINGS", "exit_code", "main"]

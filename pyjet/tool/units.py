@@ -1,0 +1,45 @@
+"""Numbers as people write them."""
+
+import argparse
+import datetime
+import re
+
+_SIZE = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_TIME = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def size(text):
+    """ "10M", "1.5g", "2MiB": bytes, in powers of 1024."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?(?:/s)?", text.strip().lower())
+    if not found or (n := int(float(found[1]) * _SIZE[found[2]])) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; write 500000, 10M or 1.5G")
+    return n
+
+
+def seconds(text):
+    """ "90", "30m", "26h", "7d": seconds."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw]?)", text.strip().lower())
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration; write 90, 30m, 26h or 7d")
+    return float(found[1]) * _TIME[found[2]]
+
+
+def moment(text):
+    """ISO 8601; without a zone it is local time. "end" stays."""
+    if text == "end":
+        return text
+    try:
+        found = datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no time; write 2026-11-21T05:30:00"
+        ) from None
+    return found if found.tzinfo else found.astimezone()
+
+
+def pair(text):
+    """ "key=value"."""
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is no key=value")
+    return key, value
