@@ -41,22 +41,32 @@ def newest_log(folder, base_name):
 
 
 def _attached(folder, base_name):
-    """Paths that the logs name, newest first."""
-    closed = forecast.archived_logs(folder, base_name)
-    paths = [newest_log(folder, base_name), *(closed[g] for g in sorted(closed, reverse=True))]
+    """Paths of databases that the logs name: in their headers, and in the records of creating and attaching."""
     names = {}
-    for path in paths:
+    for path in [
+        newest_log(folder, base_name),
+        *forecast.archived_logs(folder, base_name).values(),
+    ]:
         for entry in json.loads(_jet.dump_header(path)).get("attached", []):
             names.setdefault(entry["path"])
+
+    def line(text):
+        if "DB" in text[:120]:  # of CreateDB, AttachDB: before its fields are looked at
+            record = json.loads(text)
+            if record["name"] in ("CreateDB", "AttachDB") and "path" in record:
+                names.setdefault(record["path"])
+
+    _jet.dump_log(folder, base_name, line)
     return list(names)
 
 
-def _pairs(folder, logs, base_name):
-    """(path as logged, path here) of each database that lies in the folder."""
+def _pairs(folder, logs, base_name, copied):
+    """(path as logged, path here). Of a copy all names lead into it, so that the original is never touched; in place those that lie here."""
     here = {os.path.basename(p).lower(): p for p in databases_of(folder)}
     pairs = []
     for logged in _attached(logs, base_name):
-        found = here.get(logged.replace("\\", "/").rsplit("/", 1)[-1].lower())
+        name = logged.replace("\\", "/").rsplit("/", 1)[-1]
+        found = here.get(name.lower(), os.path.join(folder, name) if copied else None)
         if found is not None:
             pairs.append((logged, found))
     return pairs
@@ -81,7 +91,7 @@ def recover(
     newest_log(logs, base_name)
     with Steps("recovery", progress, deadline) as steps:
         if in_place:
-            return _run(path, logs, base_name, steps)
+            return _run(path, logs, base_name, steps, copied=False)
         return _copy_and_run(path, logs, base_name, os.path.abspath(output), steps)
 
 
@@ -104,7 +114,7 @@ def _copy_and_run(path, logs, base_name, output, steps):
         with steps.stage("copy", sum(map(os.path.getsize, wanted))) as step:
             for source in wanted:
                 files.copy(source, os.path.join(work, os.path.basename(source)), step)
-        result = _run(work, work, base_name, steps)
+        result = _run(work, work, base_name, steps, copied=True)
         files.sync_folder(work)
         os.rename(work, output)
         files.sync_folder(parent)
@@ -114,7 +124,7 @@ def _copy_and_run(path, logs, base_name, output, steps):
         raise
 
 
-def _run(folder, logs, base_name, steps):
+def _run(folder, logs, base_name, steps, *, copied):
     import pyjet
 
     header = json.loads(_jet.dump_header(newest_log(logs, base_name)))
@@ -130,7 +140,9 @@ def _run(folder, logs, base_name, steps):
     try:
         with_callback = steps.watching()
         result = engine.RecoveryResult(
-            **_jet.init_mapped(inst.handle, _pairs(folder, logs, base_name), 0, with_callback)
+            **_jet.init_mapped(
+                inst.handle, _pairs(folder, logs, base_name, copied), 0, with_callback
+            )
         )
     except BaseException:
         inst.close(abrupt=True)
