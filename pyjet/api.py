@@ -51,7 +51,7 @@ _CURSOR_CALLS = (
     "JetSeek", "JetSetColumn", "JetSetCurrentIndex2", "JetSetIndexRange", "JetUpdate",
 )  # fmt: skip
 _OTHER_CALLS = (
-    "JetAttachDatabase2", "JetBeginExternalBackupInstance", "JetBeginSession", "JetBeginTransaction2", "JetCloseDatabase",
+    "JetAttachDatabase2", "JetBeginExternalBackupInstance", "JetBeginSession", "JetBeginSurrogateBackup", "JetEndSurrogateBackup", "JetBeginTransaction2", "JetCloseDatabase",
     "JetCloseFileInstance", "JetCommitTransaction", "JetCreateDatabase2", "JetCreateInstance2", "JetCreateTableColumnIndex",
     "JetDeleteTable", "JetDetachDatabase2", "JetEndExternalBackupInstance2", "JetEndSession", "JetGetAttachInfoInstance",
     "JetGetDatabaseInfo", "JetGetLogInfoInstance2", "JetGetTruncateLogInfoInstance", "JetGetVersion", "JetIdle", "JetInit2",

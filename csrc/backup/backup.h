@@ -43,6 +43,7 @@ struct backup_result {
 };
 MUST_CHECK err_t backup_run(struct backup *b, const struct backup_options *options, struct backup_result *result);
 bool backup_is_running(struct backup *b);
+bool backup_is_surrogate(struct backup *b);
 /* Makes a running backup end with `reason` (JET_errBackupAbortByServer, JET_errTermInProgress ...) and waits for it when wait; an
  * external one that is between two calls is ended at once then, else its next step that makes progress fails with `reason`. */
 void backup_stop(struct backup *b, err_t reason, bool wait);
@@ -77,6 +78,10 @@ MUST_CHECK err_t backup_truncate(struct backup *b);
  * ERR_ABORT_BY_CALLER. */
 #define ERR_ABORT_BY_CALLER (-800) /* ESE's errBackupAbortByCaller; no call returns it */
 MUST_CHECK err_t backup_end(struct backup *b, JET_GRBIT grbit, err_t *outcome);
+
+/* ---- surrogate backup: taken elsewhere, noted here. Header type snapshot; as a copy or differential unless TruncateDone. ---- */
+MUST_CHECK err_t backup_begin_surrogate(struct backup *b, uint32_t gen_first, uint32_t gen_last, JET_GRBIT grbit);
+MUST_CHECK err_t backup_end_surrogate(struct backup *b, JET_GRBIT grbit); /* grbits of backup_end */
 
 /* ---- an instance's part in a snapshot of the operating system (snapshot.c). From begin to end it is the instance's one backup. ---- */
 struct snapshot;

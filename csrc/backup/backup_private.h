@@ -28,6 +28,7 @@ struct backup {
     bool refused;               /* no streaming backup is begun: JetStopBackupInstance */
     _Atomic err_t stop;         /* the running one ends with it */
     struct external *external;  /* while the caller drives */
+    struct surrogate *surrogate; /* while there is one */
     JET_HANDLE last_handle;     /* never given out twice */
 };
 
@@ -77,6 +78,9 @@ void series__note_log_read(struct series *s, uint32_t generation);
 /* Events of an internal copy have numbers of their own. Parameters end with NULL. */
 void series__event(const struct series *s, int id, enum event_severity severity, const char *text, const char *first, const char *second);
 void series__event_file(const struct series *s, int id, enum event_severity severity, const char *text, err_t err, const char *path);
+
+/* ---- surrogate.c ---- */
+void surrogate__abandon(struct backup *b); /* by the server; `inside` is the caller's */
 
 /* ---- stop.c ---- */
 err_t stop__refused(void); /* raises JET_errBackupAbortByServer */

@@ -37,6 +37,8 @@ static err_t step_refusal(const struct backup *b, enum step_kind kind)
         return stop;
     if (b->driver == DRIVER_NONE && b->refused && kind == STEP_PROGRESS)
         return JET_errBackupAbortByServer;
+    if (b->driver == DRIVER_SURROGATE && kind == STEP_END)
+        return JET_errSurrogateBackupInProgress;
     return b->driver == DRIVER_CALLER ? JET_errSuccess : JET_errNoBackup;
 }
 

@@ -40,17 +40,29 @@ bool backup_is_running(struct backup *b)
     return running;
 }
 
+bool backup_is_surrogate(struct backup *b)
+{
+    os_lock_take(&b->lock);
+    bool surrogate = b->driver == DRIVER_SURROGATE;
+    os_lock_release(&b->lock);
+    return surrogate;
+}
+
 /* An external backup that is between two steps is ended here: its caller may never come again. */
 static void wait_for_end_locked(struct backup *b, err_t reason)
 {
     while (b->driver != DRIVER_NONE) {
-        if (b->driver != DRIVER_CALLER || b->inside) {
+        bool surrogate = b->driver == DRIVER_SURROGATE;
+        if ((b->driver != DRIVER_CALLER && !surrogate) || b->inside) {
             os_cond_wait(&b->changed, &b->lock);
             continue;
         }
         b->inside = true;
         os_lock_release(&b->lock);
-        external__abandon(b, reason); /* driver and inside are free again */
+        if (surrogate)
+            surrogate__abandon(b);
+        else
+            external__abandon(b, reason); /* driver and inside are free again */
         os_lock_take(&b->lock);
     }
 }
@@ -117,7 +129,7 @@ err_t series__claim(struct backup *b, enum backup_driver driver)
     bool refused = now == DRIVER_NONE && b->refused && (driver == DRIVER_ENGINE || driver == DRIVER_CALLER);
     if (now == DRIVER_NONE && !refused) {
         b->driver = driver;
-        b->inside = driver == DRIVER_CALLER;
+        b->inside = driver == DRIVER_CALLER || driver == DRIVER_SURROGATE;
         atomic_store(&b->stop, 0);
     }
     os_lock_release(&b->lock);

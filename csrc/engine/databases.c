@@ -358,7 +358,7 @@ static err_t refuse_in_backup(struct instance *inst)
 {
     if (!backup_is_running(inst->backup))
         return JET_errSuccess;
-    err_t err = RAISE(JET_errBackupInProgress);
+    err_t err = backup_is_surrogate(inst->backup) ? RAISE(JET_errSurrogateBackupInProgress) : RAISE(JET_errBackupInProgress);
     err_detail("databases cannot come or go while a backup runs; wait for its end");
     return err;
 }

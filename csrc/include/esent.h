@@ -1369,6 +1369,10 @@ JET_EXPORT JET_ERR JetStopServiceInstance2(JET_INSTANCE instance, const JET_GRBI
 JET_EXPORT JET_ERR JetStopBackup(void);
 JET_EXPORT JET_ERR JetStopBackupInstance(JET_INSTANCE instance);
 
+/* surrogate backup */
+JET_EXPORT JET_ERR JetBeginSurrogateBackup(JET_INSTANCE instance, uint32_t lgenFirst, uint32_t lgenLast, JET_GRBIT grbit);
+JET_EXPORT JET_ERR JetEndSurrogateBackup(JET_INSTANCE instance, JET_GRBIT grbit);
+
 /* snapshot */
 JET_EXPORT JET_ERR JetOSSnapshotPrepare(JET_OSSNAPID *psnapId, const JET_GRBIT grbit);
 JET_EXPORT JET_ERR JetOSSnapshotPrepareInstance(JET_OSSNAPID snapId, JET_INSTANCE instance, const JET_GRBIT grbit);

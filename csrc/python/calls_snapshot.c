@@ -109,7 +109,32 @@ static PYFN(JetOSSnapshotTruncateLogInstance)
     FINISH(err);
 }
 
+static PYFN(JetBeginSurrogateBackup)
+{
+    struct instance *i;
+    uint32_t first, last, grbit = 0;
+    ARGS("JetBeginSurrogateBackup instance:I first:u last:u grbit:u=", &i, &first, &last, &grbit);
+    JET_ERR err;
+    INSTANCE_CALL(err, i, JetBeginSurrogateBackup(i->id, first, last, grbit));
+    FINISH(err);
+}
+
+static PYFN(JetEndSurrogateBackup)
+{
+    struct instance *i;
+    uint32_t grbit = JET_bitBackupEndNormal;
+    ARGS("JetEndSurrogateBackup instance:I grbit:u=", &i, &grbit);
+    JET_ERR err;
+    INSTANCE_CALL(err, i, JetEndSurrogateBackup(i->id, grbit));
+    FINISH(err);
+}
+
 PyMethodDef snapshot_calls[] = {
+    METHOD(JetBeginSurrogateBackup,
+           "JetBeginSurrogateBackup(instance, first, last, grbit=0): a backup of these log "
+           "generations is being taken from another copy of the data."),
+    METHOD(JetEndSurrogateBackup,
+           "JetEndSurrogateBackup(instance, grbit=JET_bitBackupEndNormal): the headers note it."),
     METHOD(JetOSSnapshotPrepare, "JetOSSnapshotPrepare(grbit=0) -> id of a new snapshot."),
     METHOD(JetOSSnapshotPrepareInstance,
            "JetOSSnapshotPrepareInstance(snapid, instance, grbit=0): the instance takes part."),
