@@ -384,7 +384,7 @@ def bad_archives(good):
         return info
 
     yield "a way out", [index, (named("../../evil"), b"x"), *files]
-    yield "an absolute name", [index, (named("/tmp/evil"), b"x"), *files]
+    yield "an absolute name", [index, (named("/etc/pyjet-evil"), b"x"), *files]
     yield (
         "a link for a file",
         [index, (named(files[0][0].name, tarfile.SYMTYPE, "/etc/passwd"), b""), *files[1:]],
@@ -467,7 +467,7 @@ def test_hostile_archives(made, tmp_path):
         else:
             assert os.listdir(repo.path("work")) == os.listdir(repo.path("sets")) == []
     assert [what for what, _ in taken] == ["a lie about generations"]
-    assert not os.path.exists("/tmp/evil") and not (tmp_path.parent / "evil").exists()
+    assert not os.path.exists("/etc/pyjet-evil") and not (tmp_path.parent / "evil").exists()
 
 
 def plain_copy(m):
