@@ -123,6 +123,12 @@ BACKUP = _struct("BACKUP", *((n, u32) for n in ("files", "databases", "logs", "g
                  ("bytes", u64), ("ns", u64), ("path", C.c_char * 4096))
 RESTORE = _struct("RESTORE", ("files", u32), ("databases", u32), ("bytes", u64), ("ns", u64), ("recovery", RECOVERY),
                   ("database", (C.c_char * 4096) * 6))
+RSTMAP = _struct("RSTMAP", ("old", C.c_char_p), ("new", C.c_char_p))
+RESTORE_OPTIONS = _struct("RESTORE_OPTIONS", ("set", C.c_char_p), ("destination", C.c_char_p), ("roll_forward_dir", C.c_char_p),
+                          ("rename", P(RSTMAP)), ("renames", u32), ("stop", u64), ("stop_time", u8 * 8))
+RSTINFO = _struct("RSTINFO", ("cbStruct", u32), ("rgrstmap", P(RSTMAP)), ("crstmap", i32), ("ib", C.c_uint16), ("isec", C.c_uint16),
+                  ("lGeneration", i32), ("logtimeStop", u8 * 8), ("pfnStatus", C.c_void_p))
+LOGINFO = _struct("LOGINFO", ("cbSize", u32), ("ulGenLow", u32), ("ulGenHigh", u32), ("szBaseName", C.c_char * 4))
 SET = _struct("SET", ("dir", C.c_char * 4096), ("base_name", C.c_char * 4),
               *((n, u32) for n in ("gen_low", "gen_high", "page_size", "log_file_size", "databases")),
               ("database", (C.c_char * 4096) * 6), ("original", (C.c_char * 4096) * 6))
@@ -247,6 +253,15 @@ class Instance:
             set_param(self.handle, param, value)
         self.running = False
         self.kept = []
+
+    def init3(self, renames=(), stop=0, grbit=0, status=None):
+        """JetInit3 with a JET_RSTINFO."""
+        array, n = restore_map(list(renames))
+        fn = STATUS_FN(lambda s, snp, snt, p: status(snp, snt, p.contents.cunitDone if p else None) or 0) if status else None
+        info = RSTINFO(C.sizeof(RSTINFO), array, n, stop & 0xFFFF, stop >> 16 & 0xFFFF, stop >> 32, (u8 * 8)(), C.cast(fn, C.c_void_p) if fn else None)
+        err = call("JetInit3A", C.byref(self.handle), C.byref(info), u32(grbit))
+        self.running = True
+        return err
 
     def init(self, grbit=0):
         recovery = RECOVERY()
@@ -677,8 +692,17 @@ def survey(path):
     return found
 
 
-def restore(source, destination, work=None, log_kib=None, roll_forward=None, **settings):
-    """Restores a set through an instance of its own whose logs lie in `work`; returns (result, database paths)."""
+def restore_map(pairs):
+    """An array of JET_RSTMAP, NULL when there are no pairs, and its length."""
+    array = (RSTMAP * len(pairs))(*(RSTMAP(text(old), text(new)) for old, new in pairs)) if pairs else None
+    return array, len(pairs)
+
+
+def restore(source, destination, work=None, log_kib=None, roll_forward=None, rename=(), stop=0, stop_time=None, **settings):
+    """Restores a set through an instance of its own whose logs lie in `work`; returns (result, database paths).
+
+    rename: pairs; stop: a position as one number; stop_time: the 8 bytes of a JET_LOGTIME.
+    """
     found = survey(source)
     work = pathlib.Path(work or str(destination) + "-logs")
     work.mkdir(parents=True, exist_ok=True)
@@ -686,7 +710,9 @@ def restore(source, destination, work=None, log_kib=None, roll_forward=None, **s
     inst = Instance(work, log_kib=found.log_file_size // 1024, base=found.base_name.decode(), **settings)
     result = RESTORE()
     try:
-        call("PyjetRestore", inst.handle, text(source), text(destination), text(roll_forward), None, None, C.byref(result))
+        options = RESTORE_OPTIONS(text(source), text(destination), text(roll_forward), *restore_map(list(rename)), stop)
+        options.stop_time = (u8 * 8)(*(stop_time or bytes(8)))
+        call("PyjetRestoreTo", inst.handle, C.byref(options), None, None, C.byref(result))
     finally:
         inst.destroy()
     return result, [pathlib.Path(result.database[i].value.decode()) for i in range(result.databases)]

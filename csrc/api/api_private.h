@@ -31,6 +31,7 @@ enum handle_answer handle_peek(uint64_t handle, enum handle_kind kind, const voi
 struct api_instance {
     struct instance *inst;
     JET_INSTANCE handle;
+    struct api_instance *next_in_process;
     int process_id;
     struct os_lock lock; /* sessions, terminating */
     struct list sessions;
@@ -70,6 +71,8 @@ struct api_cursor {
 /* The instance of a handle, pinned. backup: nil, stale and unset mode are JET_errInvalidParameter (decision 25). */
 MUST_CHECK err_t api_pin_instance(JET_INSTANCE handle, bool backup, struct api_instance **out);
 void api_unpin_instance(struct api_instance *i);
+/* Handles of the process's instances: how many there are; up to `room` are given. */
+uint32_t api_instances(JET_INSTANCE *list, uint32_t room);
 enum api_mode { MODE_NONE, MODE_SINGLE, MODE_MULTI };
 enum api_mode api_mode(void);
 /* Calls without an instance argument (the backup family of single-instance mode). */
@@ -158,6 +161,19 @@ MUST_CHECK err_t api_invalid(const char *what); /* JET_errInvalidParameter with 
 MUST_CHECK err_t api_init(JET_INSTANCE *pinstance, const struct init_options *options, struct api_progress *progress,
                           struct recovery_result *result);
 void api_recovery_out(const struct recovery_result *from, PYJET_RECOVERY *to);
+
+/* ---- restore.c: result may be NULL ---- */
+MUST_CHECK err_t api_restore(JET_INSTANCE instance, struct instance_restore *r, struct api_progress *progress, struct restore_result *result);
+
+/* ---- info_database.c ---- */
+void api_misc_out(const struct db_header *h, JET_DBINFOMISC7 *m);
+
+/* ---- info.c: answers of a fixed size ---- */
+err_t info_not_available(uint32_t level);
+err_t info_unknown_level(uint32_t level);
+MUST_CHECK err_t info_give_exact(const void *value, uint32_t n, void *to, uint32_t room);    /* JET_errInvalidBufferSize */
+MUST_CHECK err_t info_give_at_least(const void *value, uint32_t n, void *to, uint32_t room); /* JET_errBufferTooSmall */
+MUST_CHECK err_t info_give_u32(uint32_t value, void *to, uint32_t room);
 
 /* ---- cursor.c ---- */
 void api_index_id(const struct table_desc *desc, const struct table_index *index, JET_INDEXID *out);

@@ -2,7 +2,7 @@
 
 #include "api/api_private.h"
 
-/* Backup and restore, and what a status callback sees of them (backup-semantics.md 5, 10, 13). */
+/* Backup, and what a status callback sees of any long run (backup-semantics.md 5, 13). */
 
 /* ---- progress ---- */
 
@@ -67,7 +67,8 @@ err_t api_progress_end(struct api_progress *p, err_t outcome)
         return outcome;
     struct err_origin origin = *err_last();
     p->begun = false;
-    err_t ignored = outcome < 0 ? tell(p, JET_sntFail, p->done, p->total) : tell(p, JET_sntComplete, p->total, p->total);
+    bool as_asked = outcome == JET_errRecoveredWithoutUndo || outcome == JET_errRecoveredWithoutUndoDatabasesConsistent;
+    err_t ignored = outcome < 0 && !as_asked ? tell(p, JET_sntFail, p->done, p->total) : tell(p, JET_sntComplete, p->total, p->total);
     (void)ignored;
     if (outcome < 0) {
         err_raise(origin.err, origin.file, origin.line);
@@ -185,127 +186,6 @@ JET_ERR PyjetSetBackupPause(JET_INSTANCE instance, void (*fn)(void *context, uin
     instance_set_backup_pause(i->inst, fn, context);
     api_unpin_instance(i);
     return JET_errSuccess;
-}
-
-/* ---- restore ---- */
-
-static err_t restore_pinned(struct api_instance *i, const char *set, const char *destination, const char *roll_forward,
-                            struct api_progress *progress, struct restore_result *result)
-{
-    struct progress socket = api_progress_socket(progress);
-    if (set == NULL || set[0] == '\0')
-        return api_invalid("the folder of a backup set is needed");
-    if (destination != NULL && destination[0] == '\0')
-        destination = NULL;
-    return api_progress_end(progress, instance_restore(i->inst, set, destination, roll_forward, &socket, result));
-}
-
-static err_t run_restore(JET_INSTANCE instance, const char *set, const char *destination, JET_PFNSTATUS pfn)
-{
-    struct api_progress progress = {.status = pfn};
-    struct api_instance *i;
-    TRY_RETURN(api_pin_instance(instance, true, &i));
-    struct restore_result *result = calloc(1, sizeof *result);
-    err_t err = result == NULL ? RAISE(JET_errOutOfMemory) : JET_errSuccess;
-    if (err >= 0) /* ESE's calls roll forward with the logs that lie in the instance's log folder */
-        err = restore_pinned(i, set, destination, params_text(instance_params(i->inst), JET_paramLogFilePath), &progress, result);
-    free(result);
-    api_unpin_instance(i);
-    return err;
-}
-
-JET_ERR JetRestoreInstanceA(JET_INSTANCE instance, JET_PCSTR sz, JET_PCSTR szDest, JET_PFNSTATUS pfn)
-{
-    return run_restore(instance, sz, szDest, pfn);
-}
-PLAIN_IS_A(JetRestoreInstance);
-
-JET_ERR JetRestoreInstanceW(JET_INSTANCE instance, JET_PCWSTR sz, JET_PCWSTR szDest, JET_PFNSTATUS pfn)
-    WITH_TEXTS(set, sz, destination, szDest, JetRestoreInstanceA(instance, set, destination, pfn))
-
-/* Single-instance mode: an instance is made for the call when there is none, and goes with it. */
-JET_ERR JetRestore2A(JET_PCSTR sz, JET_PCSTR szDest, JET_PFNSTATUS pfn)
-{
-    struct api_instance *i, *pinned;
-    if (api_mode() == MODE_MULTI)
-        return RAISE(JET_errRunningInMultiInstanceMode);
-    if (api_mode() == MODE_SINGLE)
-        return run_restore(0, sz, szDest, pfn);
-    TRY_RETURN(api_set_mode(MODE_SINGLE));
-    TRY_RETURN(api_add_instance(NULL, NULL, &i));
-    TRY_RETURN(api_pin_instance(i->handle, true, &pinned));
-    err_t err = run_restore(i->handle, sz, szDest, pfn);
-    struct err_origin origin = *err_last();
-    TRY_RETURN(api_remove_instance(i));
-    if (err < 0) {
-        err_raise(origin.err, origin.file, origin.line);
-        err_detail("%s", origin.detail);
-    }
-    return err;
-}
-PLAIN_IS_A(JetRestore2);
-
-JET_ERR JetRestore2W(JET_PCWSTR sz, JET_PCWSTR szDest, JET_PFNSTATUS pfn)
-    WITH_TEXTS(set, sz, destination, szDest, JetRestore2A(set, destination, pfn))
-
-JET_ERR JetRestoreA(JET_PCSTR szSource, JET_PFNSTATUS pfn)
-{
-    return JetRestore2A(szSource, NULL, pfn);
-}
-PLAIN_IS_A(JetRestore);
-
-JET_ERR JetRestoreW(JET_PCWSTR szSource, JET_PFNSTATUS pfn)
-{
-    return JetRestore2W(szSource, NULL, pfn);
-}
-
-static void restore_out(const struct restore_result *r, PYJET_RESTORE *to)
-{
-    *to = (PYJET_RESTORE){.files = r->files, .databases = (uint32_t)r->database_count, .bytes = r->bytes, .ns = r->ns};
-    api_recovery_out(&r->recovery, &to->recovery);
-    static_assert(sizeof to->database == sizeof r->databases, "as many paths of the same length");
-    memcpy(to->database, r->databases, sizeof to->database);
-}
-
-JET_ERR PyjetRestore(JET_INSTANCE instance, const char *set, const char *destination, const char *roll_forward_dir, PYJET_PROGRESS progress,
-                     void *context, PYJET_RESTORE *result)
-{
-    struct api_progress p = {.progress = progress, .context = context};
-    struct api_instance *i;
-    TRY_RETURN(api_pin_instance(instance, true, &i));
-    struct restore_result *r = calloc(1, sizeof *r);
-    err_t err = r == NULL ? RAISE(JET_errOutOfMemory) : restore_pinned(i, set, destination, roll_forward_dir, &p, r);
-    if (r != NULL && result != NULL)
-        restore_out(r, result);
-    free(r);
-    api_unpin_instance(i);
-    return err;
-}
-
-JET_ERR PyjetSurveySet(const char *path, PYJET_SET *set)
-{
-    if (path == NULL || set == NULL)
-        return api_invalid("a folder and a place for the answer are needed");
-    struct restore_set *found = calloc(1, sizeof *found);
-    if (found == NULL)
-        return RAISE(JET_errOutOfMemory);
-    err_t err = restore_survey(path, found);
-    if (err >= 0) {
-        *set = (PYJET_SET){
-            .gen_low = found->gen_low,
-            .gen_high = found->gen_high,
-            .page_size = found->page_size,
-            .log_file_size = found->log_file_size,
-            .databases = (uint32_t)found->database_count,
-        };
-        static_assert(sizeof set->database == sizeof found->databases && sizeof set->dir == sizeof found->dir, "same paths");
-        memcpy(set->dir, found->dir, sizeof set->dir);
-        memcpy(set->base_name, found->base_name, sizeof set->base_name);
-        memcpy(set->database, found->databases, sizeof set->database);
-        memcpy(set->original, found->originals, sizeof set->original);
-    }
-    free(found);
-    return err;
 }
 
 /* ---- numbers ---- */

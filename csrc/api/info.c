@@ -1,22 +1,22 @@
 #include "api/api_private.h"
 
-/* Facts about databases, tables, columns and indexes. Levels that answer with a list table are not available: JET_errFeatureNotAvailable. */
+/* Facts about tables, columns and indexes. Levels that answer with a list table are not available: JET_errFeatureNotAvailable. */
 
-static err_t not_available(uint32_t level)
+err_t info_not_available(uint32_t level)
 {
     err_t err = RAISE(JET_errFeatureNotAvailable);
     err_detail("information level %u is not available", level);
     return err;
 }
 
-static err_t unknown_level(uint32_t level)
+err_t info_unknown_level(uint32_t level)
 {
     err_t err = RAISE(JET_errInvalidParameter);
     err_detail("there is no information level %u", level);
     return err;
 }
 
-static err_t give_exact(const void *value, uint32_t n, void *to, uint32_t room)
+err_t info_give_exact(const void *value, uint32_t n, void *to, uint32_t room)
 {
     if (to == NULL)
         return api_invalid("a buffer for the answer is needed");
@@ -26,7 +26,7 @@ static err_t give_exact(const void *value, uint32_t n, void *to, uint32_t room)
     return JET_errSuccess;
 }
 
-static err_t give_at_least(const void *value, uint32_t n, void *to, uint32_t room)
+err_t info_give_at_least(const void *value, uint32_t n, void *to, uint32_t room)
 {
     if (to == NULL)
         return api_invalid("a buffer for the answer is needed");
@@ -39,267 +39,10 @@ static err_t give_at_least(const void *value, uint32_t n, void *to, uint32_t roo
     return JET_errSuccess;
 }
 
-/* ---- databases ---- */
-
-static void bkinfo_out(const struct bkinfo *from, JET_BKINFO *to)
+err_t info_give_u32(uint32_t value, void *to, uint32_t room)
 {
-    static_assert(sizeof *from == sizeof *to, "both as on disk");
-    memcpy(to, from, sizeof *to);
+    return info_give_exact(&value, sizeof value, to, room);
 }
-
-static void logtime_out(const struct logtime *from, JET_LOGTIME *to)
-{
-    static_assert(sizeof *from == sizeof *to, "both as on disk");
-    memcpy(to, from, sizeof *to);
-}
-
-static void lgpos_out(lgpos_t from, JET_LGPOS *to)
-{
-    static_assert(sizeof from == sizeof *to, "both as on disk");
-    memcpy(to, &from, sizeof *to);
-}
-
-static void misc_of(const struct db_header *h, JET_DBINFOMISC4 *m)
-{
-    *m = (JET_DBINFOMISC4){
-        .ulVersion = h->version,
-        .ulUpdate = h->update_major,
-        .dbstate = h->state,
-        .fShadowingDisabled = h->db_flags0 & 1u,
-        .cbPageSize = h->page_size,
-        .genMinRequired = h->gen_min_required,
-        .genMaxRequired = h->gen_max_required,
-        .genCommitted = h->gen_max_committed,
-    };
-    memcpy(&m->signDb, &h->sign_db, sizeof m->signDb);
-    memcpy(&m->signLog, &h->sign_log, sizeof m->signLog);
-    lgpos_out(h->lgpos_consistent, &m->lgposConsistent);
-    lgpos_out(h->lgpos_attach, &m->lgposAttach);
-    lgpos_out(h->lgpos_detach, &m->lgposDetach);
-    logtime_out(&h->time_consistent, &m->logtimeConsistent);
-    logtime_out(&h->time_attach, &m->logtimeAttach);
-    logtime_out(&h->time_detach, &m->logtimeDetach);
-    logtime_out(&h->time_gen_max_created, &m->logtimeGenMaxCreate);
-    bkinfo_out(&h->full_prev, &m->bkinfoFullPrev);
-    bkinfo_out(&h->inc_prev, &m->bkinfoIncPrev);
-    bkinfo_out(&h->full_cur, &m->bkinfoFullCur);
-    bkinfo_out(&h->copy_prev, &m->bkinfoCopyPrev);
-    bkinfo_out(&h->diff_prev, &m->bkinfoDiffPrev);
-}
-
-/* Each form is the beginning of the next. */
-static err_t give_misc(const struct db_header *h, void *to, uint32_t room)
-{
-    JET_DBINFOMISC4 misc;
-    if (room != sizeof(JET_DBINFOMISC) && room != sizeof(JET_DBINFOMISC2) && room != sizeof(JET_DBINFOMISC3) && room != sizeof misc)
-        return RAISE(JET_errInvalidBufferSize);
-    if (to == NULL)
-        return api_invalid("a buffer for the answer is needed");
-    misc_of(h, &misc);
-    memcpy(to, &misc, room);
-    return JET_errSuccess;
-}
-
-static err_t give_header(struct dbfile *db, void *to, uint32_t room)
-{
-    struct db_header *copy = malloc(sizeof *copy);
-    if (copy == NULL)
-        return RAISE(JET_errOutOfMemory);
-    os_lock_take(&db->header_lock);
-    *copy = db->header;
-    os_lock_release(&db->header_lock);
-    err_t err = give_misc(copy, to, room);
-    free(copy);
-    return err;
-}
-
-static err_t give_u32(uint32_t value, void *to, uint32_t room)
-{
-    return give_exact(&value, sizeof value, to, room);
-}
-
-#define SYSTEM_ROOT 1u
-
-static err_t tree_space(struct dbfile *db, pgno_t root, struct space_sum *sum)
-{
-    struct btree *tree;
-    TRY_RETURN(btree_open(db, root, &tree));
-    err_t err = space_sum(tree, sum);
-    btree_close(tree);
-    return err;
-}
-
-static err_t give_space(struct dbfile *db, bool owned, void *to, uint32_t room)
-{
-    struct space_sum sum;
-    TRY_RETURN(tree_space(db, SYSTEM_ROOT, &sum));
-    return give_u32(owned ? sum.owned : sum.available, to, room);
-}
-
-static err_t database_info(struct dbfile *db, void *to, uint32_t room, uint32_t level, bool wide)
-{
-    switch (level) {
-    case JET_DbInfoFilename:
-        return text_give(db->path, wide, to, room);
-    case JET_DbInfoConnect:
-        return text_give("", wide, to, room);
-    case JET_DbInfoCountry:
-        return give_u32(1, to, room);
-    case JET_DbInfoLCID:
-        return give_u32(0x409, to, room);
-    case JET_DbInfoCp:
-        return give_u32(1252, to, room);
-    case JET_DbInfoCollate:
-        return give_u32(0, to, room);
-    case JET_DbInfoOptions:
-        return give_u32(db->read_only ? JET_bitDbReadOnly : 0, to, room);
-    case JET_DbInfoTransactions:
-        return give_u32(TRX_LEVEL_MAX, to, room);
-    case JET_DbInfoVersion:
-        return give_u32(db->header.version, to, room);
-    case JET_DbInfoFilesize:
-        return give_u32(atomic_load(&db->page_count), to, room);
-    case JET_DbInfoSpaceOwned:
-    case JET_DbInfoSpaceAvailable:
-        return give_space(db, level == JET_DbInfoSpaceOwned, to, room);
-    case JET_DbInfoMisc:
-        return give_header(db, to, room);
-    case JET_DbInfoPageSize:
-        return give_u32(db->page_size, to, room);
-    case JET_DbInfoFileType:
-        return give_u32(JET_filetypeDatabase, to, room);
-    case JET_DbInfoIsam:
-    case JET_DbInfoUpgrade:
-    case JET_DbInfoDBInUse:
-    case JET_DbInfoFilesizeOnDisk:
-        return not_available(level);
-    default:
-        return unknown_level(level);
-    }
-}
-
-static err_t get_database_info(JET_SESID sesid, JET_DBID dbid, void *to, uint32_t room, uint32_t level, bool wide)
-{
-    struct api_session *s;
-    struct dbfile *db;
-    TRY_RETURN(api_enter(sesid, &s));
-    err_t err = api_database(s, dbid, &db);
-    if (err >= 0)
-        err = database_info(db, to, room, level, wide);
-    api_leave(s);
-    return err;
-}
-
-JET_ERR JetGetDatabaseInfoA(JET_SESID sesid, JET_DBID dbid, void *pvResult, uint32_t cbMax, uint32_t InfoLevel)
-{
-    return get_database_info(sesid, dbid, pvResult, cbMax, InfoLevel, false);
-}
-PLAIN_IS_A(JetGetDatabaseInfo);
-
-JET_ERR JetGetDatabaseInfoW(JET_SESID sesid, JET_DBID dbid, void *pvResult, uint32_t cbMax, uint32_t InfoLevel)
-{
-    return get_database_info(sesid, dbid, pvResult, cbMax, InfoLevel, true);
-}
-
-/* ---- files ---- */
-
-static err_t file_type(const char *path, uint32_t *type)
-{
-    struct db_header h;
-    *type = JET_filetypeDatabase;
-    if (db_header_read_path(path, &h) >= 0)
-        return JET_errSuccess;
-    struct log_header *log = malloc(sizeof *log);
-    struct checkpoint *checkpoint = malloc(sizeof *checkpoint);
-    if (log == NULL || checkpoint == NULL)
-        *type = JET_filetypeUnknown;
-    else if (log_read_header(path, log) >= 0)
-        *type = JET_filetypeLog;
-    else
-        *type = log_checkpoint_read(path, checkpoint) >= 0 ? JET_filetypeCheckpoint : JET_filetypeUnknown;
-    err_t err = log == NULL || checkpoint == NULL ? RAISE(JET_errOutOfMemory) : JET_errSuccess;
-    free(log);
-    free(checkpoint);
-    return err;
-}
-
-static err_t read_header_of(const char *path, struct db_header *h)
-{
-    uint32_t type;
-    err_t err = db_header_read_path(path, h);
-    if (err >= 0)
-        return err;
-    TRY_RETURN(file_type(path, &type));
-    if (type == JET_filetypeUnknown)
-        return RAISE(err);
-    return RAISE(JET_errFileInvalidType);
-}
-
-static err_t file_size(const char *path, uint64_t *size)
-{
-    struct os_file *f;
-    TRY_RETURN(os_file_open(path, OS_READ, &f));
-    err_t err = os_file_size(f, size);
-    os_file_close(f);
-    return err;
-}
-
-static err_t file_in_use(const char *path, uint32_t *in_use)
-{
-    struct os_file *f;
-    TRY_RETURN(os_file_open(path, OS_READ, &f));
-    err_t err = os_file_lock(f, false);
-    *in_use = err == JET_errFileAccessDenied;
-    if (err >= 0)
-        os_file_unlock(f);
-    os_file_close(f);
-    return *in_use ? JET_errSuccess : err;
-}
-
-static err_t give_file_size(const char *path, void *to, uint32_t room)
-{
-    uint64_t size;
-    TRY_RETURN(file_size(path, &size));
-    return give_exact(&size, sizeof size, to, room);
-}
-
-JET_ERR JetGetDatabaseFileInfoA(JET_PCSTR szDatabaseName, void *pvResult, uint32_t cbMax, uint32_t InfoLevel)
-{
-    struct db_header h;
-    uint32_t value;
-    if (szDatabaseName == NULL || szDatabaseName[0] == '\0')
-        return api_invalid("a path is needed");
-    if (!os_exists(szDatabaseName)) {
-        err_t err = RAISE(JET_errFileNotFound);
-        err_detail("%s is not there", szDatabaseName);
-        return err;
-    }
-    switch (InfoLevel) {
-    case JET_DbInfoFilesize:
-        return give_file_size(szDatabaseName, pvResult, cbMax);
-    case JET_DbInfoMisc:
-        TRY_RETURN(read_header_of(szDatabaseName, &h));
-        return give_misc(&h, pvResult, cbMax);
-    case JET_DbInfoPageSize:
-        TRY_RETURN(read_header_of(szDatabaseName, &h));
-        return give_u32(h.page_size, pvResult, cbMax);
-    case JET_DbInfoDBInUse:
-        TRY_RETURN(file_in_use(szDatabaseName, &value));
-        return give_u32(value, pvResult, cbMax);
-    case JET_DbInfoFileType:
-        TRY_RETURN(file_type(szDatabaseName, &value));
-        return give_u32(value, pvResult, cbMax);
-    case JET_DbInfoUpgrade:
-    case JET_DbInfoFilesizeOnDisk:
-        return not_available(InfoLevel);
-    default:
-        return unknown_level(InfoLevel);
-    }
-}
-PLAIN_IS_A(JetGetDatabaseFileInfo);
-
-JET_ERR JetGetDatabaseFileInfoW(JET_PCWSTR szDatabaseName, void *pvResult, uint32_t cbMax, uint32_t InfoLevel)
-    WITH_TEXT(path, szDatabaseName, JetGetDatabaseFileInfoA(path, pvResult, cbMax, InfoLevel))
 
 /* ---- tables ---- */
 
@@ -328,10 +71,10 @@ static err_t table_space(struct table_desc *desc, void *to, uint32_t room, uint3
         TRY_RETURN(space_sum(desc->tree, &sum));
     if (level == JET_TblInfoSpaceUsage) {
         uint32_t both[2] = {sum.owned, sum.available};
-        return give_at_least(both, sizeof both, to, room);
+        return info_give_at_least(both, sizeof both, to, room);
     }
     uint32_t one = level == JET_TblInfoSpaceOwned || level == JET_TblInfoSpaceOwnedLV ? sum.owned : sum.available;
-    return give_at_least(&one, sizeof one, to, room);
+    return info_give_at_least(&one, sizeof one, to, room);
 }
 
 static err_t table_info(struct api_cursor *c, void *to, uint32_t room, uint32_t level, bool wide)
@@ -343,14 +86,14 @@ static err_t table_info(struct api_cursor *c, void *to, uint32_t room, uint32_t 
     uint32_t pair[2] = {desc->initial_pages, desc->density};
     switch (level) {
     case JET_TblInfo:
-        return give_at_least(&object, sizeof object, to, room);
+        return info_give_at_least(&object, sizeof object, to, room);
     case JET_TblInfoName:
         catalog_name_to_utf8(desc->name, name);
         return text_give(name, wide, to, room);
     case JET_TblInfoDbid:
-        return give_at_least(&c->dbid, sizeof c->dbid, to, room);
+        return info_give_at_least(&c->dbid, sizeof c->dbid, to, room);
     case JET_TblInfoSpaceAlloc:
-        return give_at_least(pair, sizeof pair, to, room);
+        return info_give_at_least(pair, sizeof pair, to, room);
     case JET_TblInfoTemplateTableName:
         return text_give("", wide, to, room);
     case JET_TblInfoSpaceUsage:
@@ -364,9 +107,9 @@ static err_t table_info(struct api_cursor *c, void *to, uint32_t room, uint32_t 
     case JET_TblInfoOLC:
     case JET_TblInfoResetOLC:
     case JET_TblInfoDumpTable:
-        return not_available(level);
+        return info_not_available(level);
     default:
-        return unknown_level(level);
+        return info_unknown_level(level);
     }
 }
 
@@ -420,7 +163,7 @@ static err_t object_answer(void *context, struct table_desc *desc)
 {
     struct answer *a = context;
     JET_OBJECTINFO object = object_info(desc, !desc->db->read_only);
-    return give_at_least(&object, sizeof object, a->to, a->room);
+    return info_give_at_least(&object, sizeof object, a->to, a->room);
 }
 
 JET_ERR JetGetObjectInfoA(JET_SESID sesid, JET_DBID dbid, JET_OBJTYP objtyp, JET_PCSTR szContainerName, JET_PCSTR szObjectName, void *pvResult,
@@ -431,9 +174,9 @@ JET_ERR JetGetObjectInfoA(JET_SESID sesid, JET_DBID dbid, JET_OBJTYP objtyp, JET
     if (objtyp != JET_objtypTable && objtyp != JET_objtypNil)
         return RAISE(JET_errInvalidObject);
     if (InfoLevel >= JET_ObjInfoMax)
-        return unknown_level(InfoLevel);
+        return info_unknown_level(InfoLevel);
     if (InfoLevel != JET_ObjInfo && InfoLevel != JET_ObjInfoNoStats)
-        return not_available(InfoLevel);
+        return info_not_available(InfoLevel);
     return with_table(sesid, dbid, szObjectName, object_answer, &a);
 }
 PLAIN_IS_A(JetGetObjectInfo);
@@ -460,7 +203,7 @@ static err_t give_column(const struct table_column *column, const char *table, c
         .grbit = api_column_grbit(column),
     };
     if (a->level == JET_ColInfo || a->level == JET_ColInfoByColid)
-        return give_at_least(&def, sizeof def, a->to, a->room);
+        return info_give_at_least(&def, sizeof def, a->to, a->room);
     union {
         JET_COLUMNBASE_A narrow;
         JET_COLUMNBASE_W wide;
@@ -480,7 +223,7 @@ static err_t give_column(const struct table_column *column, const char *table, c
         memcpy(base.narrow.szBaseTableName, of_table, strlen(of_table) + 1);
         memcpy(base.narrow.szBaseColumnName, name, strlen(name) + 1);
     }
-    return give_at_least(&base, size, a->to, a->room);
+    return info_give_at_least(&base, size, a->to, a->room);
 }
 
 static err_t find_column(struct table_desc *desc, const struct answer *a, const struct table_column **out)
@@ -524,9 +267,9 @@ static err_t check_column_level(uint32_t level)
     case JET_ColInfoSysTabCursor:
     case JET_ColInfoListCompact:
     case JET_ColInfoListSortColumnid:
-        return not_available(level);
+        return info_not_available(level);
     default:
-        return unknown_level(level);
+        return info_unknown_level(level);
     }
 }
 
@@ -600,7 +343,7 @@ JET_ERR JetGetColumnInfoW(JET_SESID sesid, JET_DBID dbid, JET_PCWSTR szTableName
 
 static err_t give_u16(uint16_t value, void *to, uint32_t room)
 {
-    return give_at_least(&value, sizeof value, to, room);
+    return info_give_at_least(&value, sizeof value, to, room);
 }
 
 static err_t give_index(const struct table_desc *desc, const struct table_index *index, const struct answer *a)
@@ -609,9 +352,9 @@ static err_t give_index(const struct table_desc *desc, const struct table_index 
     uint32_t lcid = 0x409;
     switch (a->level) {
     case JET_IdxInfoSpaceAlloc:
-        return give_at_least(&index->density, sizeof index->density, a->to, a->room);
+        return info_give_at_least(&index->density, sizeof index->density, a->to, a->room);
     case JET_IdxInfoLCID:
-        return give_at_least(&lcid, sizeof lcid, a->to, a->room);
+        return info_give_at_least(&lcid, sizeof lcid, a->to, a->room);
     case JET_IdxInfoVarSegMac:
         return give_u16(index->def.var_seg_mac, a->to, a->room);
     case JET_IdxInfoKeyMost:
@@ -620,7 +363,7 @@ static err_t give_index(const struct table_desc *desc, const struct table_index 
         return text_give(index->locale, a->wide, a->to, a->room);
     default:
         api_index_id(desc, index, &id);
-        return give_at_least(&id, sizeof id, a->to, a->room);
+        return info_give_at_least(&id, sizeof id, a->to, a->room);
     }
 }
 
@@ -639,7 +382,7 @@ static err_t index_answer_locked(struct table_desc *desc, const struct answer *a
 {
     const struct table_index *index;
     if (a->level == JET_IdxInfoCount)
-        return give_at_least(&desc->index_count, sizeof desc->index_count, a->to, a->room);
+        return info_give_at_least(&desc->index_count, sizeof desc->index_count, a->to, a->room);
     TRY_RETURN(find_index(desc, a->name, &index));
     return give_index(desc, index, a);
 }
@@ -673,9 +416,9 @@ static err_t check_index_level(uint32_t level)
     case JET_IdxInfoCreateIndex3:
     case JET_IdxInfoSpaceOwned:
     case JET_IdxInfoSpaceAvailable:
-        return not_available(level);
+        return info_not_available(level);
     default:
-        return unknown_level(level);
+        return info_unknown_level(level);
     }
 }
 

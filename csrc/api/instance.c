@@ -5,6 +5,7 @@
 static _Atomic int guard; /* mode, count, single; held for a few instructions */
 static _Atomic int mode = MODE_NONE;
 static uint32_t instance_count;
+static struct api_instance *instances; /* under guard */
 static JET_INSTANCE _Atomic single;
 
 static void lock(void)
@@ -79,6 +80,10 @@ err_t api_add_instance(const char *name, const char *display, struct api_instanc
             instance_set_handle(i->inst, i->handle);
             if (api_mode() == MODE_SINGLE)
                 atomic_store(&single, i->handle);
+            lock();
+            i->next_in_process = instances;
+            instances = i;
+            unlock();
             *out = i;
             return JET_errSuccess;
         }
@@ -99,6 +104,11 @@ err_t api_remove_instance(struct api_instance *i)
         return RAISE(JET_errTermInProgress);
     }
     lock();
+    for (struct api_instance **at = &instances; *at != NULL; at = &(*at)->next_in_process)
+        if (*at == i) {
+            *at = i->next_in_process;
+            break;
+        }
     if (atomic_load(&single) == i->handle)
         atomic_store(&single, 0);
     if (--instance_count == 0)
@@ -148,6 +158,17 @@ err_t api_pin_instance(JET_INSTANCE handle, bool backup, struct api_instance **o
 void api_unpin_instance(struct api_instance *i)
 {
     handle_unpin(i->handle);
+}
+
+uint32_t api_instances(JET_INSTANCE *list, uint32_t room)
+{
+    uint32_t n = 0;
+    lock();
+    for (struct api_instance *i = instances; i != NULL; i = i->next_in_process, n++)
+        if (n < room)
+            list[n] = i->handle;
+    unlock();
+    return n;
 }
 
 /* ---- create ---- */
@@ -219,6 +240,13 @@ static err_t instance_for_init(JET_INSTANCE *pinstance, struct api_instance **ou
     return JET_errSuccess;
 }
 
+static err_t check_stop(struct api_instance *i, const struct init_options *o)
+{
+    if (o->stop == LGPOS_MIN || params_number(instance_params(i->inst), JET_paramDeleteOutOfRangeLogs) == 0)
+        return JET_errSuccess;
+    return api_invalid("JET_RSTINFO.lgposStop and JET_paramDeleteOutOfRangeLogs exclude each other: logs behind the stop would be deleted");
+}
+
 err_t api_init(JET_INSTANCE *pinstance, const struct init_options *options, struct api_progress *progress,
                struct recovery_result *result)
 {
@@ -227,7 +255,9 @@ err_t api_init(JET_INSTANCE *pinstance, const struct init_options *options, stru
     TRY_RETURN(instance_for_init(pinstance, &i, &made));
     struct init_options o = *options;
     o.progress = api_progress_socket(progress);
-    err_t err = api_progress_end(progress, instance_init(i->inst, &o, result));
+    err_t err = check_stop(i, &o);
+    if (err >= 0)
+        err = api_progress_end(progress, instance_init(i->inst, &o, result));
     if (err < 0 && made) {
         struct err_origin origin = *err_last();
         if (api_remove_instance(i) < 0 || err != origin.err)
@@ -250,6 +280,13 @@ static err_t check_init_grbit(JET_GRBIT grbit)
     return (grbit & ~known) != 0 ? RAISE(JET_errInvalidGrbit) : JET_errSuccess;
 }
 
+static err_t no_new_name(const char *old)
+{
+    err_t err = RAISE(JET_errDatabaseInvalidName);
+    err_detail("JET_RSTINFO: the map gives %.200s no new name", old);
+    return err;
+}
+
 static err_t check_rstinfo(const JET_RSTINFO_A *info)
 {
     if (info->cbStruct != sizeof *info)
@@ -260,13 +297,13 @@ static err_t check_rstinfo(const JET_RSTINFO_A *info)
         if (info->rgrstmap[i].szDatabaseName == NULL)
             return api_invalid("JET_RSTINFO: an entry without a database name");
         else if (info->rgrstmap[i].szNewDatabaseName == NULL || info->rgrstmap[i].szNewDatabaseName[0] == '\0')
-            return RAISE(JET_errDatabaseInvalidName);
+            return no_new_name(info->rgrstmap[i].szDatabaseName);
     static const JET_LOGTIME never;
-    if (memcmp(&info->logtimeStop, &never, sizeof never) == 0 && info->lgposStop.isec == 0 && info->lgposStop.ib == 0)
-        return JET_errSuccess;
-    err_t err = RAISE(JET_errFeatureNotAvailable);
-    err_detail("recovery can stop at the end of a generation (lgposStop.lGeneration), not at a time or inside one");
-    return err;
+    if (memcmp(&info->logtimeStop, &never, sizeof never) != 0)
+        return api_invalid("JET_RSTINFO.logtimeStop is reserved; stop at a position, or restore with a time (PyjetRestoreTo)");
+    if (info->lgposStop.lGeneration < 0 || (info->lgposStop.lGeneration == 0 && (info->lgposStop.isec != 0 || info->lgposStop.ib != 0)))
+        return api_invalid("JET_RSTINFO.lgposStop: there is no such generation");
+    return JET_errSuccess;
 }
 
 static err_t init_with(JET_INSTANCE *pinstance, const JET_RSTINFO_A *info, JET_GRBIT grbit)
@@ -280,7 +317,7 @@ static err_t init_with(JET_INSTANCE *pinstance, const JET_RSTINFO_A *info, JET_G
         for (int32_t i = 0; i < info->crstmap; i++)
             map[i] = (struct recovery_map){info->rgrstmap[i].szDatabaseName, info->rgrstmap[i].szNewDatabaseName};
         options.map_count = info->crstmap;
-        options.stop_generation = (uint32_t)info->lgposStop.lGeneration;
+        memcpy(&options.stop, &info->lgposStop, sizeof options.stop);
         progress.status = info->pfnStatus;
     }
     return api_init(pinstance, &options, &progress, NULL);

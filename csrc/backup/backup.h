@@ -106,11 +106,21 @@ struct restore_set { /* what lies in a backup folder (or in its new/ or old/ of 
 };
 /* Errors of backup-semantics.md section 10: JET_errNoBackupDirectory, JET_errMissingLogFile, JET_errBadPatchPage ... */
 MUST_CHECK err_t restore_survey(const char *path, struct restore_set *out);
+/* The logs alone, [gen_low, gen_high] of them (0, 0: all that are there); databases stay empty for the caller to fill in. */
+MUST_CHECK err_t restore_survey_logs(const char *path, uint32_t gen_low, uint32_t gen_high, struct restore_set *out);
+/* Where redo of the set, and of the logs in roll_forward_dir (may be NULL), must stop to give what was durable at a time.
+ * LGPOS_MIN: all of them are older. */
+MUST_CHECK err_t restore_find_time(const struct restore_set *set, const char *roll_forward_dir, const struct logtime *time, lgpos_t *stop);
 struct restore_options {
     const struct restore_set *set;
     const char *destination;  /* folder for the databases; NULL = where they lay */
+    const struct recovery_map *rename; /* from: file name in the set, or where it lay; to: a full path, or a name in destination */
+    int rename_count;
+    lgpos_t stop;             /* as recovery_config.stop, then what is open there is undone; 0 = all there is */
+    bool in_place;            /* the set's databases lie where they are wanted already: only their trailers go */
     const char *log_dir, *system_dir; /* of the restoring instance */
     const char *roll_forward_dir;     /* live logs to go on with; NULL = the set alone */
+    uint32_t roll_forward_last;       /* generations above are left there; 0 = none is */
     struct progress progress;
 };
 struct restore_result {

@@ -242,6 +242,38 @@ static err_t note_database(void *context, const char *name, bool is_dir)
     return JET_errSuccess;
 }
 
+/* Logs outside the range are left out of account. */
+static err_t narrow(struct listing *l, uint32_t low, uint32_t high)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < l->n; i++)
+        if (l->logs[i].generation >= low && l->logs[i].generation <= high)
+            l->logs[n++] = l->logs[i];
+    l->n = n;
+    uint32_t missing = n == 0 || l->logs[0].generation != low ? low : l->logs[n - 1].generation != high ? l->logs[n - 1].generation + 1 : 0;
+    if (missing == 0)
+        return JET_errSuccess;
+    char name[64], path[OS_PATH_MAX];
+    TRY_RETURN(log_name(l->base_name, missing, 3, name, sizeof name));
+    TRY_RETURN(os_join(path, sizeof path, l->dir, name));
+    return refuse(JET_errMissingRestoreLogFiles, 435, path, "a log file of the given range is missing");
+}
+
+err_t restore_survey_logs(const char *path, uint32_t gen_low, uint32_t gen_high, struct restore_set *out)
+{
+    memset(out, 0, sizeof *out);
+    struct listing l = {0};
+    err_t err = JET_errSuccess;
+    TRY(locate(path, out, &l));
+    if (gen_low != 0 || gen_high != 0)
+        TRY(narrow(&l, gen_low, gen_high));
+    TRY(check_logs(&l, out));
+out:
+    free(l.markers);
+    free(l.logs);
+    return err;
+}
+
 err_t restore_survey(const char *path, struct restore_set *out)
 {
     memset(out, 0, sizeof *out);

@@ -32,6 +32,8 @@ MUST_CHECK err_t check_checksums(const char *path, const struct check_options *o
 MUST_CHECK err_t dump_db_header(const struct db_header *h, struct buffer *out);
 MUST_CHECK err_t dump_log_header(const struct log_header *h, struct buffer *out);
 MUST_CHECK err_t dump_checkpoint(const struct checkpoint *c, struct buffer *out);
+/* A JSON string, quoted. */
+MUST_CHECK err_t dump_text(const char *text, struct buffer *out);
 MUST_CHECK err_t dump_page(struct page page, pgno_t pgno, struct buffer *out);
 MUST_CHECK err_t dump_log_record(const struct log_view *view, struct buffer *out);
 

@@ -104,6 +104,13 @@ err_t dump_checkpoint(const struct checkpoint *c, struct buffer *out)
     return end(&j);
 }
 
+err_t dump_text(const char *s, struct buffer *out)
+{
+    struct json j = {.out = out};
+    text(&j, NULL, s);
+    return j.err;
+}
+
 /* ---- pages ---- */
 
 static void names(struct json *j, const char *name, uint32_t flags, const char *const *table,

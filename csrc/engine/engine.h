@@ -46,7 +46,7 @@ struct init_options {
     JET_GRBIT grbit;
     const struct recovery_map *map;
     int map_count;
-    uint32_t stop_generation;
+    lgpos_t stop; /* as recovery_config.stop */
     struct progress progress;
 };
 /* Locks the folders, recovers when there is something to, starts logging and the threads. */
@@ -73,8 +73,18 @@ MUST_CHECK err_t instance_allow_backups(struct instance *inst);
 /* JetStopServiceInstance2. Once all is stopped, the gate gives JET_errClientRequestToStopJetService to all but what ends things. */
 MUST_CHECK err_t instance_stop_service(struct instance *inst, JET_GRBIT grbit);
 /* Restore into a fresh instance (its params say base name and folders): copies, recovers, leaves it not running. */
-MUST_CHECK err_t instance_restore(struct instance *inst, const char *set, const char *destination, const char *roll_forward_dir,
-                                  const struct progress *progress, struct restore_result *result);
+struct instance_restore { /* as restore_options */
+    const char *set;                   /* folder of the set; or: */
+    const struct restore_set *survey;  /* logs of a set whose databases lie where they are wanted already */
+    const char *destination, *roll_forward_dir;
+    uint32_t roll_forward_last;
+    const struct recovery_map *rename;
+    int rename_count;
+    lgpos_t stop;
+    const struct logtime *stop_time;   /* instead of stop: what was durable by then; NULL = none */
+    struct progress progress;
+};
+MUST_CHECK err_t instance_restore(struct instance *inst, const struct instance_restore *options, struct restore_result *result);
 /* Test hook: called by a running backup at 25, 50, 75 percent. */
 void instance_set_backup_pause(struct instance *inst, void (*fn)(void *context, uint32_t percent), void *context);
 
@@ -100,6 +110,28 @@ MUST_CHECK err_t ossnap_end(uint64_t id, bool abort);
 /* Before the sessions of an instance that is to end are waited for: one may be waiting for a thaw. JET_errBackupInProgress unless
  * the grbit of JetTerm2 stops backups. */
 MUST_CHECK err_t instance_leave_snapshots(struct instance *inst, JET_GRBIT term_grbit);
+
+/* Ends the current log generation of a running instance: *closed = the generation ended, of which what was committed up to the
+ * call is part. */
+MUST_CHECK err_t instance_roll_log(struct instance *inst, uint32_t *closed);
+
+struct database_facts {
+    char path[OS_PATH_MAX];
+    bool logged, read_only;
+    pgno_t pages;
+    struct db_header header; /* as in memory */
+};
+struct instance_facts {
+    char name[256], base_name[4];
+    char log_dir[OS_PATH_MAX], system_dir[OS_PATH_MAX]; /* of a running one, as the rest */
+    bool running, logging, circular, backup_running;
+    struct signature sign_log;
+    uint32_t log_file_size, gen_lowest, gen_current;
+    lgpos_t log_tail, checkpoint;
+    int database_count;
+    struct database_facts databases[DBID_MAX];
+};
+MUST_CHECK err_t instance_facts(struct instance *inst, struct instance_facts *out); /* large: not on the stack */
 
 struct instance_stats { /* counters for tests and benchmarks */
     uint64_t log_bytes, log_flushes, commits_durable, undo_info, versions_bytes, sweeps, checkpoints;

@@ -432,7 +432,7 @@ err_t instance_term(struct instance *inst, JET_GRBIT grbit)
     return err;
 }
 
-/* ---- backup, restore, numbers ---- */
+/* ---- backup, numbers ---- */
 
 void instance_set_backup_pause(struct instance *inst, void (*fn)(void *context, uint32_t percent), void *context)
 {
@@ -480,51 +480,6 @@ err_t instance_stop_backup(struct instance *inst, err_t reason)
     else
         err = refuse(inst, true);
     instance_leave(inst);
-    return err;
-}
-
-static err_t restore_with(struct instance *inst, const struct restore_set *set, const char *destination, const char *roll_forward_dir,
-                          const struct progress *progress, struct restore_result *result)
-{
-    if (destination != NULL && params_number(inst->params, JET_paramCreatePathIfNotExist) != 0)
-        TRY_RETURN(os_dir_create_path(destination));
-    /* the log goes on in the set's size, so that an init may follow at once */
-    TRY_RETURN(params_set(inst->params, JET_paramLogFileSize, set->log_file_size / 1024, NULL, PARAMS_BEFORE_INIT));
-    TRY_RETURN(rooms__open(inst));
-    struct init_options init = {.progress = *progress};
-    struct recovery_config config;
-    TRY_RETURN(rooms__recovery_config(inst, &init, &config));
-    struct restore_options options = {
-        .set = set,
-        .destination = destination,
-        .log_dir = inst->log_dir,
-        .system_dir = inst->system_dir,
-        .roll_forward_dir = roll_forward_dir,
-        .progress = *progress,
-    };
-    return restore_run(&options, &config, result);
-}
-
-err_t instance_restore(struct instance *inst, const char *set_path, const char *destination, const char *roll_forward_dir,
-                       const struct progress *progress, struct restore_result *result)
-{
-    int created = INSTANCE_CREATED;
-    if (!atomic_compare_exchange_strong(&inst->state, &created, INSTANCE_RESTORING))
-        return RAISE(JET_errAlreadyInitialized);
-    atomic_store(&inst->poison, 0); /* of an earlier life */
-    static const struct progress silent;
-    struct restore_set *set = calloc(1, sizeof *set);
-    err_t err = set == NULL ? RAISE(JET_errOutOfMemory) : restore_survey(set_path, set);
-    if (err >= 0)
-        err = restore_with(inst, set, destination, roll_forward_dir, progress == NULL ? &silent : progress, result);
-    struct err_origin origin = *err_last();
-    rooms__close(inst);
-    free(set);
-    if (err < 0) {
-        err_raise(origin.err, origin.file, origin.line);
-        err_detail("%s", origin.detail);
-    }
-    atomic_store(&inst->state, INSTANCE_CREATED);
     return err;
 }
 

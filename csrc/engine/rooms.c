@@ -221,10 +221,10 @@ err_t rooms__recovery_config(struct instance *inst, const struct init_options *o
         .instance_name = inst->display,
         .map = options->map,
         .map_count = options->map_count,
-        .stop_generation = options->stop_generation,
+        .stop = options->stop,
         .ignore_missing_db = (options->grbit & JET_bitReplayIgnoreMissingDB) != 0,
         .ignore_lost_logs = (options->grbit & JET_bitReplayIgnoreLostLogs) != 0,
-        .undo = true,
+        .undo = (options->grbit & JET_bitRecoveryWithoutUndo) == 0,
         .progress = options->progress,
     };
     return JET_errSuccess;

@@ -846,6 +846,207 @@ typedef struct {
 } JET_DBINFOMISC4;
 
 typedef struct {
+    uint32_t ulVersion;
+    uint32_t ulUpdate;
+    JET_SIGNATURE signDb;
+    uint32_t dbstate;
+    JET_LGPOS lgposConsistent;
+    JET_LOGTIME logtimeConsistent;
+    JET_LOGTIME logtimeAttach;
+    JET_LGPOS lgposAttach;
+    JET_LOGTIME logtimeDetach;
+    JET_LGPOS lgposDetach;
+    JET_SIGNATURE signLog;
+    JET_BKINFO bkinfoFullPrev;
+    JET_BKINFO bkinfoIncPrev;
+    JET_BKINFO bkinfoFullCur;
+    uint32_t fShadowingDisabled;
+    uint32_t fUpgradeDb;
+    uint32_t dwMajorVersion;
+    uint32_t dwMinorVersion;
+    uint32_t dwBuildNumber;
+    int32_t lSPNumber;
+    uint32_t cbPageSize;
+    uint32_t genMinRequired;
+    uint32_t genMaxRequired;
+    JET_LOGTIME logtimeGenMaxCreate;
+    uint32_t ulRepairCount;
+    JET_LOGTIME logtimeRepair;
+    uint32_t ulRepairCountOld;
+    uint32_t ulECCFixSuccess;
+    JET_LOGTIME logtimeECCFixSuccess;
+    uint32_t ulECCFixSuccessOld;
+    uint32_t ulECCFixFail;
+    JET_LOGTIME logtimeECCFixFail;
+    uint32_t ulECCFixFailOld;
+    uint32_t ulBadChecksum;
+    JET_LOGTIME logtimeBadChecksum;
+    uint32_t ulBadChecksumOld;
+    uint32_t genCommitted;
+    JET_BKINFO bkinfoCopyPrev;
+    JET_BKINFO bkinfoDiffPrev;
+    uint32_t ulIncrementalReseedCount;
+    JET_LOGTIME logtimeIncrementalReseed;
+    uint32_t ulIncrementalReseedCountOld;
+    uint32_t ulPagePatchCount;
+    JET_LOGTIME logtimePagePatch;
+    uint32_t ulPagePatchCountOld;
+} JET_DBINFOMISC5;
+
+typedef struct {
+    uint32_t ulVersion;
+    uint32_t ulUpdate;
+    JET_SIGNATURE signDb;
+    uint32_t dbstate;
+    JET_LGPOS lgposConsistent;
+    JET_LOGTIME logtimeConsistent;
+    JET_LOGTIME logtimeAttach;
+    JET_LGPOS lgposAttach;
+    JET_LOGTIME logtimeDetach;
+    JET_LGPOS lgposDetach;
+    JET_SIGNATURE signLog;
+    JET_BKINFO bkinfoFullPrev;
+    JET_BKINFO bkinfoIncPrev;
+    JET_BKINFO bkinfoFullCur;
+    uint32_t fShadowingDisabled;
+    uint32_t fUpgradeDb;
+    uint32_t dwMajorVersion;
+    uint32_t dwMinorVersion;
+    uint32_t dwBuildNumber;
+    int32_t lSPNumber;
+    uint32_t cbPageSize;
+    uint32_t genMinRequired;
+    uint32_t genMaxRequired;
+    JET_LOGTIME logtimeGenMaxCreate;
+    uint32_t ulRepairCount;
+    JET_LOGTIME logtimeRepair;
+    uint32_t ulRepairCountOld;
+    uint32_t ulECCFixSuccess;
+    JET_LOGTIME logtimeECCFixSuccess;
+    uint32_t ulECCFixSuccessOld;
+    uint32_t ulECCFixFail;
+    JET_LOGTIME logtimeECCFixFail;
+    uint32_t ulECCFixFailOld;
+    uint32_t ulBadChecksum;
+    JET_LOGTIME logtimeBadChecksum;
+    uint32_t ulBadChecksumOld;
+    uint32_t genCommitted;
+    JET_BKINFO bkinfoCopyPrev;
+    JET_BKINFO bkinfoDiffPrev;
+    uint32_t ulIncrementalReseedCount;
+    JET_LOGTIME logtimeIncrementalReseed;
+    uint32_t ulIncrementalReseedCountOld;
+    uint32_t ulPagePatchCount;
+    JET_LOGTIME logtimePagePatch;
+    uint32_t ulPagePatchCountOld;
+    JET_LOGTIME logtimeChecksumPrev;
+    JET_LOGTIME logtimeChecksumStart;
+    uint32_t cpgDatabaseChecked;
+} JET_DBINFOMISC6;
+
+typedef struct {
+    uint32_t ulVersion;
+    uint32_t ulUpdate;
+    JET_SIGNATURE signDb;
+    uint32_t dbstate;
+    JET_LGPOS lgposConsistent;
+    JET_LOGTIME logtimeConsistent;
+    JET_LOGTIME logtimeAttach;
+    JET_LGPOS lgposAttach;
+    JET_LOGTIME logtimeDetach;
+    JET_LGPOS lgposDetach;
+    JET_SIGNATURE signLog;
+    JET_BKINFO bkinfoFullPrev;
+    JET_BKINFO bkinfoIncPrev;
+    JET_BKINFO bkinfoFullCur;
+    uint32_t fShadowingDisabled;
+    uint32_t fUpgradeDb;
+    uint32_t dwMajorVersion;
+    uint32_t dwMinorVersion;
+    uint32_t dwBuildNumber;
+    int32_t lSPNumber;
+    uint32_t cbPageSize;
+    uint32_t genMinRequired;
+    uint32_t genMaxRequired;
+    JET_LOGTIME logtimeGenMaxCreate;
+    uint32_t ulRepairCount;
+    JET_LOGTIME logtimeRepair;
+    uint32_t ulRepairCountOld;
+    uint32_t ulECCFixSuccess;
+    JET_LOGTIME logtimeECCFixSuccess;
+    uint32_t ulECCFixSuccessOld;
+    uint32_t ulECCFixFail;
+    JET_LOGTIME logtimeECCFixFail;
+    uint32_t ulECCFixFailOld;
+    uint32_t ulBadChecksum;
+    JET_LOGTIME logtimeBadChecksum;
+    uint32_t ulBadChecksumOld;
+    uint32_t genCommitted;
+    JET_BKINFO bkinfoCopyPrev;
+    JET_BKINFO bkinfoDiffPrev;
+    uint32_t ulIncrementalReseedCount;
+    JET_LOGTIME logtimeIncrementalReseed;
+    uint32_t ulIncrementalReseedCountOld;
+    uint32_t ulPagePatchCount;
+    JET_LOGTIME logtimePagePatch;
+    uint32_t ulPagePatchCountOld;
+    JET_LOGTIME logtimeChecksumPrev;
+    JET_LOGTIME logtimeChecksumStart;
+    uint32_t cpgDatabaseChecked;
+    JET_LOGTIME logtimeLastReAttach;
+    JET_LGPOS lgposLastReAttach;
+} JET_DBINFOMISC7;
+
+typedef struct {
+    uint32_t ulGeneration;
+    JET_SIGNATURE signLog;
+    JET_LOGTIME logtimeCreate;
+    JET_LOGTIME logtimePreviousGeneration;
+    uint32_t ulFlags;
+    uint32_t ulVersionMajor;
+    uint32_t ulVersionMinor;
+    uint32_t ulVersionUpdate;
+    uint32_t cbSectorSize;
+    uint32_t cbHeader;
+    uint32_t cbFile;
+    uint32_t cbDatabasePageSize;
+} JET_LOGINFOMISC;
+
+typedef struct {
+    uint32_t ulGeneration;
+    JET_SIGNATURE signLog;
+    JET_LOGTIME logtimeCreate;
+    JET_LOGTIME logtimePreviousGeneration;
+    uint32_t ulFlags;
+    uint32_t ulVersionMajor;
+    uint32_t ulVersionMinor;
+    uint32_t ulVersionUpdate;
+    uint32_t cbSectorSize;
+    uint32_t cbHeader;
+    uint32_t cbFile;
+    uint32_t cbDatabasePageSize;
+    JET_LGPOS lgposCheckpoint;
+} JET_LOGINFOMISC2;
+
+typedef struct {
+    uint32_t ulGeneration;
+    JET_SIGNATURE signLog;
+    JET_LOGTIME logtimeCreate;
+    JET_LOGTIME logtimePreviousGeneration;
+    uint32_t ulFlags;
+    uint32_t ulVersionMajor;
+    uint32_t ulVersionUpdateMajor;
+    uint32_t ulVersionUpdateMinor;
+    uint32_t cbSectorSize;
+    uint32_t cbHeader;
+    uint32_t cbFile;
+    uint32_t cbDatabasePageSize;
+    JET_LGPOS lgposCheckpoint;
+    uint32_t ulVersionMinorDeprecated;
+    uint64_t checksumPrevLogAllSegments;
+} JET_LOGINFOMISC3;
+
+typedef struct {
     uint32_t cbStruct;
     uint32_t cPageReferenced;
     uint32_t cPageRead;
@@ -1319,6 +1520,22 @@ JET_EXPORT JET_ERR JetEndExternalBackupInstance2(JET_INSTANCE instance, JET_GRBI
 JET_EXPORT JET_ERR JetRestoreInstanceA(JET_INSTANCE instance, JET_PCSTR sz, JET_PCSTR szDest, JET_PFNSTATUS pfn);
 JET_EXPORT JET_ERR JetRestoreInstance(JET_INSTANCE instance, JET_PCSTR sz, JET_PCSTR szDest, JET_PFNSTATUS pfn); /* = JetRestoreInstanceA */
 JET_EXPORT JET_ERR JetRestoreInstanceW(JET_INSTANCE instance, JET_PCWSTR sz, JET_PCWSTR szDest, JET_PFNSTATUS pfn);
+
+JET_EXPORT JET_ERR JetExternalRestoreA(JET_PSTR szCheckpointFilePath, JET_PSTR szLogPath, JET_RSTMAP_A *rgrstmap, int32_t crstfilemap, JET_PSTR szBackupLogPath, int32_t genLow, int32_t genHigh, JET_PFNSTATUS pfn);
+JET_EXPORT JET_ERR JetExternalRestore(JET_PSTR szCheckpointFilePath, JET_PSTR szLogPath, JET_RSTMAP_A *rgrstmap, int32_t crstfilemap, JET_PSTR szBackupLogPath, int32_t genLow, int32_t genHigh, JET_PFNSTATUS pfn); /* = JetExternalRestoreA */
+JET_EXPORT JET_ERR JetExternalRestoreW(JET_PWSTR szCheckpointFilePath, JET_PWSTR szLogPath, JET_RSTMAP_W *rgrstmap, int32_t crstfilemap, JET_PWSTR szBackupLogPath, int32_t genLow, int32_t genHigh, JET_PFNSTATUS pfn);
+JET_EXPORT JET_ERR JetExternalRestore2A(JET_PSTR szCheckpointFilePath, JET_PSTR szLogPath, JET_RSTMAP_A *rgrstmap, int32_t crstfilemap, JET_PSTR szBackupLogPath, JET_LOGINFO_A *pLogInfo, JET_PSTR szTargetInstanceName, JET_PSTR szTargetInstanceLogPath, JET_PSTR szTargetInstanceCheckpointPath, JET_PFNSTATUS pfn);
+JET_EXPORT JET_ERR JetExternalRestore2(JET_PSTR szCheckpointFilePath, JET_PSTR szLogPath, JET_RSTMAP_A *rgrstmap, int32_t crstfilemap, JET_PSTR szBackupLogPath, JET_LOGINFO_A *pLogInfo, JET_PSTR szTargetInstanceName, JET_PSTR szTargetInstanceLogPath, JET_PSTR szTargetInstanceCheckpointPath, JET_PFNSTATUS pfn); /* = JetExternalRestore2A */
+JET_EXPORT JET_ERR JetExternalRestore2W(JET_PWSTR szCheckpointFilePath, JET_PWSTR szLogPath, JET_RSTMAP_W *rgrstmap, int32_t crstfilemap, JET_PWSTR szBackupLogPath, JET_LOGINFO_W *pLogInfo, JET_PWSTR szTargetInstanceName, JET_PWSTR szTargetInstanceLogPath, JET_PWSTR szTargetInstanceCheckpointPath, JET_PFNSTATUS pfn);
+
+/* instance information */
+JET_EXPORT JET_ERR JetGetInstanceInfoA(uint32_t *pcInstanceInfo, JET_INSTANCE_INFO_A **paInstanceInfo);
+JET_EXPORT JET_ERR JetGetInstanceInfo(uint32_t *pcInstanceInfo, JET_INSTANCE_INFO_A **paInstanceInfo); /* = JetGetInstanceInfoA */
+JET_EXPORT JET_ERR JetGetInstanceInfoW(uint32_t *pcInstanceInfo, JET_INSTANCE_INFO_W **paInstanceInfo);
+JET_EXPORT JET_ERR JetGetInstanceMiscInfo(JET_INSTANCE instance, void *pvResult, uint32_t cbMax, uint32_t InfoLevel);
+JET_EXPORT JET_ERR JetGetLogFileInfoA(JET_PCSTR szLog, void *pvResult, uint32_t cbMax, uint32_t InfoLevel);
+JET_EXPORT JET_ERR JetGetLogFileInfo(JET_PCSTR szLog, void *pvResult, uint32_t cbMax, uint32_t InfoLevel); /* = JetGetLogFileInfoA */
+JET_EXPORT JET_ERR JetGetLogFileInfoW(JET_PCWSTR szLog, void *pvResult, uint32_t cbMax, uint32_t InfoLevel);
 
 /* utility */
 JET_EXPORT JET_ERR JetFreeBuffer(char *pbBuf);

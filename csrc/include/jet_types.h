@@ -517,6 +517,11 @@ enum jet_param {
 #define JET_ColInfoGrbitMinimalInfo 0x40000000
 #define JET_ColInfoGrbitSortByColumnid 0x20000000
 
+/* JET_LogInfo */
+#define JET_LogInfoMisc 0
+#define JET_LogInfoMisc2 1
+#define JET_LogInfoMisc3 2
+
 /* JET_InstanceMiscInfo */
 #define JET_InstanceMiscInfoLogSignature 0
 #define JET_InstanceMiscInfoRBS 2

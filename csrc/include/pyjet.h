@@ -58,6 +58,18 @@ typedef JET_ERR (*PYJET_PROGRESS)(void *context, JET_SNP snp, JET_SNT snt, uint3
 JET_EXPORT JET_ERR PyjetBackup(JET_INSTANCE instance, const char *path, JET_GRBIT grbit, PYJET_PROGRESS progress, void *context, PYJET_BACKUP *result);
 /* instance: created, not initialised; its parameters name base name and folders. Texts may be NULL. */
 JET_EXPORT JET_ERR PyjetRestore(JET_INSTANCE instance, const char *set, const char *destination, const char *roll_forward_dir, PYJET_PROGRESS progress, void *context, PYJET_RESTORE *result);
+/* The same with more: rename's entries name a database of the set (file name, or where it lay) and its new name in destination, or
+ * full path; stop: a position (ib | isec << 16 | generation << 32), redo ends behind the record there, {g, 0, 0} at the end of
+ * generation g, 0 nowhere; stop_time: what was durable by then, instead of stop; all zero: none. What is open there is undone.
+ * With a stop, or a roll-forward folder, the instance's log folder must hold no logs. */
+typedef struct {
+    const char *set, *destination, *roll_forward_dir;
+    const JET_RSTMAP_A *rename;
+    uint32_t renames;
+    uint64_t stop;
+    JET_LOGTIME stop_time;
+} PYJET_RESTORE_OPTIONS;
+JET_EXPORT JET_ERR PyjetRestoreTo(JET_INSTANCE instance, const PYJET_RESTORE_OPTIONS *options, PYJET_PROGRESS progress, void *context, PYJET_RESTORE *result);
 JET_EXPORT JET_ERR PyjetInit(JET_INSTANCE *pinstance, JET_GRBIT grbit, PYJET_PROGRESS progress, void *context, PYJET_RECOVERY *result);
 /* The same for databases that lie elsewhere than their logs say. */
 JET_EXPORT JET_ERR PyjetInitMapped(JET_INSTANCE *pinstance, const JET_RSTMAP_A *rgrstmap, uint32_t crstmap, JET_GRBIT grbit, PYJET_PROGRESS progress, void *context, PYJET_RECOVERY *result);
@@ -88,6 +100,9 @@ typedef struct {
     PYJET_RECOVERY recovery;
 } PYJET_STATS;
 JET_EXPORT JET_ERR PyjetStats(JET_INSTANCE instance, PYJET_STATS *stats);
+
+/* ---- an instance as a whole, as JSON: names, log, checkpoint, databases with the headers in memory; JetFreeBuffer ---- */
+JET_EXPORT JET_ERR PyjetDumpInstance(JET_INSTANCE instance, char **ppsz);
 
 /* ---- a file without an instance: read-only. The session and database it hands out serve JetOpenTable and all reading calls. ---- */
 #define PYJET_bitAllowDirty 0x1u

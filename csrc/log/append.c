@@ -89,11 +89,8 @@ static bool place_all(const struct log *log, struct place *p, const struct log_r
 static void begin_segment(struct log *log)
 {
     uint8_t *s = log__slot(log, log->cur_seq);
-    struct logtime now;
     memset(s, 0, LOG_SEGMENT);
-    os_logtime_now(&now);
     store_u64(s + SEG_LGPOS, LGPOS(log->cur_gen, log->cur_isec, 0));
-    memcpy(s + SEG_TIME, now.b, sizeof now.b);
     store_u32(s + SEG_FLAGS, SEG_FLAG_NEW_CHECKSUM);
     log->fill = LOG_SEGMENT_HEAD;
 }

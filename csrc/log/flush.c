@@ -71,9 +71,11 @@ static void choose_batch(struct log *log, struct batch *b)
     os_lock_release(&log->buffer_lock);
 }
 
-static void seal(struct log *log, uint64_t seq, uint32_t isec)
+/* Its time is that of the flush: what was durable at a moment lies in segments up to it (log_find_time). */
+static void seal(struct log *log, uint64_t seq, uint32_t isec, const struct logtime *now)
 {
     uint8_t *segment = log__slot(log, seq);
+    memcpy(segment + SEG_TIME, now->b, sizeof now->b);
     uint64_t checksum = checksum_ecc(segment, LOG_SEGMENT, isec, true);
     store_u64(segment + SEG_CHECKSUM, checksum);
     log->accumulated ^= checksum;
@@ -82,8 +84,10 @@ static void seal(struct log *log, uint64_t seq, uint32_t isec)
 /* One write (two at the ring's end), then one sync. */
 static err_t write_batch(struct log *log, uint64_t first, uint32_t n)
 {
+    struct logtime now;
+    os_logtime_now(&now);
     for (uint32_t i = 0; i < n; i++)
-        seal(log, first + i, log->disk_isec + i);
+        seal(log, first + i, log->disk_isec + i, &now);
     for (uint32_t i = 0; i < n;) {
         uint32_t to_wrap = log->ring_segments - (uint32_t)((first + i) % log->ring_segments);
         uint32_t some = n - i < to_wrap ? n - i : to_wrap;

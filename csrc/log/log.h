@@ -231,6 +231,11 @@ lgpos_t log_reader_end(struct log_reader *r, bool *in_current);
 MUST_CHECK err_t log_verify_file(const char *path, uint32_t generation);
 /* The same over bytes in memory: whole file image. */
 MUST_CHECK err_t log_verify_image(const uint8_t *image, size_t n, uint32_t generation);
+/* A moment: *stop = where reading must end so that only segments that were flushed up to `time` are read (in the form of
+ * JET_RSTINFO.lgposStop); *later false: all of the file was. What was durable by then is before *stop, what was appended later is not. */
+MUST_CHECK err_t log_find_time(const char *path, const struct logtime *time, bool *later, lgpos_t *stop);
+/* A copy of a file whose records end at `end` (the log_view.end of one of them), synced. JET_errInvalidLogSequence: not in this file. */
+MUST_CHECK err_t log_cut_copy(const char *from, const char *to, lgpos_t end);
 /* Size of the record that starts at bytes (fixed part + named lengths); 0 = not enough bytes yet, < 0 error. */
 MUST_CHECK err_t log_record_size(struct slice bytes, uint32_t *size);
 const char *log_type_name(unsigned type);

@@ -375,6 +375,19 @@ err_t os_file_size(struct os_file *f, uint64_t *size)
     return JET_errSuccess;
 }
 
+err_t os_file_allocated(struct os_file *f, uint64_t *bytes)
+{
+    struct stat st;
+    *bytes = 0;
+    int fault = os__gate(OS_OP_SIZE, f->path);
+    if (fault != 0)
+        return OS__RAISE(OS_OP_SIZE, fault < 0 ? EIO : fault, f->path);
+    if (fstat(f->fd, &st) != 0)
+        return OS__RAISE(OS_OP_SIZE, errno, f->path);
+    *bytes = (uint64_t)st.st_blocks * 512;
+    return JET_errSuccess;
+}
+
 err_t os_file_set_size(struct os_file *f, uint64_t size)
 {
     int fault = os__gate(OS_OP_SIZE, f->path);

@@ -37,6 +37,7 @@ MUST_CHECK err_t os_file_writev(struct os_file *f, uint64_t offset, const struct
 /* fdatasync. A failed sync is never retried: the caller poisons its instance. */
 MUST_CHECK err_t os_file_sync(struct os_file *f);
 MUST_CHECK err_t os_file_size(struct os_file *f, uint64_t *size);
+MUST_CHECK err_t os_file_allocated(struct os_file *f, uint64_t *bytes); /* on disk: less than the size when sparse */
 MUST_CHECK err_t os_file_set_size(struct os_file *f, uint64_t size);
 /* Zero-writes [from, to): real blocks, not holes. Does not sync. */
 MUST_CHECK err_t os_file_zero(struct os_file *f, uint64_t from, uint64_t to);

@@ -14,6 +14,8 @@ static PyObject *files_of(const char (*paths)[4096], uint32_t n)
     return list;
 }
 
+enum { MAP_MOST = 6 }; /* databases of a set */
+
 #define NUMBER(name, value) #name, (unsigned long long)(value)
 
 PyObject *recovery_dict(const PYJET_RECOVERY *r)
@@ -92,34 +94,102 @@ static PYFN(backup)
     return answer;
 }
 
-/* restore(instance, set, destination, roll_forward=None, progress=None) -> dict */
-static PYFN(restore)
+/* Pairs of (database, new name), from an object that holds them while the strings are used. */
+static PyObject *hold_renames(PyObject *pairs, JET_RSTMAP_A *map, uint32_t *count)
 {
-    struct instance *i;
-    const char *set, *destination, *roll_forward = NULL;
-    PyObject *progress = Py_None;
-    ARGS("restore instance:I set:p destination:p roll_forward:p= progress:o=", &i, &set,
-         &destination, &roll_forward, &progress);
+    PyObject *held = PyList_New(0), *list = pairs == Py_None ? PyList_New(0) : PySequence_List(pairs);
+    Py_ssize_t n = list == NULL ? 0 : PyList_GET_SIZE(list);
+    bool good = held != NULL && list != NULL;
+    if (good && n > MAP_MOST)
+        good = (PyErr_Format(PyExc_ValueError, "a set has at most %d databases", MAP_MOST), false);
+    for (Py_ssize_t k = 0; good && k < n; k++) {
+        PyObject *old = NULL, *new = NULL;
+        good = PyArg_ParseTuple(PyList_GET_ITEM(list, k), "O&O&", PyUnicode_FSConverter, &old,
+                                PyUnicode_FSConverter, &new) &&
+               PyList_Append(held, old) == 0 && PyList_Append(held, new) == 0;
+        if (good)
+            map[k] = (JET_RSTMAP_A){PyBytes_AS_STRING(old), PyBytes_AS_STRING(new)};
+        Py_XDECREF(old);
+        Py_XDECREF(new);
+    }
+    *count = (uint32_t)n;
+    Py_XDECREF(list);
+    if (!good)
+        Py_CLEAR(held);
+    return held;
+}
+
+static PyObject *restore_dict(const PYJET_RESTORE *r)
+{
+    return Py_BuildValue("{sKsKsKsKsNsN}", NUMBER(files, r->files), NUMBER(databases, r->databases),
+                         NUMBER(bytes, r->bytes), NUMBER(ns, r->ns), "recovery",
+                         recovery_dict(&r->recovery), "database",
+                         files_of((const char (*)[4096])r->database, r->databases));
+}
+
+static PyObject *run_restore(struct state *st, struct instance *i, const PYJET_RESTORE_OPTIONS *o,
+                             PyObject *progress)
+{
     struct watcher watcher;
-    watcher_begin(&watcher, args.st, progress, JET_errCallbackFailed);
+    watcher_begin(&watcher, st, progress, JET_errCallbackFailed);
     PYJET_RESTORE *r = PyMem_RawCalloc(1, sizeof(*r));
     PyObject *answer = NULL;
     if (r == NULL)
         PyErr_NoMemory();
-    else if (py_instance_enter(args.st, i)) {
+    else if (py_instance_enter(st, i)) {
         JET_ERR err;
-        AWAY(err,
-             PyjetRestore(i->id, set, destination, roll_forward, watcher_progress, &watcher, r));
+        AWAY(err, PyjetRestoreTo(i->id, o, watcher_progress, &watcher, r));
         py_instance_leave(i);
         if (err < 0 || watcher.type != NULL)
             watcher_raise(&watcher, err);
         else
-            answer = Py_BuildValue(
-                "{sKsKsKsKsNsN}", NUMBER(files, r->files), NUMBER(databases, r->databases),
-                NUMBER(bytes, r->bytes), NUMBER(ns, r->ns), "recovery", recovery_dict(&r->recovery),
-                "database", files_of((const char (*)[4096])r->database, r->databases));
+            answer = restore_dict(r);
     }
     PyMem_RawFree(r);
+    return answer;
+}
+
+/* restore(instance, set, destination, roll_forward=None, progress=None, rename=None, stop=0,
+ * stop_time=None) -> dict */
+static PYFN(restore)
+{
+    struct instance *i;
+    PYJET_RESTORE_OPTIONS o = {.set = NULL};
+    JET_RSTMAP_A map[MAP_MOST];
+    int64_t stop = 0;
+    PyObject *progress = Py_None, *pairs = Py_None, *time = Py_None;
+    ARGS("restore instance:I set:p destination:p roll_forward:p= progress:o= rename:o= stop:l= "
+         "stop_time:o=",
+         &i, &o.set, &o.destination, &o.roll_forward_dir, &progress, &pairs, &stop, &time);
+    PyObject *answer = NULL, *held = hold_renames(pairs, map, &o.renames);
+    o.rename = map;
+    o.stop = (uint64_t)stop;
+    bool good = held != NULL;
+    if (good && time != Py_None &&
+        !(PyBytes_Check(time) && PyBytes_GET_SIZE(time) == (Py_ssize_t)sizeof(o.stop_time))) {
+        PyErr_SetString(PyExc_TypeError, "stop_time is the 8 bytes of a JET_LOGTIME");
+        good = false;
+    } else if (good && time != Py_None)
+        memcpy(&o.stop_time, PyBytes_AS_STRING(time), sizeof(o.stop_time));
+    if (good)
+        answer = run_restore(args.st, i, &o, progress);
+    Py_XDECREF(held);
+    args_drop(&args);
+    return answer;
+}
+
+/* dump_instance(instance) -> JSON */
+static PYFN(dump_instance)
+{
+    struct instance *i;
+    ARGS("dump_instance instance:I", &i);
+    char *text = NULL;
+    JET_ERR err;
+    INSTANCE_CALL(err, i, PyjetDumpInstance(i->id, &text));
+    PyObject *answer = err < 0 ? raise_jet(args.st, err)
+                               : PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "replace");
+    if (text != NULL)
+        JetFreeBuffer(text);
     args_drop(&args);
     return answer;
 }
@@ -193,8 +263,10 @@ PyMethodDef backup_calls[] = {
     METHOD(backup, "backup(instance, path or None, grbit=0, progress=None) -> dict.\n\n"
                    "progress(snp, snt, done, total) is called on this thread; its exception ends "
                    "the run and is raised here."),
-    METHOD(restore, "restore(instance, set, destination, roll_forward=None, progress=None) -> "
-                    "dict; the instance is created, not started."),
+    METHOD(restore, "restore(instance, set, destination, roll_forward=None, progress=None, "
+                    "rename=None, stop=0, stop_time=None) -> dict; the instance is created, not "
+                    "started. rename: pairs; stop: a position, stop_time: 8 bytes of JET_LOGTIME."),
+    METHOD(dump_instance, "dump_instance(instance) -> str: JSON of what it is now."),
     METHOD(stop_running_backup, "stop_running_backup(instance): the run of another thread ends "
                                 "with BackupAbortByServerError."),
     METHOD(JetStopBackupInstance,

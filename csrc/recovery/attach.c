@@ -64,7 +64,7 @@ static err_t place(const struct recovery *r, const struct logged *l, char *path,
     if (to == NULL && r->config->restore_dir != NULL)
         return os_join(path, room, r->config->restore_dir, base_name(l->path));
     if (to == NULL) {
-        *unmapped = recovery__is_restore(r) && r->config->map_count > 0 && l->by != BY_CREATE;
+        *unmapped = r->config->map_only || (recovery__is_restore(r) && r->config->map_count > 0 && l->by != BY_CREATE);
         to = l->path;
     }
     if ((size_t)snprintf(path, room, "%s", to) >= room)

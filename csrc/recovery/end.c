@@ -103,11 +103,36 @@ static err_t bring_newest_log(struct recovery *r, uint32_t generation)
     return os_dir_sync(c->log_dir);
 }
 
+/* What lies behind the stop is no part of this log any more: the file goes on in its own name, without it. A set is only read;
+ * the original of a log that was brought into log_dir goes. */
+static err_t cut_newest_log(struct recovery *r)
+{
+    const struct recovery_config *c = r->config;
+    char name[32], path[OS_PATH_MAX], cut[OS_PATH_MAX];
+    TRY_RETURN(log_name(c->base_name, LGPOS_GEN(r->redo_end), JET_bitESE98FileNames | JET_bitEightDotThreeSoftCompat, name, sizeof name));
+    TRY_RETURN(os_join(path, sizeof path, c->log_dir, name));
+    if ((size_t)snprintf(cut, sizeof cut, "%s.cut", path) >= sizeof cut)
+        return RAISE(JET_errInvalidPath);
+    TRY_RETURN(log_cut_copy(r->path, cut, r->redo_end));
+    size_t dir = strlen(c->log_dir);
+    bool brought = strncmp(r->path, c->log_dir, dir) == 0 && r->path[dir] == '/' && strchr(r->path + dir + 1, '/') == NULL;
+    TRY_RETURN(os_rename(cut, path));
+    if (brought && strcmp(r->path, path) != 0)
+        TRY_RETURN(os_unlink(r->path));
+    return os_dir_sync(c->log_dir);
+}
+
 err_t recovery__open_log(struct recovery *r)
 {
     bool in_current;
     lgpos_t end = log_reader_end(r->reader, &in_current);
-    if (recovery__is_restore(r))
+    if (r->cut)
+        end = r->redo_end;
+    if (r->cut && LGPOS_GEN(end) != r->generation) /* a quit record's position may stand at the very end of its file */
+        return RAISE(JET_errInvalidLogSequence);
+    if (r->cut)
+        TRY_RETURN(cut_newest_log(r));
+    else if (recovery__is_restore(r))
         TRY_RETURN(bring_newest_log(r, LGPOS_GEN(end)));
     recovery__set_attached(r);
     TRY_RETURN(log_start_append(r->config->log, end));

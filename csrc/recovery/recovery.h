@@ -33,7 +33,10 @@ struct recovery_config {
     const char *restore_dir;     /* databases of the set lie here under their own names (when no map entry) */
     const struct recovery_map *map;
     int map_count;
-    uint32_t stop_generation;    /* 0 = to the end */
+    lgpos_t stop;                /* records up to it are redone; {g, 0, 0} = through the end of generation g; 0 = all */
+    bool undo_at_stop;           /* a restore to a point in time: what is open at `stop` is undone, the log goes on from there;
+                                    log_dir held no logs when the restore began, and holds none beyond its generation */
+    bool map_only;               /* a database that the map does not name is passed over, also when the log creates it */
     bool ignore_missing_db;      /* JET_bitReplayIgnoreMissingDB */
     bool ignore_lost_logs;
     bool undo;                   /* false: stop after redo (JET_bitRecoveryWithoutUndo) */
@@ -58,7 +61,7 @@ struct recovery_result {
 /* Replays what lies in the folders, leaves every database clean and closed and the log open for appending (log_start_append or
  * log_start_new done, RecoveryUndo2 ... RecoveryQuit2 written when something was to undo). `log` and `versions` are fresh:
  * created, not started. Warnings: JET_wrnCommittedLogFilesLost (ignore_lost_logs). Without undo, or stopped by
- * stop_generation: JET_errRecoveredWithoutUndo, or ...DatabasesConsistent when the log ended clean; the log is not open then.
+ * `stop`: JET_errRecoveredWithoutUndo, or ...DatabasesConsistent when the log ended clean; the log is not open then.
  * Restore: the databases lie at their new places with the trailer already moved into the header; the set's logs stay where
  * they are, but for the newest one replayed, which is copied into log_dir when log_dir lacks it, so that the next
  * generation continues the chain. */

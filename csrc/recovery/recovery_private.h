@@ -66,10 +66,12 @@ struct recovery {
     struct log_attach_info list[DBID_MAX];
     int list_count;
     struct signature sign_log;
-    bool stopped; /* there is more log than stop_generation lets be read */
+    bool stopped; /* redo ends at config->stop */
 
     /* redo */
     struct log_view view;
+    lgpos_t redo_end;    /* behind the last record redone */
+    bool cut;            /* the log has more records behind it */
     uint32_t generation; /* being redone, its time and file */
     struct logtime generation_time;
     char path[OS_PATH_MAX];
@@ -95,6 +97,14 @@ struct recovery {
 static inline bool recovery__is_restore(const struct recovery *r)
 {
     return r->config->set_dir != NULL;
+}
+
+/* {g, 0, 0} means the end of g. */
+static inline bool recovery__beyond_stop(const struct recovery *r, lgpos_t at)
+{
+    lgpos_t stop = r->config->stop;
+    bool whole = LGPOS_SEC(stop) == 0 && LGPOS_BYTE(stop) == 0;
+    return stop != LGPOS_MIN && (whole ? LGPOS_GEN(at) > LGPOS_GEN(stop) : at > stop);
 }
 
 /* scan.c. LAST_QUIT in r->last: the log ends in good order right where the checkpoint stands, nothing to redo. */

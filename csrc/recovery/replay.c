@@ -316,7 +316,8 @@ err_t recovery__replay(struct recovery *r)
         err_t err = log_reader_next(r->reader, &r->view, &end);
         if (err < 0)
             return name_fault(r, err);
-        if (end)
+        r->cut = !end && recovery__beyond_stop(r, r->view.at);
+        if (end || r->cut)
             break;
         if (LGPOS_GEN(r->view.end) != r->generation) {
             report_replayed(r);
@@ -324,6 +325,7 @@ err_t recovery__replay(struct recovery *r)
             TRY_RETURN(recovery__enter_generation(r));
         }
         TRY_RETURN(dispatch(r));
+        r->redo_end = r->view.end;
         TRY_RETURN(recovery__progress(r, JET_sntProgress));
     }
     report_replayed(r);

@@ -51,7 +51,8 @@ static err_t replay_all(struct recovery *r)
     TRY_RETURN(recovery__progress(r, JET_sntBegin));
     r->result->redone = true;
     TRY_RETURN(redo(r));
-    TRY_RETURN(!r->config->undo || r->stopped ? end_without_undo(r) : undo_and_end(r));
+    bool undo = r->config->undo && (!r->stopped || r->config->undo_at_stop);
+    TRY_RETURN(undo ? undo_and_end(r) : end_without_undo(r));
     event_report(302, EVENT_INFO, name, "recovery has finished", NULL);
     return r->lost_committed ? JET_wrnCommittedLogFilesLost : JET_errSuccess;
 }
@@ -66,7 +67,7 @@ static err_t run(struct recovery *r)
     if (!any)
         return recovery__start_new(r);
     if (r->last == LAST_QUIT)
-        return r->config->undo ? undo_and_end(r) : end_without_undo(r);
+        return r->config->undo && !r->stopped ? undo_and_end(r) : end_without_undo(r);
     return replay_all(r);
 }
 

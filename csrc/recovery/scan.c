@@ -71,7 +71,7 @@ static err_t open_reader(struct recovery *r, lgpos_t start)
         .base_name = c->base_name,
         .mode = LOG_READ_SOFT,
         .gen_strict_last = restore ? c->set_gen_high : 0,
-        .gen_stop = c->stop_generation,
+        .gen_stop = LGPOS_GEN(c->stop),
     };
     log_reader_close(r->reader);
     r->reader = NULL;
@@ -193,7 +193,7 @@ static err_t start_soft(struct recovery *r, const struct log_survey *live, bool 
     }
     if (generation < live->gen_first || generation > live->gen_last)
         return missing(r, JET_errMissingLogFile, generation, live->gen_last);
-    if (r->config->stop_generation != 0 && generation > r->config->stop_generation)
+    if (recovery__beyond_stop(r, r->checkpoint.checkpoint))
         return RAISE(JET_errRecoveredWithoutUndo);
     return start_at_checkpoint(r, done);
 }
@@ -219,9 +219,12 @@ err_t recovery__scan(struct recovery *r, bool *any)
     r->sign_log = h->signature;
     r->result->gen_first = LGPOS_GEN(r->start);
     r->result->gen_last = live.any && live.gen_last > set.gen_last ? live.gen_last : set.gen_last;
-    r->stopped = r->config->stop_generation != 0 && r->config->stop_generation < r->result->gen_last;
+    r->stopped = r->config->stop != LGPOS_MIN;
+    if (r->stopped && LGPOS_GEN(r->config->stop) > r->result->gen_last)
+        return missing(r, JET_errMissingLogFile, LGPOS_GEN(r->config->stop), r->result->gen_last);
     if (r->stopped)
-        r->result->gen_last = r->config->stop_generation;
+        r->result->gen_last = LGPOS_GEN(r->config->stop);
+    r->redo_end = r->start;
     if (r->result->gen_last < r->result->gen_first)
         return missing(r, JET_errMissingLogFile, r->result->gen_first, r->result->gen_last);
     return JET_errSuccess;

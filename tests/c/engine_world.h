@@ -573,7 +573,7 @@ static err_t restore_into(const char *set, const char *dest, const char *log_dir
 {
     struct instance *inst = new_instance(log_dir == NULL ? at("%s/logs", dest) : log_dir, 0);
     struct restore_result result;
-    err_t err = instance_restore(inst, set, dest == NULL ? NULL : at("%s", dest), roll_forward, NULL, &result);
+    err_t err = instance_restore(inst, &(struct instance_restore){.set = set, .destination = dest == NULL ? NULL : at("%s", dest), .roll_forward_dir = roll_forward}, &result);
     instance_destroy(inst);
     return err;
 }

@@ -48,7 +48,7 @@ CASE(order)
         CHECK_OK(instance_init(inst, NULL, NULL));
         CHECK_EQ(instance_init(inst, NULL, NULL), JET_errAlreadyInitialized);
         struct restore_result result;
-        CHECK_EQ(instance_restore(inst, at("data"), NULL, NULL, NULL, &result), JET_errAlreadyInitialized); /* BK-293 */
+        CHECK_EQ(instance_restore(inst, &(struct instance_restore){.set = at("data"), .destination = NULL}, &result), JET_errAlreadyInitialized); /* BK-293 */
         CHECK(instance_is_running(inst));
         CHECK_OK(instance_enter(inst, false));
         instance_leave(inst);

@@ -97,7 +97,7 @@ CASE(restored_and_started)
     for (int round = 0; round < 3; round++) {
         struct instance *inst = new_instance(at("r"), 0);
         struct restore_result result;
-        CHECK_OK(instance_restore(inst, at("bk"), at("r"), NULL, NULL, &result));
+        CHECK_OK(instance_restore(inst, &(struct instance_restore){.set = at("bk"), .destination = at("r")}, &result));
         memset(&l, 0, sizeof l);
         l.inst = inst;
         CHECK_OK(instance_init(inst, NULL, NULL));
@@ -462,7 +462,7 @@ CASE(paths)
     struct restore_result result;
     CHECK_OK(params_set(instance_params(inst), JET_paramCreatePathIfNotExist, 0, NULL, PARAMS_BEFORE_INIT));
     make_dir(at("r3logs"));
-    CHECK_EQ(instance_restore(inst, at("Sicherung-äöü-日本"), at("r3"), NULL, NULL, &result), JET_errInvalidPath);
+    CHECK_EQ(instance_restore(inst, &(struct instance_restore){.set = at("Sicherung-äöü-日本"), .destination = at("r3")}, &result), JET_errInvalidPath);
     CHECK(!exists(at("r3")));
     instance_destroy(inst);
 }
@@ -964,7 +964,7 @@ CASE(other_configuration)
     struct instance *inst = new_instance(at("r1/logs"), 0);
     struct restore_result result;
     CHECK_OK(params_set(instance_params(inst), JET_paramBaseName, 0, "abc", PARAMS_BEFORE_INIT));
-    CHECK_EQ(instance_restore(inst, at("bk"), at("r1"), NULL, NULL, &result), JET_errFileNotFound);
+    CHECK_EQ(instance_restore(inst, &(struct instance_restore){.set = at("bk"), .destination = at("r1")}, &result), JET_errFileNotFound);
     CHECK(!exists(at("r1/a.edb")));
     instance_destroy(inst);
     CHECK_OK(params_set(params_global(), JET_paramDatabasePageSize, 8192, NULL, PARAMS_BEFORE_INIT));
@@ -973,7 +973,7 @@ CASE(other_configuration)
     CHECK_OK(params_set(params_global(), JET_paramDatabasePageSize, 4096, NULL, PARAMS_BEFORE_INIT));
     inst = new_instance(at("r3/logs"), 0);
     CHECK_OK(params_set(instance_params(inst), JET_paramLogFileSize, 256, NULL, PARAMS_BEFORE_INIT));
-    CHECK_OK(instance_restore(inst, at("bk"), at("r3"), NULL, NULL, &result)); /* it takes the set's log size */
+    CHECK_OK(instance_restore(inst, &(struct instance_restore){.set = at("bk"), .destination = at("r3")}, &result)); /* it takes the set's log size */
     CHECK_OK(instance_init(inst, NULL, NULL));
     CHECK_OK(instance_term(inst, 0));
     instance_destroy(inst);

@@ -132,7 +132,8 @@ struct options {
     uint64_t depth;
     bool no_undo, ignore_lost, ignore_missing_db;
     const char *set_dir;
-    uint32_t set_low, set_high, stop_generation;
+    uint32_t set_low, set_high;
+    lgpos_t stop;
     struct progress progress;
 };
 static const struct options plain = {.frames = 256, .log_size = 64 * 1024, .depth = 256 * 1024};
@@ -208,7 +209,7 @@ static err_t recover(struct world *w, const struct options *o)
         .reconcile = o->catalog ? NULL : reconcile,
         .progress = o->progress,
     };
-    rc.stop_generation = o->stop_generation;
+    rc.stop = o->stop;
     rc.set_dir = o->set_dir;
     rc.set_gen_low = o->set_low;
     rc.set_gen_high = o->set_high;
@@ -949,7 +950,7 @@ CASE(damage)
     expect(dir, &half, JET_errRecoveredWithoutUndo);
     expect(dir, &half, JET_errRecoveredWithoutUndo);
     half.no_undo = false;
-    half.stop_generation = high - 1;
+    half.stop = LGPOS(high - 1, 0, 0);
     expect(dir, &half, JET_errRecoveredWithoutUndo);
     check_copy(dir, &m, &o);
     abandon(&w);

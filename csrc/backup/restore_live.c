@@ -1,0 +1,98 @@
+#include <stdio.h>
+
+#include "backup/restore_private.h"
+
+/* Live logs that could follow the set (backup-semantics.md 10.2 step 4): checked; from another folder they are copied, so that
+ * that folder stays as it is, and never among logs that lie at the destination. */
+
+static err_t check_folder(const struct job *job, const char *dir)
+{
+    const struct restore_set *set = job->o->set;
+    struct log_survey live;
+    struct log_header set_last, h;
+    char name[64], path[OS_PATH_MAX];
+    TRY_RETURN(log_survey(dir, set->base_name, &live));
+    if (!live.any)
+        return JET_errSuccess;
+    TRY_RETURN(log_name(set->base_name, set->gen_high, 3, name, sizeof name));
+    TRY_RETURN(os_join(path, sizeof path, set->dir, name));
+    TRY_RETURN(log_read_header(path, &set_last));
+    for (uint32_t g = live.gen_first; g <= live.gen_last; g++) {
+        bool current = g == live.gen_last && live.current;
+        TRY_RETURN(log_name(set->base_name, current ? 0 : g, 3, name, sizeof name));
+        TRY_RETURN(os_join(path, sizeof path, dir, name));
+        if (!os_exists(path))
+            continue;
+        TRY_RETURN(log_read_header(path, &h));
+        if (memcmp(h.signature.b, set_last.signature.b, 28) != 0)
+            return plan__fail_file(JET_errExistingLogFileHasBadSignature, 457, path, "a live log of another sequence stands in the way");
+    }
+    if (live.gen_first > set->gen_high + 1) {
+        char last[64];
+        TRY_RETURN(log_name(set->base_name, set->gen_high, 3, last, sizeof last));
+        TRY_RETURN(log_name(set->base_name, live.gen_first, 3, name, sizeof name));
+        event_report(458, EVENT_WARNING, "", "the live logs do not follow the set", last, name, NULL);
+        err_t err = RAISE(JET_errExistingLogFileIsNotContiguous);
+        err_detail("%s: the lowest live log is generation %u, the set ends with %u", dir, live.gen_first, set->gen_high);
+        return err;
+    }
+    if (live.gap && live.gen_missing > set->gen_high) {
+        TRY_RETURN(log_name(set->base_name, live.gen_missing, 3, name, sizeof name));
+        return plan__fail_file(JET_errMissingCurrentLogFiles, 450, name, "a live log that must follow the set is missing");
+    }
+    return JET_errSuccess;
+}
+
+static bool brings_logs(const struct job *job)
+{
+    const struct restore_options *o = job->o;
+    return o->roll_forward_dir != NULL && !plan__same_place(o->roll_forward_dir, o->log_dir); /* its own logs it reads anyway */
+}
+
+/* Generations above are of no use: beyond the stop, or still being written by a running target. */
+static uint32_t last_wanted(const struct job *job, const struct log_survey *live)
+{
+    uint32_t last = live->gen_last, stop = LGPOS_GEN(job->o->stop), limit = job->o->roll_forward_last;
+    if (stop != 0 && stop < last)
+        last = stop;
+    return limit != 0 && limit < last ? limit : last;
+}
+
+static err_t check_no_logs(const struct job *job)
+{
+    struct log_survey own;
+    TRY_RETURN(log_survey(job->o->log_dir, job->o->set->base_name, &own));
+    if (!own.any)
+        return JET_errSuccess;
+    event_report(458, EVENT_WARNING, "", "logs stand where those to roll forward with would go", job->o->log_dir, NULL);
+    err_t err = RAISE(JET_errExistingLogFileIsNotContiguous);
+    err_detail("%s holds logs already; a roll forward from another folder and a stop want an empty log folder", job->o->log_dir);
+    return err;
+}
+
+/* Before a stop inside the live logs they are brought whole: recovery cuts the last one. */
+err_t live__bring(const struct job *job)
+{
+    const struct restore_options *o = job->o;
+    struct log_survey live;
+    char name[64], from[OS_PATH_MAX], to[OS_PATH_MAX];
+    if (!brings_logs(job))
+        return JET_errSuccess;
+    TRY_RETURN(log_survey(o->roll_forward_dir, o->set->base_name, &live));
+    for (uint32_t g = o->set->gen_high + 1; live.any && g <= last_wanted(job, &live); g++) {
+        TRY_RETURN(log_name(o->set->base_name, g == live.gen_last && live.current ? 0 : g, 3, name, sizeof name));
+        TRY_RETURN(os_join(from, sizeof from, o->roll_forward_dir, name));
+        TRY_RETURN(os_join(to, sizeof to, o->log_dir, name));
+        TRY_RETURN(restore__copy_file(from, to));
+    }
+    return os_dir_sync(o->log_dir);
+}
+
+err_t live__check(const struct job *job)
+{
+    const struct restore_options *o = job->o;
+    TRY_RETURN(check_folder(job, o->log_dir));
+    if (brings_logs(job))
+        TRY_RETURN(check_folder(job, o->roll_forward_dir));
+    return brings_logs(job) || o->stop != LGPOS_MIN ? check_no_logs(job) : JET_errSuccess;
+}
