@@ -26,6 +26,8 @@ err_t restore_find_time(const struct restore_set *set, const char *roll_forward_
     struct log_survey live = {0};
     *stop = LGPOS_MIN;
     TRY_RETURN(look_through(set, set->dir, set->gen_low, set->gen_high, 0, time, &later, stop));
+    if (later && *stop == LGPOS_MIN)
+        *stop = 1; /* before the first log of all: earlier than any set, but not "no stop" */
     if (later || roll_forward_dir == NULL)
         return JET_errSuccess;
     TRY_RETURN(log_survey(roll_forward_dir, set->base_name, &live));
