@@ -10,7 +10,16 @@ from . import _jet, errors, events, schema
 from .backup import BackupResult, RecoveryResult, RestoreResult, restore
 from .database import Database
 from .errors import *  # noqa: F403
+from .info import (
+    CheckpointHeader,
+    DatabaseHeader,
+    DatabaseInfo,
+    InstanceInfo,
+    LogHeader,
+    header,
+)
 from .instance import Instance
+from .position import LgPos
 from .progress import Progress
 from .schema import (
     Binary,
@@ -61,8 +70,9 @@ def open(path, *, readonly=True, allow_dirty=False):
 
 
 __all__ = [
-    "BackupResult", "Binary", "Bit", "Column", "Currency", "Database", "DateTime", "Double", "Guid", "Index", "Instance", "Long",
-    "LongBinary", "LongLong", "LongText", "Progress", "RecoveryResult", "RestoreResult", "Row", "Session", "Short", "Single", "Snapshot",
-    "Table", "Text", "Transaction", "UnsignedByte", "UnsignedLong", "UnsignedLongLong", "UnsignedShort", "errors", "events", "open",
-    "restore", "schema", "snapshot", *errors.__all__,
+    "BackupResult", "Binary", "Bit", "CheckpointHeader", "Column", "Currency", "Database", "DatabaseHeader", "DatabaseInfo", "DateTime",
+    "Double", "Guid", "Index", "Instance", "InstanceInfo", "LgPos", "LogHeader", "Long", "LongBinary", "LongLong", "LongText",
+    "Progress", "RecoveryResult", "RestoreResult", "Row", "Session", "Short", "Single", "Snapshot", "Table", "Text", "Transaction",
+    "UnsignedByte", "UnsignedLong", "UnsignedLongLong", "UnsignedShort", "errors", "events", "header", "open", "restore", "schema",
+    "snapshot", *errors.__all__,
 ]  # fmt: skip

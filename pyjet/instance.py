@@ -10,6 +10,7 @@ import weakref
 
 from . import _jet, errors
 from . import freeze as _freeze
+from . import info as _info
 from .backup import engine as _backup
 from .backup import external as _external
 from .backup import run as _run
@@ -205,6 +206,8 @@ class Instance:
         BackupInProgressError, BackupDirectoryNotEmptyError, MissingFullBackupError, InvalidBackupError (circular logging), ...
         ESE: JetBackupInstance, https://learn.microsoft.com/windows/win32/extensible-storage-engine/jetbackupinstance-function
         """
+        if incremental and not dry_run:
+            _backup.check_continues(path, atomic)
         return _run.run(
             self,
             path,
@@ -224,6 +227,8 @@ class Instance:
 
         options: those of :meth:`backup`, without ``progress``. Errors come out of the iteration.
         """
+        if options.get("incremental") and not options.get("dry_run"):
+            _backup.check_continues(path, options.get("atomic", False))
         return _run.BackupIterator(functools.partial(_run.run, self, path, **options))
 
     def external_backup(self, kind="full"):
@@ -280,6 +285,14 @@ class Instance:
     def snapshot(self, *, kind="full", timeout=None):
         """``with inst.snapshot() as snap: copy(snap.files)``: the files stand still in the block. See :func:`pyjet.snapshot`."""
         return _freeze.snapshot(self, kind=kind, timeout=timeout)
+
+    def info(self):
+        """An InstanceInfo: folders, log generations, checkpoint, and each attached database with its header and backup stamps.
+
+        NotInitializedError is not raised for one that is not started: it has no databases. ESE: JetGetInstanceInfo,
+        JetGetInstanceMiscInfo, JetGetDatabaseInfo with JET_DbInfoMisc.
+        """
+        return _info.of_instance(self)
 
     @property
     def stats(self):

@@ -171,19 +171,37 @@ static bool ends_with(const char *path, const char *end)
     return true;
 }
 
+/* What a file's header says that it is, when it can be read; else what its name says. */
+static uint32_t kind_of(const char *path)
+{
+    enum { AT_TYPE = 667 };
+    struct os_file *f;
+    uint8_t head[AT_TYPE + 4];
+    size_t got = 0;
+    if (os_file_open(path, OS_READ, &f) >= 0) {
+        if (os_file_read_some(f, 0, head, sizeof head, &got) < 0)
+            got = 0;
+        os_file_close(f);
+    }
+    err_clear();
+    uint32_t type = got == sizeof head ? load_u32(head + AT_TYPE) : 0;
+    if (type == JET_filetypeDatabase || type == JET_filetypeLog || type == JET_filetypeCheckpoint)
+        return type;
+    if (ends_with(path, ".log") || ends_with(path, ".jtx") || ends_with(path, ".jrs"))
+        return JET_filetypeLog;
+    return ends_with(path, ".chk") || ends_with(path, ".jcp") ? JET_filetypeCheckpoint : JET_filetypeDatabase;
+}
+
 JET_ERR PyjetDumpHeader(const char *path, char **ppsz)
 {
     struct buffer out = {0};
     if (path == NULL || ppsz == NULL)
         return api_invalid("a path and a place for the text are needed");
     *ppsz = NULL;
-    err_t err;
-    if (ends_with(path, ".log") || ends_with(path, ".jtx") || ends_with(path, ".jrs"))
-        err = dump_log(path, &out);
-    else if (ends_with(path, ".chk") || ends_with(path, ".jcp"))
-        err = dump_checkpoint_file(path, &out);
-    else
-        err = dump_database(path, &out);
+    uint32_t kind = kind_of(path);
+    err_t err = kind == JET_filetypeLog          ? dump_log(path, &out)
+                : kind == JET_filetypeCheckpoint ? dump_checkpoint_file(path, &out)
+                                                 : dump_database(path, &out);
     if (err >= 0)
         err = buffer_append(&out, SLICE("", 1));
     if (err < 0) {

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 
 from .. import _jet, errors
+from ..position import stop_options
 from ..progress import watch
 from .results import Result, human
 
@@ -120,6 +121,21 @@ def backup(instance, path, *, incremental, atomic, progress, create_path):
     )
 
 
+def check_continues(path, atomic):
+    """Refuses an increment where no full backup lies: the engine would write it, and only a restore would miss the databases."""
+    if path is None or atomic:
+        return
+    try:
+        _jet.survey(path)
+    except (errors.FileNotFoundError, errors.PatchFileMissingError, errors.InvalidPathError):
+        raise errors.MissingFullBackupError(
+            f"{os.path.abspath(path)} holds no full backup that this increment could continue: make a full one there first, or"
+            " let a pyjet.backup.BackupRepo keep the sets"
+        ) from None
+    except errors.JetError:
+        pass  # a set is there; what is wrong with it is told when it is verified or restored
+
+
 def _make_folders(path):
     """Creates the folder and those above it that are missing; gives back those made, top first."""
     missing = []
@@ -140,19 +156,36 @@ def _remove_if_empty(folder):
         pass  # not empty: somebody else uses it
 
 
-def restore(source, destination, *, replace=False, roll_forward=None, progress=None):
+def restore(
+    source,
+    destination,
+    *,
+    replace=False,
+    roll_forward=None,
+    stop_at=None,
+    rename=None,
+    progress=None,
+):
     """Restore a backup set to a folder, roll it forward and undo what was not committed; gives back a RestoreResult.
 
     source: the folder of a backup, non-atomic or atomic. destination: a folder that is not there, or is empty; with ``replace``
     one that is not empty is swapped for the restored one when all is done. It appears complete or not at all: the work is done in
-    a folder beside it. roll_forward: a folder with the logs that followed the set, to go on with. progress: a callable that takes
+    a folder beside it. roll_forward: a folder with the logs that followed the set, to go on with; it is only read. stop_at: a point
+    in time to restore to, in the logs of the set or of ``roll_forward``: a datetime (without a zone: local time; what was durable by
+    then, to the millisecond) or a LgPos, or its text (what is logged up to there; ``LgPos(g)``: to the end of generation g). Not
+    before the end of the backup. rename: new file names by the old ones, ``{"a.edb": "b.edb"}``; a database may also be named by the
+    path where it lay. progress: a callable that takes
     a pyjet.Progress, or True for a bar; its exception ends the run, whose files are removed.
 
     The restored databases are clean: open them from any instance. Page size, base name and log size are read from the set.
-    CommittedLogFilesMissingError, RequiredLogFilesMissingError, MissingRestoreLogFilesError, ReadVerifyFailureError, ...
+    EndingRestoreLogTooLowError (stop_at is before the end of the backup), MissingLogFileError (the logs end before stop_at),
+    DatabaseNotFoundError (rename names none of the set), CommittedLogFilesMissingError, RequiredLogFilesMissingError, MissingRestoreLogFilesError, ReadVerifyFailureError, ...
     ESE: JetRestoreInstance, https://learn.microsoft.com/windows/win32/extensible-storage-engine/jetrestoreinstance-function
     """
     source, destination = os.path.abspath(source), os.path.abspath(destination)
+    options = {**stop_options(stop_at), "rename": _renames(rename)}
+    if roll_forward is not None:
+        options["roll_forward"] = os.path.abspath(roll_forward)
     if os.path.lexists(destination) and not os.path.isdir(destination):
         raise DestinationNotEmpty(destination)
     if not replace and os.path.isdir(destination) and os.listdir(destination):
@@ -166,7 +199,7 @@ def restore(source, destination, *, replace=False, roll_forward=None, progress=N
     os.chmod(work, 0o777 & ~_umask())
     try:
         with watch("restore", progress) as watching:
-            r = _restore_into(source, work, found, roll_forward, watching.callback)
+            r = _restore_into(source, work, found, options, watching.callback)
         _put_in_place(work, destination)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
@@ -198,7 +231,18 @@ def _umask():
     return mask
 
 
-def _restore_into(source, work, found, roll_forward, callback):
+def _renames(rename):
+    """Pairs for the engine; a new name is a plain one, since the folder of all databases appears as a whole."""
+    pairs = [(os.fspath(old), os.fspath(new)) for old, new in (rename or {}).items()]
+    for old, new in pairs:
+        if not new or new in (".", "..", "restore-logs") or os.path.basename(new) != new:
+            raise errors.InvalidParameterError(
+                f"rename: {old!r} cannot become {new!r}; a new name is a file name in the destination, without folders"
+            )
+    return pairs
+
+
+def _restore_into(source, work, found, options, callback):
     logs = os.path.join(work, "restore-logs")
     os.mkdir(logs)
     if _jet.JetGetSystemParameter(None, _jet.JET_paramDatabasePageSize) != found["page_size"]:
@@ -213,7 +257,7 @@ def _restore_into(source, work, found, roll_forward, callback):
             (_jet.JET_paramLogFileSize, found["log_file_size"] // 1024),
         ):
             _jet.JetSetSystemParameter(handle, param, value)
-        r = _jet.restore(handle, source, work, roll_forward, callback)
+        r = _jet.restore(handle, source, work, progress=callback, **options)
     finally:
         try:
             _jet.JetTerm2(handle, _jet.JET_bitTermComplete)

@@ -13,10 +13,20 @@ import time
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-import cjet  # noqa: E402
-from child import run  # noqa: E402
-from cjet import ERR, K, u32, i32  # noqa: E402
-from test_priority1 import BEGIN, COMPLETE, FAIL, INC, PROGRESS, World, count, ended, files, restorer  # noqa: E402
+import cjet
+from child import run
+from cjet import ERR, K, i32, u32
+from test_priority1 import (
+    BEGIN,
+    COMPLETE,
+    FAIL,
+    INC,
+    PROGRESS,
+    World,
+    count,
+    ended,
+    restorer,
+)
 
 ROWS = {}
 
@@ -303,7 +313,7 @@ def full_destination(place):
         (w.place / "to").mkdir(exist_ok=True)
         inst = restorer(w)
         with cjet.Events() as events, cjet.fault(op, part, after=0, error=28), pytest.raises(cjet.JetError):
-            inst.restore(w.place / "set", w.place / "to", lambda *a: seen.append(a))
+            inst.restore(w.place / "set", w.place / "to", lambda *a, seen=seen: seen.append(a))
         assert {204, 454, 205} <= set(events.ids())
         assert seen[0][:2] == (8, BEGIN) and seen[-1][1] == FAIL
         shutil.rmtree(w.place / "restore-log", ignore_errors=True)
@@ -366,7 +376,7 @@ def callback_and_events(place):
         inst.restore(w.place / "set", w.place / "to", lambda *a: seen.append(a))
     assert {s[0] for s in seen} == {8} and seen[0][1] == BEGIN and seen[-1][1] == COMPLETE
     steps = [s[2] for s in seen if s[1] == PROGRESS]
-    assert steps and all(a < b for a, b in zip(steps, steps[1:])) and steps[-1] <= 100
+    assert steps and steps == sorted(set(steps)) and steps[-1] <= 100
     told = {e[0]: e[2] for e in events.seen}
     assert told[204] == [str(w.place / "set"), str(w.place / "restore-log")] and 205 in told and 454 not in told
     assert told[216] == [str(w.data / "a.edb"), str(w.place / "to" / "a.edb")]
@@ -569,7 +579,7 @@ def init_with_a_stop(place):
         work = shutil.copytree(w.place / "original", w.data, dirs_exist_ok=True)
         (work / "edb.chk").unlink()
         inst, seen = cjet.Instance(work, log_kib=64), []
-        w.fails("JET_errRecoveredWithoutUndo", lambda inst=inst, stop=stop: inst.init3((), stop, 0, lambda *a: seen.append(a)))
+        w.fails("JET_errRecoveredWithoutUndo", lambda inst=inst, stop=stop, seen=seen: inst.init3((), stop, 0, lambda *a: seen.append(a)))
         inst.destroy()
         assert seen[0][:2] == (8, BEGIN) and seen[-1][1] == COMPLETE
         header = w.header()
