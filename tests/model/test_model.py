@@ -1,6 +1,11 @@
-"""A state machine against a plain twin: sessions with nested transactions see their snapshot and their own changes."""
+"""A state machine against a plain twin: sessions with nested transactions see their snapshot and their own changes, tables,
+columns and indexes come and go, and a crash leaves what was committed.
+
+That it can fail is shown too: engines with one promise taken away are caught (at the end).
+"""
 
 import copy
+import ctypes
 import pathlib
 import shutil
 import sys
@@ -26,10 +31,15 @@ IDS = st.integers(0, 5)
 NUMBERS = st.one_of(st.none(), st.integers(-3, 3))
 VALUES = st.one_of(st.none(), st.integers(0, 9000))
 WHO = st.integers(0, 2)
+SIDE = st.integers(0, 2)  # tables beside "t", made and dropped by session 0
 
 
 def value(size):
     return None if size is None else bytes(i % 251 for i in range(size))
+
+
+def contents(table):
+    return {r["id"]: (r["a"], None if r["v"] is None else len(r["v"])) for r in table.all(["id", "a", "v"])}
 
 
 class Twin:
@@ -45,6 +55,7 @@ class Engine(RuleBasedStateMachine):
         memory = pathlib.Path("/dev/shm")
         self.place = pathlib.Path(tempfile.mkdtemp(prefix="pyjet-model-", dir=memory if memory.is_dir() else None))
         self.committed, self.changed, self.clock, self.sets = {}, {}, 0, 0
+        self.side, self.columns, self.crashes = {}, 0, 0
         self.open_instance(True)
 
     def open_instance(self, fresh=False):
@@ -171,8 +182,7 @@ class Engine(RuleBasedStateMachine):
 
     @rule(who=WHO)
     def scan(self, who):
-        got = {r["id"]: (r["a"], None if r["v"] is None else len(r["v"])) for r in self.cursors[who].all()}
-        assert got == self.view(who)
+        assert contents(self.cursors[who]) == self.view(who)
 
     @rule(who=WHO, low=st.integers(-4, 4), high=st.integers(-4, 4))
     def scan_range(self, who, low, high):
@@ -188,6 +198,82 @@ class Engine(RuleBasedStateMachine):
             t.index(None)
         assert got == expected
 
+    # ---- schema ----
+
+    def idle(self, who):
+        return not self.twins[who].levels
+
+    @rule(n=SIDE, rows=st.integers(0, 30), keep=st.booleans(), tree=st.booleans())
+    def table_comes_or_goes(self, n, rows, keep, tree):
+        """One transaction: the table is made and filled, or has rows added and is dropped; then all of it or nothing."""
+        if not self.idle(0):
+            return
+        ses, dbid, name = self.sessions[0], self.dbids[0], f"side{n}"
+        there = name in self.side
+        ses.begin()
+        if not there:
+            ses.create_table(dbid, name, COLUMNS, INDEXES)
+        with ses.table(dbid, name) as t:
+            for i in range(rows):
+                t.insert(id=1000 + len(self.side.get(name, {})) + i, a=i % 7, v=value(5000 if tree and i == 0 else i))
+        if there:
+            ses.delete_table(dbid, name)
+        if not keep:
+            ses.rollback()
+            return
+        ses.commit()
+        if there:
+            del self.side[name]
+        else:
+            self.side[name] = {1000 + i: (i % 7, 5000 if tree and i == 0 else i) for i in range(rows)}
+
+    @rule(keep=st.booleans())
+    def column_comes(self, keep):
+        """On the table that all sessions use; the rows stay as they are."""
+        if not self.idle(0) or self.columns == 5:
+            return
+        ses = self.sessions[0]
+        ses.begin()
+        cjet.add_column(ses, self.cursors[0].id, f"extra{self.columns}", K.JET_coltypLongText)
+        if keep:
+            ses.commit()
+            self.columns += 1
+        else:
+            ses.rollback()
+
+    @rule(n=SIDE, keep=st.booleans())
+    def index_comes_and_goes(self, n, keep):
+        name = f"side{n}"
+        if not self.idle(0) or name not in self.side:
+            return
+        ses = self.sessions[0]
+        with ses.table(self.dbids[0], name, K.JET_bitTableDenyRead) as t:
+            ses.begin()
+            cjet.create_index(ses, t.id, "by_a2", "+a-id")
+            order = sorted(self.side[name], key=lambda i: (self.side[name][i][0], -i))
+            assert [r["id"] for r in t.all(["id"], index="by_a2")] == order
+            t.index(None)
+            ses.commit() if keep else ses.rollback()
+            if keep:
+                cjet.call("JetDeleteIndexA", ses.id, t.id, b"by_a2")
+
+    @rule(n=SIDE)
+    def side_is_as_noted(self, n):
+        if self.idle(0):
+            self.check_side(f"side{n}")
+
+    def check_side(self, name):
+        ses, dbid = self.sessions[0], self.dbids[0]
+        assert (name in ses.tables(dbid)) == (name in self.side), f"{name}: {ses.tables(dbid)}, expected {sorted(self.side)}"
+        if name in self.side:
+            with ses.table(dbid, name) as t:
+                assert contents(t) == self.side[name]
+
+    def check_all(self):
+        assert contents(self.cursors[0]) == self.committed
+        for n in range(3):
+            self.check_side(f"side{n}")
+
     # ---- the whole ----
 
     @rule(abrupt=st.booleans())
@@ -198,7 +284,31 @@ class Engine(RuleBasedStateMachine):
                 self.sessions[who].rollback(K.JET_bitRollbackAll)
         self.inst.term(K.JET_bitTermAbrupt if abrupt else K.JET_bitTermComplete)
         self.open_instance()
-        assert {r["id"]: (r["a"], None if r["v"] is None else len(r["v"])) for r in self.cursors[0].all()} == self.committed
+        self.check_all()
+
+    def copy_of_now(self):
+        """The files as a kill would leave them: what was flushed by now, of every open transaction a part."""
+        snapid, n, infos = ctypes.c_uint64(), ctypes.c_uint32(), ctypes.c_void_p()
+        cjet.call("JetOSSnapshotPrepare", ctypes.byref(snapid), ctypes.c_uint32(0))
+        cjet.call("JetOSSnapshotFreezeA", snapid, ctypes.byref(n), ctypes.byref(infos), ctypes.c_uint32(0))
+        cjet.call("JetFreeBuffer", infos)
+        shutil.copytree(self.place / "data", self.place / "copy")
+        cjet.call("JetOSSnapshotThaw", snapid, ctypes.c_uint32(0))
+
+    @precondition(lambda self: self.crashes < 3)
+    @rule()
+    def crash(self):
+        """Nobody says goodbye: the files of this moment are recovered, what is open is undone."""
+        self.crashes += 1
+        self.copy_of_now()
+        for who, twin in enumerate(self.twins):
+            if twin.levels:
+                self.sessions[who].rollback(K.JET_bitRollbackAll)
+        self.inst.term(K.JET_bitTermAbrupt)
+        shutil.rmtree(self.place / "data")
+        (self.place / "copy").rename(self.place / "data")
+        self.open_instance()
+        self.check_all()
 
     @precondition(lambda self: self.sets < 2)
     @rule()
@@ -209,8 +319,7 @@ class Engine(RuleBasedStateMachine):
         expected = copy.copy(self.committed)
         _, found = cjet.restore(target, self.place / f"back{self.sets}")
         with cjet.Reader(found[0]) as reader, reader.table(reader.dbid, "t") as t:
-            got = {r["id"]: (r["a"], None if r["v"] is None else len(r["v"])) for r in t.all()}
-        assert got == expected
+            assert contents(t) == expected
 
     @invariant()
     def sessions_live(self):
@@ -222,16 +331,18 @@ class Engine(RuleBasedStateMachine):
         for who, twin in enumerate(self.twins):
             if twin.levels:
                 self.sessions[who].rollback(K.JET_bitRollbackAll)
+                twin.levels, twin.snapshot = [], None
+        self.check_all()
         self.inst.term()
         findings, _ = cjet.check_file(self.place / "data" / "m.edb")
         assert not findings, findings[:3]
         shutil.rmtree(self.place)
 
 
-def play(report, examples, steps):
+def play(report, examples, steps, machine=Engine):
     quiet = settings(max_examples=examples, stateful_step_count=steps, deadline=None, database=None, print_blob=True,
                      suppress_health_check=list(HealthCheck))  # fmt: skip
-    run_state_machine_as_test(Engine, settings=quiet)
+    run_state_machine_as_test(machine, settings=quiet)
 
 
 def test_engine_against_a_twin():
@@ -241,3 +352,81 @@ def test_engine_against_a_twin():
 @pytest.mark.slow
 def test_engine_against_a_twin_for_long():
     run(play, 400, 80, timeout=1800)
+
+
+# ---- can it fail? Engines that break one promise each ----
+
+
+class KeepsWhatWasRolledBack(Engine):
+    @rule(who=WHO, all_levels=st.booleans())
+    def rollback(self, who, all_levels):
+        twin = self.twins[who]
+        if twin.levels:
+            self.sessions[who].commit()
+            twin.levels.pop()
+            twin.snapshot = twin.snapshot if twin.levels else None
+
+
+class ReadsWithoutSnapshot(Engine):
+    """Every reader looks through session 2, which has no transaction of its own."""
+
+    @rule(who=WHO)
+    def scan(self, who):
+        if self.idle(2):
+            assert contents(self.cursors[2]) == self.view(who)
+
+
+class LosesTheLastCommitInACrash(Engine):
+    def copy_of_now(self):
+        if not hasattr(self, "old") and self.committed:
+            self.old = max(self.committed)
+            t = self.cursors[2]
+            if self.idle(2) and not self.conflicts(2, self.old) and t.seek([("id", self.old)]):
+                t.delete()
+        super().copy_of_now()
+
+
+class ForgetsATable(Engine):
+    @rule(n=SIDE, rows=st.integers(0, 30), keep=st.booleans(), tree=st.booleans())
+    def table_comes_or_goes(self, n, rows, keep, tree):
+        super().table_comes_or_goes(n, rows, keep, tree)
+        if self.idle(0) and len(self.side) == 2:
+            self.sessions[0].delete_table(self.dbids[0], sorted(self.side)[0])
+
+
+def caught(report, machine, steps):
+    engine = machine()
+    engine.start()
+    try:
+        for name, *values in steps:
+            getattr(engine, name)(*values)
+    except AssertionError:
+        return "caught"
+    finally:
+        shutil.rmtree(engine.place)
+    return "not caught"
+
+
+INSERT = ("insert", 0, 1, 2, 30)
+MAKE = [("table_comes_or_goes", n, 5, True, True) for n in range(2)]
+
+
+@pytest.mark.parametrize("machine, steps", [
+    (KeepsWhatWasRolledBack, [("begin", 0), INSERT, ("rollback", 0, True), ("scan", 1)]),
+    (ReadsWithoutSnapshot, [("begin", 0), ("insert", 1, 1, 2, 30), ("scan", 0)]),
+    (LosesTheLastCommitInACrash, [INSERT, ("crash",)]),
+    (ForgetsATable, [*MAKE, ("side_is_as_noted", 0)]),
+])  # fmt: skip
+def test_a_broken_engine_is_caught(machine, steps):
+    assert run(caught, machine, steps) == "caught"
+    assert run(caught, Engine, steps) == "not caught"
+
+
+def searched(report):
+    with pytest.raises(AssertionError):
+        play(report, 400, 50, KeepsWhatWasRolledBack)
+
+
+@pytest.mark.slow
+def test_the_search_finds_a_broken_engine():
+    run(searched, timeout=1200)
