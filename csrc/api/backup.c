@@ -71,8 +71,7 @@ err_t api_progress_end(struct api_progress *p, err_t outcome)
     err_t ignored = outcome < 0 && !as_asked ? tell(p, JET_sntFail, p->done, p->total) : tell(p, JET_sntComplete, p->total, p->total);
     (void)ignored;
     if (outcome < 0) {
-        err_raise(origin.err, origin.file, origin.line);
-        err_detail("%s", origin.detail);
+        err_restore(&origin);
     }
     return outcome;
 }

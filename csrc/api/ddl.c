@@ -255,8 +255,7 @@ static err_t create_whole(void *context, struct trx *trx)
         struct err_origin origin = *err_last();
         catalog_release(w->desc);
         w->desc = NULL;
-        err_raise(origin.err, origin.file, origin.line);
-        err_detail("%s", origin.detail);
+        err_restore(&origin);
     }
     return err;
 }
@@ -288,8 +287,7 @@ static err_t create_entered(struct api_session *s, JET_DBID dbid, struct table_w
         struct err_origin origin = *err_last();
         if (w->desc != NULL)
             catalog_release(w->desc); /* created, but not committed */
-        err_raise(origin.err, origin.file, origin.line);
-        err_detail("%s", origin.detail);
+        err_restore(&origin);
         return done;
     }
     err_t err = session_adopt_table(s->session, dbid, w->desc, grbit, &cursor);

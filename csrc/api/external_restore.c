@@ -235,8 +235,7 @@ static err_t run_privately(const struct external *x, const struct restore_set *s
     TRY_RETURN(api_remove_instance(pinned));
     if (err >= 0)
         return x->target_running ? JET_wrnTargetInstanceRunning : JET_errSuccess;
-    err_raise(origin.err, origin.file, origin.line);
-    err_detail("%s", origin.detail);
+    err_restore(&origin);
     return err;
 }
 

@@ -262,8 +262,7 @@ err_t api_init(JET_INSTANCE *pinstance, const struct init_options *options, stru
         struct err_origin origin = *err_last();
         if (api_remove_instance(i) < 0 || err != origin.err)
             return err;
-        err_raise(origin.err, origin.file, origin.line);
-        err_detail("%s", origin.detail);
+        err_restore(&origin);
         return err;
     }
     if (pinstance != NULL)
@@ -471,8 +470,7 @@ static err_t term_pinned(struct api_instance *i, JET_GRBIT grbit)
     forget_sessions(i);
     TRY_RETURN(api_remove_instance(i));
     if (err < 0) {
-        err_raise(origin.err, origin.file, origin.line);
-        err_detail("%s", origin.detail);
+        err_restore(&origin);
     }
     return err;
 }

@@ -100,8 +100,7 @@ static err_t check_path(const char *path, bool allow_dirty, const struct check_o
     struct err_origin origin = *err_last();
     reader_close(reader);
     if (err < 0) {
-        err_raise(origin.err, origin.file, origin.line);
-        err_detail("%s", origin.detail);
+        err_restore(&origin);
     }
     return err;
 }

@@ -69,8 +69,7 @@ JET_ERR PyjetDumpLog(const char *dir, const char *base_name, uint32_t first, uin
     struct err_origin origin = *err_last();
     log_reader_close(reader);
     if (err < 0) {
-        err_raise(origin.err, origin.file, origin.line);
-        err_detail("%s", origin.detail);
+        err_restore(&origin);
     }
     return err;
 }

@@ -56,8 +56,7 @@ JET_ERR JetRestore2A(JET_PCSTR sz, JET_PCSTR szDest, JET_PFNSTATUS pfn)
     struct err_origin origin = *err_last();
     TRY_RETURN(api_remove_instance(i));
     if (err < 0) {
-        err_raise(origin.err, origin.file, origin.line);
-        err_detail("%s", origin.detail);
+        err_restore(&origin);
     }
     return err;
 }

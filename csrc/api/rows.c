@@ -198,8 +198,7 @@ static err_t insert(void *context, struct trx *trx)
         if (cancelled < 0)
             return cancelled;
     }
-    err_raise(origin.err, origin.file, origin.line);
-    err_detail("%s", origin.detail);
+    err_restore(&origin);
     return err;
 }
 

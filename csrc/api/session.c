@@ -236,8 +236,7 @@ err_t api_as_whole(struct api_session *s, err_t (*fn)(void *context, struct trx 
     err_t undone = session_rollback(s->session, 0);
     if (undone < 0)
         return undone;
-    err_raise(origin.err, origin.file, origin.line);
-    err_detail("%s", origin.detail);
+    err_restore(&origin);
     return err;
 }
 
@@ -279,7 +278,8 @@ static err_t begin_in(struct api_instance *i, JET_SESID *out)
     struct err_origin origin = *err_last();
     err_t ended = session_end(s->session);
     free(s);
-    err_raise(origin.err, origin.file, origin.line);
+    if (ended >= 0)
+        err_restore(&origin);
     return ended < 0 ? ended : err;
 }
 
@@ -336,7 +336,7 @@ static err_t end_entered(struct api_session *s)
     api_forget_session(s);
     instance_leave(i->inst); /* the second half of session_enter: the session that could leave is gone */
     if (err < 0)
-        err_raise(origin.err, origin.file, origin.line);
+        err_restore(&origin);
     return err;
 }
 

@@ -71,8 +71,7 @@ JET_ERR JetRollback(JET_SESID sesid, JET_GRBIT grbit)
         struct err_origin origin = *err_last();
         api_drop_dead_cursors(s);
         if (err < 0) {
-            err_raise(origin.err, origin.file, origin.line);
-            err_detail("%s", origin.detail);
+            err_restore(&origin);
         }
     } else {
         err = reader_end(s, (grbit & JET_bitRollbackAll) != 0);

@@ -171,6 +171,5 @@ void directory__clean_up(struct run *run, bool failed)
         err_clear();
     if (failed && run->target[0] != '\0' && !run->promoted && os_dir_sync(run->root) < 0)
         err_clear();
-    err_raise(origin.err, origin.file, origin.line);
-    err_detail("%s", origin.detail);
+    err_restore(&origin);
 }

@@ -84,7 +84,6 @@ void offline__settle(struct offline *o, bool stamp)
     if (err < 0)
         err_clear(); /* these two are informational: nothing redoes them */
     if (origin.err < 0) {
-        err_raise(origin.err, origin.file, origin.line);
-        err_detail("%s", origin.detail);
+        err_restore(&origin);
     }
 }

@@ -321,6 +321,5 @@ void series__abort(struct series *s)
         err_clear(); /* informational: nothing redoes them */
     if (origin.err >= 0)
         return;
-    err_raise(origin.err, origin.file, origin.line);
-    err_detail("%s", origin.detail);
+    err_restore(&origin);
 }

@@ -71,6 +71,8 @@ void err_detail(const char *format, ...)
 
 const struct err_origin *err_last(void) { return &last_error; }
 
+void err_restore(const struct err_origin *origin) { last_error = *origin; }
+
 void err_clear(void) { memset(&last_error, 0, sizeof last_error); }
 
 void err_trap_on(err_t code) { trap_code = code; }

@@ -48,6 +48,8 @@ err_t err_raise(err_t code, const char *file, int line);
 void err_detail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The error raised last on this thread; never NULL. */
 const struct err_origin *err_last(void);
+/* Puts back what a clean-up in between may have overwritten: `struct err_origin origin = *err_last();` before it. */
+void err_restore(const struct err_origin *origin);
 void err_clear(void);
 const char *err_name(err_t err);     /* "JET_errDiskFull"; "JET_err?" when unknown */
 const char *err_text(err_t err);     /* one line of plain words */

@@ -313,8 +313,7 @@ static void undo_attach(struct instance *inst, struct dbfile *db, bool began)
     clear_slot(inst, dbid);
     databases__publish_list(inst);
     dbfile_close(db);
-    err_raise(origin.err, origin.file, origin.line);
-    err_detail("%s", origin.detail);
+    err_restore(&origin);
 }
 
 static err_t open_file(struct instance *inst, const char *full, bool read_only, struct dbfile **out)
@@ -337,8 +336,7 @@ static err_t attach_locked(struct instance *inst, const char *full, bool read_on
     if (err < 0) {
         struct err_origin origin = *err_last();
         dbfile_close(db);
-        err_raise(origin.err, origin.file, origin.line);
-        err_detail("%s", origin.detail);
+        err_restore(&origin);
         return err;
     }
     put_in_slot(inst, db);
@@ -488,8 +486,7 @@ static err_t create_locked(struct instance *inst, const char *full, JET_GRBIT gr
         struct err_origin origin = *err_last();
         if (os_unlink(full) < 0) /* what is left is a file in state just-created, which recovery makes anew */
             err_clear();
-        err_raise(origin.err, origin.file, origin.line);
-        err_detail("%s", origin.detail);
+        err_restore(&origin);
         return err;
     }
     *dbid = db->dbid;

@@ -291,8 +291,7 @@ err_t instance_init(struct instance *inst, const struct init_options *options, s
         threads__stop(inst);
         rooms__close(inst);
         atomic_store(&inst->state, INSTANCE_CREATED);
-        err_raise(origin.err, origin.file, origin.line);
-        err_detail("%s", origin.detail);
+        err_restore(&origin);
         return err;
     }
     if (result != NULL)

@@ -71,8 +71,7 @@ err_t reader_open(const char *path, bool allow_dirty, struct reader **out)
 out: {
     struct err_origin origin = *err_last();
     reader_close(r);
-    err_raise(origin.err, origin.file, origin.line);
-    err_detail("%s", origin.detail);
+    err_restore(&origin);
     return err;
 }
 }

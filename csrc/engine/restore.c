@@ -67,8 +67,7 @@ err_t instance_restore(struct instance *inst, const struct instance_restore *r, 
     struct err_origin origin = *err_last();
     rooms__close(inst);
     if (err < 0) {
-        err_raise(origin.err, origin.file, origin.line);
-        err_detail("%s", origin.detail);
+        err_restore(&origin);
     }
     atomic_store(&inst->state, INSTANCE_CREATED);
     return err;

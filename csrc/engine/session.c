@@ -319,8 +319,7 @@ err_t session_atomically(struct session *s, err_t (*fn)(void *context, struct tr
     struct err_origin origin = *err_last();
     err_t undone = roll_back(s, 0);
     (void)undone; /* it has stopped the instance; the first error tells more */
-    err_raise(origin.err, origin.file, origin.line);
-    err_detail("%s", origin.detail);
+    err_restore(&origin);
     return instance__judge(s->inst, err);
 }
 

@@ -164,8 +164,7 @@ static void freeze_failed(struct ossnap *s, err_t err)
     ossnap__event(s, 2002, EVENT_ERROR, "the freeze of a snapshot failed", number);
     ungather(s);
     ossnap__give(s, OSSNAP_PREPARED);
-    err_raise(origin.err, origin.file, origin.line);
-    err_detail("%s", origin.detail);
+    err_restore(&origin);
 }
 
 err_t ossnap_freeze(uint64_t id, struct frozen_instance **list, int *count)
