@@ -67,9 +67,9 @@ def test_events_at_the_end_of_the_interpreter(tmp_path):
         ses = inst.session()
         t = ses.create({str(tmp_path / "d" / "a.edb")!r}).create_table("t", {{"a": pyjet.Long()}})
         def load():
-            mine = inst.session()
-            table = mine.open({str(tmp_path / "d" / "a.edb")!r}).tables["t"]
-            try:
+            try:  # the end of the interpreter may come at any of these calls
+                mine = inst.session()
+                table = mine.open({str(tmp_path / "d" / "a.edb")!r}).tables["t"]
                 while True:
                     table.insert(a=1)
             except pyjet.JetError:
