@@ -459,6 +459,8 @@ err_t backup_truncate(struct backup *b)
         return step_out(b, refuse(JET_errInvalidBackupSequence, "a file of the backup is open; close it first"));
     if (!e->series.rolled)
         return step_out(b, refuse(JET_errInvalidBackupSequence, "list the logs and read them first"));
+    if (e->series.internal) /* it stamps no header: the next increment would miss what it took away */
+        return step_out(b, refuse(JET_errInvalidBackupSequence, "an internal copy leaves the logs; only a backup truncates them"));
     return step_out(b, series__truncate(&e->series, &gone));
 }
 

@@ -232,7 +232,13 @@ def internal_copy(place):
     w, x = start(place)
     w.fails("JET_errInvalidGrbit", x.begin, K.JET_bitInternalCopy | INC)
     with cjet.Events() as events:
-        x.run(w.place / "set", grbit=K.JET_bitInternalCopy, truncate=False)
+        x.begin(K.JET_bitInternalCopy)
+        x.save(x.attached(), w.place / "set")
+        x.save(x.logs(), w.place / "set")
+        logs = sorted(w.data.glob("*.log"))
+        w.fails("JET_errInvalidBackupSequence", x.truncate)  # no increment after it would be whole
+        assert sorted(w.data.glob("*.log")) == logs
+        x.end()
     assert 240 in events.ids() and 243 in events.ids() and 210 not in events.ids()
     assert bkinfo(w) == NONE
     assert restored(w, w.place / "set") == 60
