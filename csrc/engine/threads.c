@@ -12,6 +12,7 @@
 static bool passes(err_t err)
 {
     return err == JET_errDiskFull || err == JET_errLogDiskFull || err == JET_errOutOfMemory ||
+           err == JET_errOutOfFileHandles ||
            err == JET_errVersionStoreOutOfMemory || err == JET_errBackupInProgress;
 }
 

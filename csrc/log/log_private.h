@@ -55,6 +55,7 @@ struct log {
     /* ---- under flush_lock: what is on disk ---- */
     struct os_lock flush_lock;
     struct os_file *file; /* current */
+    struct os_file *next_file; /* <base>tmp: of who makes it, then of who rolls: a roll opens nothing */
     uint32_t disk_isec;   /* next segment to write */
     uint64_t accumulated; /* XOR of the segment checksums of the generation on disk */
     uint8_t *header; /* aligned block: header of the pending generation, written by buffer_lock's

@@ -10,19 +10,22 @@ static uint64_t file_bytes(const struct log *log)
     return (uint64_t)log->file_segments * LOG_SEGMENT;
 }
 
-/* Real blocks of zeros under a name. Blocks that are there are overwritten, which needs no new
- * space. */
-static err_t make_zero_file(const char *path, uint64_t size)
+/* Real blocks of zeros under a name, left open. Blocks that are there are overwritten, which needs
+ * no new space. */
+static err_t make_zero_file(const char *path, uint64_t size, struct os_file **out)
 {
     err_t err = JET_errSuccess;
     struct os_file *f = NULL;
     uint64_t present;
-    TRY(os_file_open(path, OS_WRITE | OS_CREATE, &f));
+    *out = NULL;
+    TRY(os_file_open(path, OS_WRITE | OS_CREATE | OS_DIRECT, &f));
     TRY(os_file_size(f, &present));
     if (present != size)
         TRY(os_file_set_size(f, size));
     TRY(os_file_zero(f, 0, size));
     TRY(os_file_sync(f));
+    *out = f;
+    return JET_errSuccess;
 out:
     os_file_close(f);
     return err;
@@ -56,7 +59,9 @@ err_t log__reserve_make(struct log *log, bool *worked)
         TRY_RETURN(reserve_size(path, &size));
         if (size == file_bytes(log))
             continue;
-        err_t err = make_zero_file(path, file_bytes(log));
+        struct os_file *f;
+        err_t err = make_zero_file(path, file_bytes(log), &f);
+        os_file_close(f);
         if (err < 0) {
             (void)!os_unlink(path); /* half a reserve is none, and takes the space that is short */
             return err == JET_errDiskFull ? RAISE(JET_errLogDiskFull) : err;
@@ -77,20 +82,27 @@ static err_t take_reserve(struct log *log, const char *next_path)
         TRY_RETURN(reserve_size(path, &size));
         if (size != file_bytes(log))
             continue;
-        TRY_RETURN(make_zero_file(path, size));
-        return os_rename(path, next_path);
+        TRY_RETURN(make_zero_file(path, size, &log->next_file));
+        return os_file_rename(log->next_file, next_path);
     }
     return RAISE(JET_errLogDiskFull);
+}
+
+static bool is_short(err_t err)
+{
+    return err == JET_errOutOfFileHandles || err == JET_errOutOfMemory;
 }
 
 static err_t make_next_file(struct log *log, bool *from_reserve)
 {
     char path[OS_PATH_MAX];
     *from_reserve = false;
+    os_file_close(log->next_file); /* of a try that failed */
+    log->next_file = NULL;
     TRY_RETURN(log__file_path(log, "tmp", log__extension(log->config.legacy_names), path));
-    err_t err = make_zero_file(path, file_bytes(log));
-    if (err >= 0)
-        return JET_errSuccess;
+    err_t err = make_zero_file(path, file_bytes(log), &log->next_file);
+    if (err >= 0 || is_short(err)) /* what is short is told as it is, and passes */
+        return err;
     if (err != JET_errDiskFull) {
         err_t cause = err;
         err = RAISE(JET_errLogWriteFail);
@@ -190,29 +202,18 @@ err_t log__begin_generation_locked(struct log *log)
     return JET_errSuccess;
 }
 
-static err_t write_header(struct log *log, const char *path)
-{
-    err_t err = JET_errSuccess;
-    struct os_file *f = NULL;
-    log__header_seal(log);
-    TRY(os_file_open(path, OS_WRITE | OS_DIRECT, &f));
-    TRY(os_file_write(f, 0, log->header, LOG_SEGMENT));
-    TRY(os_file_sync(f));
-out:
-    os_file_close(f);
-    return err;
-}
-
 /* Header into the next file; current -> archive name of `archive` (0: there is none); next ->
  * current. The folder is synced after each rename (decision 4), so that a crash leaves the old file
- * under one of its two names. */
+ * under one of its two names. Nothing is opened: neither a full disk nor a lack of handles can stop
+ * a roll on its way. */
 static err_t switch_files(struct log *log, uint32_t archive)
 {
-    char current[OS_PATH_MAX], next[OS_PATH_MAX], archived[OS_PATH_MAX], name[32];
+    char current[OS_PATH_MAX], archived[OS_PATH_MAX], name[32];
     unsigned legacy = log->config.legacy_names;
     TRY_RETURN(log__file_path(log, "", log__extension(legacy), current));
-    TRY_RETURN(log__file_path(log, "tmp", log__extension(legacy), next));
-    TRY_RETURN(write_header(log, next));
+    log__header_seal(log);
+    TRY_RETURN(os_file_write(log->next_file, 0, log->header, LOG_SEGMENT));
+    TRY_RETURN(os_file_sync(log->next_file));
     os_file_close(log->file);
     log->file = NULL;
     if (archive != 0) {
@@ -221,9 +222,10 @@ static err_t switch_files(struct log *log, uint32_t archive)
         TRY_RETURN(os_rename(current, archived));
         TRY_RETURN(os_dir_sync(log->log_dir));
     }
-    TRY_RETURN(os_rename(next, current));
-    TRY_RETURN(os_dir_sync(log->log_dir));
-    return os_file_open(current, OS_WRITE | OS_DIRECT, &log->file);
+    TRY_RETURN(os_file_rename(log->next_file, current));
+    log->file = log->next_file;
+    log->next_file = NULL;
+    return os_dir_sync(log->log_dir);
 }
 
 static void file_is_current(struct log *log, uint32_t generation)

@@ -77,6 +77,7 @@ void log_destroy(struct log *log)
     if (log == NULL)
         return;
     os_file_close(log->file);
+    os_file_close(log->next_file);
     os_free_aligned(log->ring);
     os_free_aligned(log->header);
     free(log->log_dir);

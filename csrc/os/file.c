@@ -130,6 +130,23 @@ void os_file_close(struct os_file *f)
 
 const char *os_file_path(const struct os_file *f) { return f->path; }
 
+err_t os_file_rename(struct os_file *f, const char *to)
+{
+    char full[OS_PATH_MAX];
+    TRY_RETURN(os_full_path(to, full, sizeof full));
+    char *name = strdup(full);
+    if (name == NULL)
+        return RAISE(JET_errOutOfMemory);
+    err_t err = os_rename(f->path, full);
+    if (err < 0) {
+        free(name);
+        return err;
+    }
+    free(f->path);
+    f->path = name;
+    return JET_errSuccess;
+}
+
 /* ---- what renames and unlinks do to open handles ---- */
 
 static bool is_at_or_below(const char *path, const char *top)

@@ -48,6 +48,8 @@ void os_file_will_read(struct os_file *f, uint64_t offset, size_t n); /* read ah
 void os_file_drop_cache(struct os_file *f); /* POSIX_FADV_DONTNEED, for benchmarks */
 
 MUST_CHECK err_t os_rename(const char *from, const char *to); /* replaces `to` */
+/* Renames an open file, whose handle goes by the new name from then on. Nobody else may use the handle meanwhile. */
+MUST_CHECK err_t os_file_rename(struct os_file *f, const char *to);
 MUST_CHECK err_t os_unlink(const char *path);                 /* JET_errFileNotFound when missing */
 MUST_CHECK err_t os_dir_create(const char *path);             /* success when it is there */
 MUST_CHECK err_t os_dir_create_path(const char *path);        /* and its parents */

@@ -10,7 +10,7 @@ struct os_file {
     _Atomic bool direct;
     bool locked;
     bool gone;   /* unlinked or replaced while open; guarded by os__tables_lock */
-    char *path;  /* full path as opened, never changes */
+    char *path;  /* full path as opened, or as os_file_rename left it */
     char *where; /* full path now: renames move it; guarded by os__tables_lock */
 };
 

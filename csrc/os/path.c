@@ -240,6 +240,41 @@ static uint64_t record_dir_sync(enum os__trace_op op, const char *full, uint64_t
     return seq;
 }
 
+struct os_dir_lock {
+    struct list link; /* guarded by the tables lock */
+    int fd;
+};
+static struct list dir_locks = {&dir_locks, &dir_locks};
+
+/* Without a free descriptor: by the one that holds the folder's lock. Held is the tables lock, so
+ * that it stays open meanwhile. */
+static int sync_by_lock(const char *path)
+{
+    struct stat wanted, st;
+    int error = EMFILE;
+    if (stat(path, &wanted) != 0)
+        return errno;
+    os__tables_lock();
+    LIST_FOR_EACH(link, &dir_locks)
+    {
+        struct os_dir_lock *lock = LIST_ENTRY(link, struct os_dir_lock, link);
+        if (lock->fd < 0 || fstat(lock->fd, &st) != 0 || st.st_dev != wanted.st_dev ||
+            st.st_ino != wanted.st_ino)
+            continue;
+        error = fsync(lock->fd) == 0 ? 0 : errno;
+        break;
+    }
+    os__tables_unlock();
+    return error;
+}
+
+static int sync_folder(const char *path, int fd)
+{
+    if (fd < 0)
+        return sync_by_lock(path);
+    return fsync(fd) == 0 ? 0 : errno;
+}
+
 err_t os_dir_sync(const char *path)
 {
     char full[OS_PATH_MAX];
@@ -248,13 +283,14 @@ err_t os_dir_sync(const char *path)
         return OS__RAISE(OS_OP_DIRSYNC, fault < 0 ? EIO : fault, path);
     TRY_RETURN(os_full_path(path, full, sizeof full));
     int fd = open(full, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
+    if (fd < 0 && errno != EMFILE && errno != ENFILE)
         return OS__RAISE(OS_OP_DIRSYNC, errno, path);
     uint64_t token = record_dir_sync(TRACE_DIRSYNC_BEGIN, full, 0, 0);
-    int error = fsync(fd) == 0 ? 0 : errno;
+    int error = sync_folder(full, fd);
     if (token != 0)
         (void)record_dir_sync(TRACE_DIRSYNC_END, full, token, error);
-    close(fd);
+    if (fd >= 0)
+        close(fd);
     return error == 0 ? JET_errSuccess : OS__RAISE(OS_OP_DIRSYNC, error, path);
 }
 
@@ -303,12 +339,6 @@ out:
 }
 
 /* ---- one instance a folder ---- */
-
-struct os_dir_lock {
-    struct list link; /* guarded by the tables lock */
-    int fd;
-};
-static struct list dir_locks = {&dir_locks, &dir_locks};
 
 err_t os_dir_lock(const char *path, struct os_dir_lock **out)
 {

@@ -754,6 +754,17 @@ CASE(full_disk_logs)
 {
     fail_while_inserting("edbtmp", 1u << OS_OP_SIZE, ENOSPC, 30, false);
 }
+/* The file is opened when it is made, and never again: no roll can meet a disk or a table of handles that is full. */
+CASE(full_disk_opening_logs)
+{
+    fail_while_inserting("edbtmp", 1u << OS_OP_OPEN, ENOSPC, 30, false);
+    fail_while_inserting("/data", 1u << OS_OP_OPEN, ENOSPC, 30, false);
+}
+CASE(no_handles)
+{
+    fail_while_inserting("/data", 1u << OS_OP_OPEN, EMFILE, 30, false);
+    fail_while_inserting("/data", 1u << OS_OP_OPEN, ENOMEM, 30, false);
+}
 CASE(full_disk_growth)
 {
     fail_while_inserting("a.edb", 1u << OS_OP_SIZE, ENOSPC, 5, false);
