@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <string.h>
 
 /* Two slots in turn. A reporter enters a slot (users + 1), looks whether it is still the current
  * one, calls its sink with no lock held, and leaves. A setter fills the other slot, makes it
@@ -66,6 +67,51 @@ void event_set_sink(event_sink_fn sink, void *context)
     atomic_flag_clear(&setting);
 }
 
+/* ---- gates: a short list, looked through under a flag that nobody holds for long ---- */
+
+static struct event_gate *gates;
+static atomic_flag gates_busy = ATOMIC_FLAG_INIT;
+
+static void take_gates(void)
+{
+    while (atomic_flag_test_and_set(&gates_busy))
+        pause_a_while();
+}
+
+void event_gate_add(struct event_gate *gate)
+{
+    take_gates();
+    gate->next = gates;
+    gates = gate;
+    atomic_flag_clear(&gates_busy);
+}
+
+void event_gate_remove(struct event_gate *gate)
+{
+    take_gates();
+    for (struct event_gate **at = &gates; *at != NULL; at = &(*at)->next)
+        if (*at == gate) {
+            *at = gate->next;
+            break;
+        }
+    atomic_flag_clear(&gates_busy);
+}
+
+/* Of two instances with one name either's gate lets an entry by. */
+static bool passes(const struct event *event)
+{
+    bool named = false, open = false;
+    take_gates();
+    for (const struct event_gate *g = gates; g != NULL; g = g->next) {
+        if (strcmp(g->instance, event->instance) != 0)
+            continue;
+        named = true;
+        open = open || (!g->shut && !(g->errors_and_warnings_only && event->severity == EVENT_INFO));
+    }
+    atomic_flag_clear(&gates_busy);
+    return open || !named;
+}
+
 void event_on_wait(event_wait_fn wait) { atomic_store(&wait_fn, wait); }
 
 void event_after_fork(void)
@@ -73,6 +119,7 @@ void event_after_fork(void)
     for (unsigned i = 0; i < 2; i++)
         atomic_store(&slots[i].users, own_users[i]);
     atomic_flag_clear(&setting);
+    atomic_flag_clear(&gates_busy);
 }
 
 void event_report(int id, enum event_severity severity, const char *instance, const char *text, ...)
@@ -87,6 +134,8 @@ void event_report(int id, enum event_severity severity, const char *instance, co
             params[count++] = p;
     va_end(args);
     struct event event = {id, severity, instance != NULL ? instance : "", count, params, text};
+    if (!passes(&event))
+        return;
     unsigned i = enter_current();
     event_sink_fn sink = slots[i].sink;
     if (sink != NULL)

@@ -3,6 +3,8 @@
 #ifndef BASE_EVENT_H
 #define BASE_EVENT_H
 
+#include <stdbool.h>
+
 enum event_severity { EVENT_INFO = 0, EVENT_WARNING = 1, EVENT_ERROR = 2 };
 
 struct event {
@@ -17,6 +19,16 @@ struct event {
 typedef void (*event_sink_fn)(void *context, const struct event *event);
 
 #define EVENT_PARAMS_MAX 8
+
+/* What of an instance's entries reaches the sink (JET_paramNoInformationEvent, JET_paramEventLoggingLevel). From add to remove
+ * the owner keeps the struct and the name. Entries of a name without a gate all pass. */
+struct event_gate {
+    const char *instance;
+    bool shut, errors_and_warnings_only;
+    struct event_gate *next; /* event.c's */
+};
+void event_gate_add(struct event_gate *gate);
+void event_gate_remove(struct event_gate *gate); /* one that was never added is fine */
 
 /* Replaces the sink; NULL drops events. Returns when no call of the old sink is running in another thread: the
  * caller holds nothing that a sink may wait for (from Python: the GIL is released). */

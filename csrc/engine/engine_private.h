@@ -33,6 +33,7 @@ void gate__open(struct gate *g);
 struct instance {
     struct list in_process;
     char name[NAME_MAX_INSTANCE], display[NAME_MAX_INSTANCE];
+    struct event_gate event_gate;
     struct params *params;
     struct os_lock lock; /* RANK_INSTANCE: dbs, sessions, state changes */
     struct os_cond changed;

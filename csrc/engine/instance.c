@@ -93,6 +93,7 @@ void instance_destroy(struct instance *inst)
     list_remove(&inst->in_process);
     list_unlock();
     atomic_fetch_sub(&instance_count, 1);
+    event_gate_remove(&inst->event_gate); /* of a forked child, whose instance never ends */
     os_lock_term(&inst->sweep_lock);
     os_lock_term(&inst->attach_lock);
     os_cond_term(&inst->changed);
@@ -276,6 +277,16 @@ static err_t init_rooms(struct instance *inst, const struct init_options *option
     return threads__start(inst);
 }
 
+static void add_event_gate(struct instance *inst)
+{
+    inst->event_gate = (struct event_gate){
+        .instance = inst->display,
+        .shut = params_number(inst->params, JET_paramEventLoggingLevel) == 0,
+        .errors_and_warnings_only = params_number(inst->params, JET_paramNoInformationEvent) != 0,
+    };
+    event_gate_add(&inst->event_gate);
+}
+
 err_t instance_init(struct instance *inst, const struct init_options *options, struct recovery_result *result)
 {
     int created = INSTANCE_CREATED;
@@ -285,11 +296,13 @@ err_t instance_init(struct instance *inst, const struct init_options *options, s
     atomic_store(&inst->poison, 0);
     atomic_store(&inst->service, 0);
     static const struct init_options none;
+    add_event_gate(inst);
     err_t err = init_rooms(inst, options == NULL ? &none : options);
     if (err < 0) {
         struct err_origin origin = *err_last();
         threads__stop(inst);
         rooms__close(inst);
+        event_gate_remove(&inst->event_gate);
         atomic_store(&inst->state, INSTANCE_CREATED);
         err_restore(&origin);
         return err;
@@ -420,7 +433,6 @@ err_t instance_term(struct instance *inst, JET_GRBIT grbit)
         return err;
     }
     err = term_rooms(inst, dirty);
-    atomic_store(&inst->state, INSTANCE_CREATED);
     if (err < 0 && err != JET_errDirtyShutdown) {
         char number[16];
         snprintf(number, sizeof number, "%d", (int)err);
@@ -428,6 +440,8 @@ err_t instance_term(struct instance *inst, JET_GRBIT grbit)
     } else {
         event_report(103, EVENT_INFO, inst->display, "the instance has stopped", NULL);
     }
+    event_gate_remove(&inst->event_gate);
+    atomic_store(&inst->state, INSTANCE_CREATED);
     return err;
 }
 
