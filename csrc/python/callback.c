@@ -85,10 +85,29 @@ JET_ERR watcher_progress(void *context, JET_SNP snp, JET_SNT snt, uint32_t done,
     return go_on ? JET_errSuccess : w->stop;
 }
 
+/* The run failed by itself as well: its error becomes the context of the callable's exception. */
+static void chain(struct watcher *w, JET_ERR err)
+{
+    PyObject *type, *value, *traceback;
+    raise_jet(w->st, err);
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    PyErr_NormalizeException(&w->type, &w->value, &w->traceback);
+    PyObject *before = PyException_GetContext(w->value);
+    if (before == NULL && value != NULL && value != w->value)
+        PyException_SetContext(w->value, Py_NewRef(value));
+    Py_XDECREF(before);
+    Py_XDECREF(type);
+    Py_XDECREF(value);
+    Py_XDECREF(traceback);
+}
+
 PyObject *watcher_raise(struct watcher *w, JET_ERR err)
 {
     if (w->type == NULL)
         return raise_jet(w->st, err);
+    if (err < 0 && err != w->stop)
+        chain(w, err);
     PyErr_Restore(w->type, w->value, w->traceback);
     w->type = NULL;
     return NULL;
