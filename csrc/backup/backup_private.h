@@ -47,6 +47,8 @@ struct series {
     bool truncated;
     struct member dbs[DBID_MAX];  /* attached, logged; pinned */
     int db_count;
+    struct dbfile *attached[DBID_MAX]; /* all that are pinned, those too that no backup takes */
+    int attached_count;
     struct bkinfo mark;           /* of the begin: mark and time */
     struct bkinfo roll;           /* of the roll: mark and time */
     uint32_t copy_mic, copy_mac;  /* logs of the set: [mic, mac) */

@@ -22,15 +22,14 @@ static bool has(const struct run *run, const char *name)
 struct entries {
     const char *dir;
     bool files_only; /* the first file is enough */
-    int count;
+    int count;       /* temp does not count: it goes */
     err_t err;
 };
 
 static err_t count_entry(void *context, const char *name, bool is_dir)
 {
     struct entries *e = context;
-    (void)name;
-    e->count += !is_dir || !e->files_only;
+    e->count += !is_dir || (!e->files_only && strcmp(name, "temp") != 0);
     return JET_errSuccess;
 }
 
@@ -44,7 +43,7 @@ static err_t unlink_entry(void *context, const char *name, bool is_dir)
     return e->err < 0 ? RAISE(JET_errDeleteBackupFileFail) : JET_errSuccess;
 }
 
-/* A set's folder holds files only; a missing one is fine. */
+/* A set's folder, or temp of a run that crashed, holds files only; a missing one is fine. */
 static err_t remove_folder(const struct run *run, const char *name)
 {
     char path[OS_PATH_MAX];
@@ -93,6 +92,45 @@ err_t directory__check(struct run *run)
     return err;
 }
 
+/* ---- what is live is never a set's, whatever it is called: its folder, and what lies below it as temp, new or old ---- */
+
+static bool is_of_run(const struct run *run, const char *dir)
+{
+    static const char *const names[] = {"", "/temp", "/new", "/old"};
+    size_t n = strlen(run->root);
+    if (strncmp(dir, run->root, n) != 0)
+        return false;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(dir + n, names[i]) == 0)
+            return true;
+    return false;
+}
+
+static err_t refuse_live(const struct run *run, const char *path, bool is_file)
+{
+    char full[OS_PATH_MAX];
+    TRY_RETURN(os_full_path(path, full, sizeof full));
+    char *end = full + strlen(full);
+    if (is_file)
+        end = strrchr(full, '/');
+    else if (end > full && end[-1] == '/')
+        end--;
+    if (end == NULL)
+        return JET_errSuccess;
+    *end = '\0';
+    return is_of_run(run, full) ? not_empty(run, "holds live files of this instance") : JET_errSuccess;
+}
+
+static err_t check_not_live(const struct run *run)
+{
+    const struct series *s = &run->series;
+    TRY_RETURN(refuse_live(run, s->b->host.log_dir, false));
+    TRY_RETURN(refuse_live(run, s->b->host.system_dir, false));
+    for (int i = 0; i < s->attached_count; i++)
+        TRY_RETURN(refuse_live(run, s->attached[i]->path, true));
+    return JET_errSuccess;
+}
+
 static err_t retire_new(struct run *run)
 {
     if (!has(run, "new"))
@@ -109,6 +147,7 @@ static err_t prepare_plain(struct run *run)
         return not_empty(run, "is not empty");
     if (!run->full && (has(run, "new") || has(run, "old")))
         return not_empty(run, "holds an atomic set: make the increment atomic too");
+    TRY_RETURN(remove_folder(run, "temp"));
     memcpy(run->target, run->root, sizeof run->target);
     return JET_errSuccess;
 }
@@ -124,6 +163,7 @@ static err_t prepare_atomic(struct run *run)
         err_detail("%s holds no atomic set that an increment could be added to", run->root);
         return err;
     }
+    TRY_RETURN(remove_folder(run, "temp"));
     TRY_RETURN(retire_new(run));
     if (!run->full)
         return below(run, "old", run->target);
@@ -141,7 +181,7 @@ err_t directory__prepare(struct run *run)
 {
     if (run->o->create_path)
         TRY_RETURN(os_dir_create_path(run->root));
-    TRY_RETURN(remove_folder(run, "temp")); /* of a run that crashed */
+    TRY_RETURN(check_not_live(run));
     return run->atomic ? prepare_atomic(run) : prepare_plain(run);
 }
 

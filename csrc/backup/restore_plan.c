@@ -106,6 +106,23 @@ static void take_moved(struct plan *plan)
     plan->trailer.info.gen_high = plan->trailer.info.gen_low; /* the range of the first try; recovery checks what is required */
 }
 
+static bool has_marker(const char *database)
+{
+    char path[OS_PATH_MAX];
+    snprintf(path, sizeof path - 4, "%s", database);
+    char *dot = strrchr(path, '.');
+    strcpy(dot == NULL || strchr(dot, '/') != NULL ? path + strlen(path) : dot, ".pat");
+    return os_exists(path);
+}
+
+/* Its marker says that a backup put a database there, and this is not the one; without it nothing ever said so. */
+static err_t refuse_stranger(const char *path)
+{
+    err_t err = has_marker(path) ? RAISE(JET_errRestoreOfNonBackupDatabase) : RAISE(JET_errPatchFileMissing);
+    err_detail("%s was not written by a backup", path);
+    return err;
+}
+
 static err_t plan_database(struct job *job, int i)
 {
     struct plan *plan = &job->plans[i];
@@ -113,11 +130,8 @@ static err_t plan_database(struct job *job, int i)
     plan->from = set->databases[i];
     plan->original = set->originals[i];
     TRY_RETURN(db_header_read_path(plan->from, &plan->header));
-    if (plan->header.full_cur.gen_low == 0) {
-        err_t err = RAISE(JET_errRestoreOfNonBackupDatabase);
-        err_detail("%s was not written by a backup", plan->from);
-        return err;
-    }
+    if (plan->header.full_cur.gen_low == 0)
+        return refuse_stranger(plan->from);
     if (job->o->in_place && plan->header.full_cur.gen_high != 0)
         take_moved(plan);
     else

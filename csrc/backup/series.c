@@ -154,11 +154,10 @@ void series__unclaim(struct backup *b)
 
 static void take_databases(struct series *s)
 {
-    struct dbfile *all[DBID_MAX];
-    int n = s->b->host.pin_databases(s->b->host.context, all);
-    for (int i = 0; i < n; i++)
-        if (all[i]->logged && !all[i]->read_only)
-            s->dbs[s->db_count++] = (struct member){.db = all[i]};
+    s->attached_count = s->b->host.pin_databases(s->b->host.context, s->attached);
+    for (int i = 0; i < s->attached_count; i++)
+        if (s->attached[i]->logged && !s->attached[i]->read_only)
+            s->dbs[s->db_count++] = (struct member){.db = s->attached[i]};
 }
 
 static err_t check_full_before(const struct series *s)
