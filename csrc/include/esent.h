@@ -1,5 +1,6 @@
 /* The ESE C API: Microsoft's names, values and Windows-x64 struct layouts; types as on LLP64 (long is 32 bits).
  * Plain X equals XA. A: UTF-8 text; W: UTF-16. Callbacks use the platform's one convention.
+ * JET_VERSION below 0x0501 (set before the include) hides what came after Windows 2000; JET_UNICODE makes plain X mean XW.
  * A function that is declared here is there; ESE has more of them, and their structures are kept below. */
 #ifndef ESENT_H
 #define ESENT_H
@@ -1491,6 +1492,7 @@ JET_EXPORT JET_ERR JetGetSecondaryIndexBookmark(JET_SESID sesid, JET_TABLEID tab
 JET_EXPORT JET_ERR JetGotoSecondaryIndexBookmark(JET_SESID sesid, JET_TABLEID tableid, void *pvSecondaryKey, uint32_t cbSecondaryKey, void *pvPrimaryBookmark, uint32_t cbPrimaryBookmark, const JET_GRBIT grbit);
 
 /* backup */
+#if JET_VERSION >= 0x0501
 JET_EXPORT JET_ERR JetBackupInstanceA(JET_INSTANCE instance, JET_PCSTR szBackupPath, JET_GRBIT grbit, JET_PFNSTATUS pfnStatus);
 JET_EXPORT JET_ERR JetBackupInstance(JET_INSTANCE instance, JET_PCSTR szBackupPath, JET_GRBIT grbit, JET_PFNSTATUS pfnStatus); /* = JetBackupInstanceA */
 JET_EXPORT JET_ERR JetBackupInstanceW(JET_INSTANCE instance, JET_PCWSTR szBackupPath, JET_GRBIT grbit, JET_PFNSTATUS pfnStatus);
@@ -1520,6 +1522,7 @@ JET_EXPORT JET_ERR JetEndExternalBackupInstance2(JET_INSTANCE instance, JET_GRBI
 JET_EXPORT JET_ERR JetRestoreInstanceA(JET_INSTANCE instance, JET_PCSTR sz, JET_PCSTR szDest, JET_PFNSTATUS pfn);
 JET_EXPORT JET_ERR JetRestoreInstance(JET_INSTANCE instance, JET_PCSTR sz, JET_PCSTR szDest, JET_PFNSTATUS pfn); /* = JetRestoreInstanceA */
 JET_EXPORT JET_ERR JetRestoreInstanceW(JET_INSTANCE instance, JET_PCWSTR sz, JET_PCWSTR szDest, JET_PFNSTATUS pfn);
+#endif
 
 JET_EXPORT JET_ERR JetExternalRestoreA(JET_PSTR szCheckpointFilePath, JET_PSTR szLogPath, JET_RSTMAP_A *rgrstmap, int32_t crstfilemap, JET_PSTR szBackupLogPath, int32_t genLow, int32_t genHigh, JET_PFNSTATUS pfn);
 JET_EXPORT JET_ERR JetExternalRestore(JET_PSTR szCheckpointFilePath, JET_PSTR szLogPath, JET_RSTMAP_A *rgrstmap, int32_t crstfilemap, JET_PSTR szBackupLogPath, int32_t genLow, int32_t genHigh, JET_PFNSTATUS pfn); /* = JetExternalRestoreA */
@@ -1581,9 +1584,12 @@ JET_EXPORT JET_ERR JetGetSessionParameter(JET_SESID sesid, uint32_t sesparamid, 
 
 /* stop */
 JET_EXPORT JET_ERR JetStopService(void);
+#if JET_VERSION >= 0x0501
 JET_EXPORT JET_ERR JetStopServiceInstance(JET_INSTANCE instance);
 JET_EXPORT JET_ERR JetStopServiceInstance2(JET_INSTANCE instance, const JET_GRBIT grbit);
+#endif
 JET_EXPORT JET_ERR JetStopBackup(void);
+#if JET_VERSION >= 0x0501
 JET_EXPORT JET_ERR JetStopBackupInstance(JET_INSTANCE instance);
 
 /* surrogate backup */
@@ -1604,9 +1610,14 @@ JET_EXPORT JET_ERR JetOSSnapshotGetFreezeInfoA(const JET_OSSNAPID snapId, uint32
 JET_EXPORT JET_ERR JetOSSnapshotGetFreezeInfo(const JET_OSSNAPID snapId, uint32_t *pcInstanceInfo, JET_INSTANCE_INFO_A **paInstanceInfo, const JET_GRBIT grbit); /* = JetOSSnapshotGetFreezeInfoA */
 JET_EXPORT JET_ERR JetOSSnapshotGetFreezeInfoW(const JET_OSSNAPID snapId, uint32_t *pcInstanceInfo, JET_INSTANCE_INFO_W **paInstanceInfo, const JET_GRBIT grbit);
 JET_EXPORT JET_ERR JetOSSnapshotEnd(const JET_OSSNAPID snapId, const JET_GRBIT grbit);
+#endif
 
 #ifdef __cplusplus
 }
+#endif
+
+#ifdef JET_UNICODE
+#include "include/esent_unicode.h"
 #endif
 
 #endif

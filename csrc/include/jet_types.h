@@ -6,6 +6,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifndef JET_VERSION
+# define JET_VERSION 0x0A01 /* of the API, as in the Windows headers */
+#endif
+
 typedef int32_t JET_ERR;
 typedef uint64_t JET_API_PTR;
 typedef JET_API_PTR JET_INSTANCE;
@@ -92,7 +96,9 @@ enum jet_param {
 #define JET_bitDbOverwriteExisting 0x00000200u
 #define JET_bitBackupIncremental 0x00000001u
 #define JET_bitBackupAtomic 0x00000004u
+#if JET_VERSION >= 0x0501
 #define JET_bitBackupSnapshot 0x00000010u
+#endif
 #define JET_bitInternalCopy 0x00000040u
 #define JET_bitBackupEndNormal 0x00000001u
 #define JET_bitBackupEndAbort 0x00000002u
