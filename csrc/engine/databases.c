@@ -205,6 +205,11 @@ err_t databases__make_clean(struct dbfile *db, lgpos_t at)
 static err_t check_header(const struct dbfile *db)
 {
     const struct db_header *h = &db->header;
+    if (h->full_cur.gen_low != 0) {
+        err_t err = RAISE(JET_errSoftRecoveryOnBackupDatabase);
+        err_detail("%s is a copy out of a backup set: restore the set, attach what comes of it", db->path);
+        return err;
+    }
     if (h->state != DB_CLEAN) {
         err_t err = RAISE(JET_errDatabaseDirtyShutdown);
         err_detail("%s was not shut down cleanly: recover it with its logs (generations %u..%u) first", db->path,

@@ -263,6 +263,8 @@ static err_t make_checkpointer(struct instance *inst)
     return log_is_enabled(inst->log) ? checkpointer_run(inst->checkpointer, false) : JET_errSuccess;
 }
 
+static err_t term_rooms(struct instance *inst, bool dirty);
+
 static err_t init_rooms(struct instance *inst, const struct init_options *options)
 {
     TRY_RETURN(rooms__open(inst));
@@ -275,6 +277,75 @@ static err_t init_rooms(struct instance *inst, const struct init_options *option
     TRY_RETURN(make_checkpointer(inst));
     TRY_RETURN(make_backup(inst));
     return threads__start(inst);
+}
+
+/* All rooms, or none. */
+static err_t try_init(struct instance *inst, const struct init_options *options)
+{
+    err_t err = init_rooms(inst, options);
+    if (err >= 0)
+        return err;
+    struct err_origin origin = *err_last();
+    threads__stop(inst);
+    rooms__close(inst);
+    err_restore(&origin);
+    return err;
+}
+
+static err_t check_settings(struct instance *inst)
+{
+    if (params_number(inst->params, JET_paramCleanupMismatchedLogFiles) == 0 || params_number(inst->params, JET_paramCircularLog) != 0)
+        return JET_errSuccess;
+    err_t err = RAISE(JET_errInvalidSettings);
+    err_detail("JET_paramCleanupMismatchedLogFiles deletes logs: it goes with circular logging only");
+    return err;
+}
+
+static err_t size_of_logs(struct instance *inst, uint32_t *kib)
+{
+    struct log_survey found;
+    struct log_header header;
+    char name[64], path[OS_PATH_MAX];
+    TRY_RETURN(log_survey(inst->log_dir, inst->base_name, &found));
+    if (!found.any)
+        return RAISE(JET_errFileNotFound);
+    if (found.current && found.gen_first == found.gen_last)
+        snprintf(name, sizeof name, "%s.log", inst->base_name);
+    else
+        TRY_RETURN(log_name(inst->base_name, found.gen_first, (unsigned)params_number(inst->params, JET_paramLegacyFileNames), name, sizeof name));
+    TRY_RETURN(os_join(path, sizeof path, inst->log_dir, name));
+    TRY_RETURN(log_read_header(path, &header));
+    *kib = header.file_size / 1024;
+    return JET_errSuccess;
+}
+
+static err_t init_and_term(struct instance *inst, const struct init_options *options)
+{
+    TRY_RETURN(try_init(inst, options));
+    return term_rooms(inst, false);
+}
+
+/* Logs of another size than the one that is set: the databases are made consistent with them, no log of the new size is begun. */
+static err_t make_consistent_only(struct instance *inst, const struct init_options *options)
+{
+    uint64_t asked = params_number(inst->params, JET_paramLogFileSize);
+    struct err_origin origin = *err_last();
+    uint32_t kib;
+    if (size_of_logs(inst, &kib) < 0 || kib == asked) {
+        err_restore(&origin);
+        return origin.err;
+    }
+    TRY_RETURN(params_set(inst->params, JET_paramLogFileSize, kib, NULL, PARAMS_BEFORE_INIT));
+    err_t err = init_and_term(inst, options);
+    origin = *err_last();
+    TRY_RETURN(params_set(inst->params, JET_paramLogFileSize, asked, NULL, PARAMS_BEFORE_INIT));
+    if (err < 0) {
+        err_restore(&origin);
+        return err;
+    }
+    err = RAISE(JET_errLogFileSizeMismatchDatabasesConsistent);
+    err_detail("the logs in %s have %u KiB, JET_paramLogFileSize says %u; the databases are consistent", inst->log_dir, kib, (unsigned)asked);
+    return err;
 }
 
 static void add_event_gate(struct instance *inst)
@@ -297,11 +368,13 @@ err_t instance_init(struct instance *inst, const struct init_options *options, s
     atomic_store(&inst->service, 0);
     static const struct init_options none;
     add_event_gate(inst);
-    err_t err = init_rooms(inst, options == NULL ? &none : options);
+    err_t err = check_settings(inst);
+    if (err >= 0)
+        err = try_init(inst, options == NULL ? &none : options);
+    if (err == JET_errLogFileSizeMismatch)
+        err = make_consistent_only(inst, options == NULL ? &none : options);
     if (err < 0) {
         struct err_origin origin = *err_last();
-        threads__stop(inst);
-        rooms__close(inst);
         event_gate_remove(&inst->event_gate);
         atomic_store(&inst->state, INSTANCE_CREATED);
         err_restore(&origin);

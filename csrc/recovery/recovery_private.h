@@ -109,6 +109,8 @@ static inline bool recovery__beyond_stop(const struct recovery *r, lgpos_t at)
 
 /* scan.c. LAST_QUIT in r->last: the log ends in good order right where the checkpoint stands, nothing to redo. */
 MUST_CHECK err_t recovery__scan(struct recovery *r, bool *any);
+/* Tells a missing generation, and the highest that is there, as event and error. */
+MUST_CHECK err_t recovery__missing(struct recovery *r, err_t code, uint32_t generation, uint32_t highest);
 MUST_CHECK err_t recovery__start_new(struct recovery *r);
 
 /* attach.c */

@@ -314,6 +314,8 @@ err_t recovery__replay(struct recovery *r)
     bool end = false;
     for (;;) {
         err_t err = log_reader_next(r->reader, &r->view, &end);
+        if (err == JET_errMissingLogFile)
+            return recovery__missing(r, err, r->generation + 1, r->result->gen_last);
         if (err < 0)
             return name_fault(r, err);
         r->cut = !end && recovery__beyond_stop(r, r->view.at);

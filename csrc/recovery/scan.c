@@ -3,7 +3,7 @@
 
 #include "recovery/recovery_private.h"
 
-static err_t missing(struct recovery *r, err_t code, uint32_t generation, uint32_t highest)
+err_t recovery__missing(struct recovery *r, err_t code, uint32_t generation, uint32_t highest)
 {
     char low[16], high[16];
     snprintf(low, sizeof low, "%X", generation);
@@ -39,10 +39,10 @@ static err_t look_at_folders(struct recovery *r, struct log_survey *live, struct
     TRY_RETURN(log_survey(r->config->log_dir, r->config->base_name, live));
     if (recovery__is_restore(r)) {
         TRY_RETURN(log_survey(r->config->set_dir, r->config->base_name, set));
-        return set->any ? JET_errSuccess : missing(r, JET_errMissingLogFile, r->config->set_gen_low, 0);
+        return set->any ? JET_errSuccess : recovery__missing(r, JET_errMissingLogFile, r->config->set_gen_low, 0);
     }
     if (live->any && !live->current && !r->config->ignore_lost_logs && !roll_is_half_done(r, live->gen_last))
-        return missing(r, JET_errMissingLogFile, live->gen_last + 1, live->gen_last);
+        return recovery__missing(r, JET_errMissingLogFile, live->gen_last + 1, live->gen_last);
     return JET_errSuccess;
 }
 
@@ -191,8 +191,10 @@ static err_t start_soft(struct recovery *r, const struct log_survey *live, bool 
         r->checkpoint = (struct checkpoint){0};
         return start_at_generation(r, live->gen_first);
     }
-    if (generation < live->gen_first || generation > live->gen_last)
-        return missing(r, JET_errMissingLogFile, generation, live->gen_last);
+    if (generation < live->gen_first || generation > live->gen_last) {
+        event_report(455, EVENT_ERROR, r->config->instance_name, "the checkpoint's log file cannot be opened", r->config->log_dir, "JET_errMissingLogFile", NULL);
+        return recovery__missing(r, JET_errMissingLogFile, generation, live->gen_last);
+    }
     if (recovery__beyond_stop(r, r->checkpoint.checkpoint))
         return RAISE(JET_errRecoveredWithoutUndo);
     return start_at_checkpoint(r, done);
@@ -221,12 +223,12 @@ err_t recovery__scan(struct recovery *r, bool *any)
     r->result->gen_last = live.any && live.gen_last > set.gen_last ? live.gen_last : set.gen_last;
     r->stopped = r->config->stop != LGPOS_MIN;
     if (r->stopped && LGPOS_GEN(r->config->stop) > r->result->gen_last)
-        return missing(r, JET_errMissingLogFile, LGPOS_GEN(r->config->stop), r->result->gen_last);
+        return recovery__missing(r, JET_errMissingLogFile, LGPOS_GEN(r->config->stop), r->result->gen_last);
     if (r->stopped)
         r->result->gen_last = LGPOS_GEN(r->config->stop);
     r->redo_end = r->start;
     if (r->result->gen_last < r->result->gen_first)
-        return missing(r, JET_errMissingLogFile, r->result->gen_first, r->result->gen_last);
+        return recovery__missing(r, JET_errMissingLogFile, r->result->gen_first, r->result->gen_last);
     return JET_errSuccess;
 }
 
