@@ -80,3 +80,30 @@ def memory_path(tmp_path):
         return
     with tempfile.TemporaryDirectory(dir=memory, prefix="pyjet-test-", ignore_cleanup_errors=True) as place:
         yield pathlib.Path(place)
+
+
+OUTCOMES = pytest.StashKey()
+
+
+def pytest_configure(config):
+    config.stash[OUTCOMES] = {}
+
+
+def pytest_collection_modifyitems(items):
+    """The test that looks at the others' outcomes comes last."""
+    items.sort(key=lambda item: item.nodeid.endswith("test_behaviours.py::test_outcomes"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    outcomes = item.config.stash[OUTCOMES]
+    if report.when == "call" or not report.passed:
+        outcomes[item.nodeid] = report.outcome
+    return report
+
+
+@pytest.fixture
+def outcomes(request):
+    """{node id: "passed", "failed" or "skipped"} of the tests that ran before."""
+    return request.config.stash[OUTCOMES]

@@ -164,10 +164,12 @@ def misc_ok(path, size):
 
 
 def test_instance_info(tmp_path):
+    """BK-358"""
     run(instance_info, str(tmp_path))
 
 
 def test_file_info(tmp_path):
+    """BK-359, BK-360"""
     run(file_info, str(tmp_path))
 
 
