@@ -45,6 +45,16 @@ clean:  ## remove what was built
 
 
 
+# A library with one fault built in (csrc/base/broken.h): the objects of `lib`, but for the files that know the fault
+KNOWS = $(shell grep -lw PYJET_BREAK_$(BREAK) csrc/*/*.c)
+BROKEN = $(B)/libpyjet-$(BREAK).so
+.PHONY: broken
+broken: $(BROKEN)  ## an engine that skips one step, for tests/crash/test_broken.py: BREAK=FSYNC|DIRSYNC|WAL|CHECKSUM|TORN|UNDO
+
+$(BROKEN): $(call objects,$(ROOMS))
+	$(CC) $(CFLAGS_ALL) -DPYJET_BREAK_$(BREAK)=1 -MF /dev/null -shared -o $@ $(KNOWS) \
+	    $(filter-out $(patsubst csrc/%.c,$(B)/%.o,$(KNOWS)),$^) $(LDLIBS_ALL)
+
 .PHONY: docs build test test-all bench
 build:  ## the extension, in place
 	$(PYTHON) setup.py -q build_ext --inplace

@@ -47,8 +47,8 @@ class Child:
         finally:
             os._exit(code)
 
-    def _take(self, timeout):
-        """Reads what is there; False at the end."""
+    def take(self, timeout):
+        """Reads what comes within so many seconds (None: waits); False at the end. Raises what the child raised."""
         ready, _, _ = select.select([self.read_end], [], [], timeout)
         if not ready:
             return True
@@ -70,19 +70,19 @@ class Child:
         """Until a line begins with `first`."""
         until = time.monotonic() + timeout
         while not any(line[0] == first for line in self.lines):
-            if time.monotonic() > until or not self._take(0.5):
+            if time.monotonic() > until or not self.take(0.5):
                 raise ChildFailed(f"no line {first!r} came; {self.finish()}")
 
     def listen(self, seconds):
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
-            if not self._take(left):
+            if not self.take(left):
                 return
 
     def kill(self):
         """SIGKILL; then all that it still had said."""
         os.kill(self.pid, signal.SIGKILL)
-        while self._take(None):
+        while self.take(None):
             pass
         self.finish()
         return self.lines
@@ -97,7 +97,7 @@ class Child:
         """Its result; raises when it failed, died or hangs."""
         until = time.monotonic() + timeout
         try:
-            while self._take(1.0):
+            while self.take(1.0):
                 if time.monotonic() > until:
                     os.kill(self.pid, signal.SIGABRT)
                     raise ChildFailed(f"still running after {timeout} s; last line {self.lines[-1:]}")

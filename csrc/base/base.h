@@ -3,6 +3,7 @@
 #define BASE_BASE_H
 
 #include "base/assert.h"
+#include "base/broken.h"
 #include "base/bytes.h"
 #include "base/err.h"
 #include "base/event.h"

@@ -269,7 +269,7 @@ static err_t restore_page(struct os_file *db, bool open, const struct dw_image *
     TRY_RETURN(os_file_read_some(db, at, page.p, page.size, &got));
     bool same = got == page.size && memcmp(page.p, copy.p, page.size) == 0;
     bool good = got == page.size && page_verify(page, pgno, &corrected) >= 0;
-    if (same || (good && page_dbtime(page) > page_dbtime(copy)) ||
+    if (PYJET_BREAK_TORN || same || (good && page_dbtime(page) > page_dbtime(copy)) ||
         (good && !open && page_dbtime(page) < page_dbtime(copy)))
         return JET_errSuccess;
     TRY_RETURN(os_file_write(db, at, copy.p, page.size));

@@ -207,6 +207,8 @@ static err_t read_in(struct dbfile *db, pgno_t pgno, unsigned how, struct frame 
     TRY_RETURN(os_file_read(db->file, page_offset(pgno, page.size), page.p, page.size));
     bool corrected = false;
     err_t err = page_verify(page, pgno, &corrected);
+    if (PYJET_BREAK_CHECKSUM && err == JET_errReadVerifyFailure)
+        err = JET_errSuccess;
     if (err == JET_errPageNotInitialized) {
         f->blank = 1;
         return how & CACHE_REDO ? JET_errSuccess : no_page(db, pgno, err);

@@ -356,7 +356,7 @@ static err_t make_way(struct batch *b)
     for (uint32_t i = 0; i < b->count; i++)
         end = b->item[i].lgpos_end > end ? b->item[i].lgpos_end : end;
     bool logged = end > LGPOS_MIN && b->log != NULL && log_is_enabled(b->log);
-    if (logged)
+    if (logged && !PYJET_BREAK_WAL)
         TRY_RETURN(log_flush(b->log, end));
     for (uint32_t i = 0, stop; i < b->count; i = stop) {
         struct dbfile *db = b->page[i].db;

@@ -139,6 +139,8 @@ void threads__stop(struct instance *inst)
         cache_ring(inst->cache);
     if (inst->versions != NULL)
         versions_ring(inst->versions);
+    if (inst->log != NULL && log_is_enabled(inst->log))
+        log_ring(inst->log);
     join(&inst->writer);
     join(&inst->preparer);
     join(&inst->sweeper);

@@ -135,8 +135,9 @@ uint64_t log_flush_count(struct log *log);
 
 /* Background work, called by engine's thread: makes the next file ready. *worked tells whether there was some. */
 MUST_CHECK err_t log_prepare_next(struct log *log, bool *worked);
-/* Blocks until a generation was started, `ms` passed, or log_stop: bell for the log preparer. */
+/* Blocks until a generation was started, `ms` passed, log_ring or log_stop: bell for the log preparer. */
 void log_wait_roll(struct log *log, uint32_t ms);
+void log_ring(struct log *log); /* ends one such wait, also one that has not begun */
 
 /* Names and deletion. path: OS_PATH_MAX room. generation 0 = the current file. */
 MUST_CHECK err_t log_path(struct log *log, uint32_t generation, char *path);

@@ -43,6 +43,7 @@ struct log {
     struct os_cond next_cond; /* `next` left NEXT_MAKING */
     struct os_cond roll_cond;
     uint64_t rolls, rolls_seen;
+    bool rung;
     bool pending; /* generation cur_gen begins at border_seq; its file is still <base>tmp */
     uint64_t border_seq;
     struct log_sequence sequence;

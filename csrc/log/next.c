@@ -133,8 +133,12 @@ err_t log__next_make(struct log *log)
     if (!mine)
         return JET_errSuccess;
 
+    /* Its name must last before a roll moves the current file away: without a current file, the next
+     * one is what tells a roll cut in half from a lost log. */
     bool from_reserve;
     err_t err = make_next_file(log, &from_reserve);
+    if (err >= 0)
+        err = os_dir_sync(log->log_dir);
 
     os_lock_take(&log->buffer_lock);
     log->next = err < 0 ? NEXT_NONE : NEXT_READY;
@@ -167,10 +171,19 @@ void log_wait_roll(struct log *log, uint32_t ms)
         return;
     }
     os_lock_take(&log->buffer_lock);
-    while (log->rolls == log->rolls_seen && !log->stopped)
+    while (log->rolls == log->rolls_seen && !log->stopped && !log->rung)
         if (!os_cond_wait_ms(&log->roll_cond, &log->buffer_lock, ms))
             break;
     log->rolls_seen = log->rolls;
+    log->rung = false;
+    os_lock_release(&log->buffer_lock);
+}
+
+void log_ring(struct log *log)
+{
+    os_lock_take(&log->buffer_lock);
+    log->rung = true;
+    os_cond_broadcast(&log->roll_cond);
     os_lock_release(&log->buffer_lock);
 }
 

@@ -14,23 +14,34 @@ err_t recovery__missing(struct recovery *r, err_t code, uint32_t generation, uin
     return err;
 }
 
-/* Between the two renames of a roll there is no current log: the next one lies ready under its temporary name, with its
- * header. A file that was only prepared has none. */
-static bool roll_is_half_done(struct recovery *r, uint32_t generation)
+/* Without a current file, the next one tells whether a crash stood between the two renames of a roll: then its header is of the
+ * generation after the newest, and nothing is behind it. The roll is finished before anything else is written, so that a second
+ * crash finds the same, or a whole log. */
+static err_t finish_roll(struct recovery *r, uint32_t generation, bool *finished)
 {
     static const char *const extensions[] = {"log", "jtx"};
     struct log_header *h = malloc(sizeof *h);
-    bool yes = false;
-    for (int i = 0; i < 2 && h != NULL && !yes; i++) {
-        char name[32], path[OS_PATH_MAX];
+    err_t err = h == NULL ? RAISE(JET_errOutOfMemory) : JET_errSuccess;
+    *finished = false;
+    for (int i = 0; i < 2 && err >= 0 && !*finished; i++) {
+        char name[32], next[OS_PATH_MAX], current[OS_PATH_MAX];
         snprintf(name, sizeof name, "%stmp.%s", r->config->base_name, extensions[i]);
-        yes = os_join(path, sizeof path, r->config->log_dir, name) >= 0 && os_exists(path) &&
-              log_read_header(path, h) >= 0 && h->generation == generation + 1;
+        TRY(os_join(next, sizeof next, r->config->log_dir, name));
+        snprintf(name, sizeof name, "%s.%s", r->config->base_name, extensions[i]);
+        TRY(os_join(current, sizeof current, r->config->log_dir, name));
+        if (!os_exists(next))
+            continue;
+        if (log_read_header(next, h) < 0 || h->generation != generation + 1) {
+            err_clear();
+            continue;
+        }
+        TRY(os_rename(next, current));
+        TRY(os_dir_sync(r->config->log_dir));
+        *finished = true;
     }
+out:
     free(h);
-    if (!yes)
-        err_clear();
-    return yes;
+    return err;
 }
 
 static err_t look_at_folders(struct recovery *r, struct log_survey *live, struct log_survey *set)
@@ -41,9 +52,13 @@ static err_t look_at_folders(struct recovery *r, struct log_survey *live, struct
         TRY_RETURN(log_survey(r->config->set_dir, r->config->base_name, set));
         return set->any ? JET_errSuccess : recovery__missing(r, JET_errMissingLogFile, r->config->set_gen_low, 0);
     }
-    if (live->any && !live->current && !r->config->ignore_lost_logs && !roll_is_half_done(r, live->gen_last))
-        return recovery__missing(r, JET_errMissingLogFile, live->gen_last + 1, live->gen_last);
-    return JET_errSuccess;
+    if (!live->any || live->current)
+        return JET_errSuccess;
+    bool finished;
+    TRY_RETURN(finish_roll(r, live->gen_last, &finished));
+    if (finished)
+        return log_survey(r->config->log_dir, r->config->base_name, live);
+    return r->config->ignore_lost_logs ? JET_errSuccess : recovery__missing(r, JET_errMissingLogFile, live->gen_last + 1, live->gen_last);
 }
 
 /* ---- the checkpoint ---- */

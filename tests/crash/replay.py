@@ -6,7 +6,7 @@
 
 What a completed sync covers is there. Of the rest, each independently:
 
-* a write is kept, dropped, or torn: any subset of its 512-byte sectors;
+* a write is kept, dropped, or torn: any subset of its sectors, of 512 bytes in most states, of 4 KiB in the others;
 * the file has one of the sizes it had since its last sync, so it may be longer than its data (zeros) or cut off;
 * a create, rename, unlink, mkdir or rmdir happened or did not; one that did not takes with it what came later to
   the same name. A rename is atomic, and lasts when the folder of its new name was synced.
@@ -16,12 +16,13 @@ State number i of a seed is the same in every call with the same trace, whatever
 
 import bisect
 import dataclasses
+import hashlib
 import os
 import pathlib
 import random
 from trace import Op, records
 
-SECTOR = 512
+SECTORS = (512, 512, 4096)
 TURNS = frozenset(
     {
         Op.SYNC_BEGIN,
@@ -64,7 +65,7 @@ class _File:
                 change.durable = True
         done = 0
         while done < len(self.loose) and self.loose[done].durable:
-            _apply(self.image, self.loose[done], True, True, None)
+            _apply(self.image, self.loose[done], True, True)
             done += 1
         del self.loose[:done]
 
@@ -73,17 +74,19 @@ class _File:
             if change.pos < pos and not change.durable and change.data is not None:
                 change.doubtful = True
 
-    def crashed(self, rng, keep, tear):
+    def crashed(self, rng, keep, tear, sector):
+        if not self.loose:
+            return bytes(self.image)
         image = bytearray(self.image)
         settled = max((i for i, c in enumerate(self.loose) if c.durable), default=-1) + 1
         sized = settled + _some(rng, len(self.loose) - settled, keep)
         for i, change in enumerate(self.loose):
             if change.durable:
-                _apply(image, change, True, True, None)
+                _apply(image, change, True, True)
             elif change.data is not None and rng.random() < tear:
-                _apply(image, change, True, i < sized, rng)
+                _apply(image, change, True, i < sized, rng, sector)
             else:
-                _apply(image, change, rng.random() < keep, i < sized, None)
+                _apply(image, change, rng.random() < keep, i < sized)
         return bytes(image)
 
 
@@ -111,10 +114,18 @@ class State:
     seed: object
     number: int
     cut: int
-    files: dict  # path -> bytes
+    files: dict  # path -> bytes or bytearray
     dirs: tuple  # paths of the folders, a parent before its children
     all_marks: tuple = dataclasses.field(repr=False)
     mark_count: int = 0
+
+    def digest(self):
+        """Of all names and bytes: two states are the same when their digests are."""
+        sums = hashlib.sha1(repr(self.dirs).encode(), usedforsecurity=False)
+        for path, content in sorted(self.files.items()):
+            sums.update(f"{path}\0{len(content)}\0".encode())
+            sums.update(content)
+        return sums.digest()
 
     @property
     def marks(self):
@@ -132,7 +143,7 @@ def _some(rng, count, keep):
     return rng.randint(0, count)
 
 
-def _apply(image, change, written, sized, rng):
+def _apply(image, change, written, sized, rng=None, sector=512):
     """Does a change to a file's bytes: its size if sized, its data if written, a subset of its sectors with rng."""
     if change.data is None:
         if sized:
@@ -149,7 +160,7 @@ def _apply(image, change, written, sized, rng):
         return
     at = change.offset
     while at < end:
-        stop = min(at // SECTOR * SECTOR + SECTOR, end)
+        stop = min(at // sector * sector + sector, end)
         if rng.random() < 0.5:
             image[at:stop] = change.data[at - change.offset : stop - change.offset]
         at = stop
@@ -271,6 +282,7 @@ class _Replay:
             if keep in (0, 1)
             else rng.choice((0, rng.random()))
         )
+        sector = rng.choice(SECTORS)
         entries, stopped = {}, set()
         for naming in self.namings:
             names = {(id(f), name) for f, name, _ in naming.entries}
@@ -279,7 +291,7 @@ class _Replay:
             else:
                 _do_names(naming.entries, lambda f: entries.setdefault(id(f), dict(f.kept)))
         files, dirs = {}, []
-        _walk(self.root, "", entries, lambda f: f.crashed(rng, keep, tear), files, dirs)
+        _walk(self.root, "", entries, lambda f: f.crashed(rng, keep, tear, sector), files, dirs)
         return files, tuple(dirs)
 
 
@@ -376,4 +388,5 @@ def materialise(state, directory):
     for path in state.dirs:
         (top / path).mkdir()
     for path, content in state.files.items():
-        (top / path).write_bytes(content)
+        with open(os.path.join(top, path), "wb", buffering=0) as f:
+            f.write(content)
