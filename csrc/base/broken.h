@@ -6,9 +6,6 @@
 #ifndef PYJET_BREAK_FSYNC /* commits are acknowledged without their sync */
 #define PYJET_BREAK_FSYNC 0
 #endif
-#ifndef PYJET_BREAK_DIRSYNC /* the roll of the log does not wait for its names */
-#define PYJET_BREAK_DIRSYNC 0
-#endif
 #ifndef PYJET_BREAK_WAL /* pages reach the disk before the log that explains them */
 #define PYJET_BREAK_WAL 0
 #endif

@@ -182,7 +182,8 @@ static void tidy_bit(struct cache *cache, struct frame *f)
 /* ---- UndoInfo ---- */
 
 /* A latch on the page is held. After it, every version that was there has its UndoInfo; new ones
- * set the flag again. */
+ * set the flag again. A version that needs none, or is gone, belongs to a transaction whose commit
+ * may still be in memory only: the page waits for all that is logged until now. */
 static err_t log_undo_info(struct dbfile *db, struct frame *f, pgno_t pgno)
 {
     err_t err = JET_errSuccess;
@@ -205,6 +206,8 @@ static err_t log_undo_info(struct dbfile *db, struct frame *f, pgno_t pgno)
     atomic_store(&f->undo, 0);
 out:
     buffer_free(&key);
+    if (db->log != NULL && log_last_end(db->log) > end)
+        end = log_last_end(db->log);
     lgpos_t seen = atomic_load(&f->lgpos_end);
     while (end > seen && !atomic_compare_exchange_weak(&f->lgpos_end, &seen, end))
         ;

@@ -271,6 +271,7 @@ static void append_locked(struct log *log, struct log_record *records, int count
         bytes += n;
     }
     stamp->end = log->next_at;
+    atomic_store(&log->last_end, log->next_at);
     atomic_store(&log->tail, log->next_at);
     atomic_fetch_add_explicit(&log->bytes_appended, bytes, memory_order_relaxed);
     publish_commit(stamp);

@@ -191,6 +191,11 @@ lgpos_t log_flushed(struct log *log)
     return atomic_load(&log->flushed);
 }
 
+lgpos_t log_last_end(struct log *log)
+{
+    return atomic_load(&log->last_end);
+}
+
 lgpos_t log_tail(struct log *log)
 {
     return atomic_load(&log->tail);

@@ -115,6 +115,8 @@ MUST_CHECK err_t log_flush_all(struct log *log);
 void log_freeze(struct log *log);
 void log_thaw(struct log *log);
 lgpos_t log_flushed(struct log *log); /* everything before it is durable */
+/* Where the record appended last ends: flushing to there makes all records durable, and begins no generation that is empty. */
+lgpos_t log_last_end(struct log *log);
 lgpos_t log_tail(struct log *log);    /* position the next record gets, at least */
 uint32_t log_current_generation(struct log *log);
 /* Ends the current generation and starts the next; returns when the old one is closed and archived on disk.

@@ -66,6 +66,7 @@ struct log {
     /* ---- published ---- */
     _Atomic uint64_t written_seq; /* segments before it are durable and their slots free */
     _Atomic lgpos_t flushed, tail, wanted;
+    _Atomic lgpos_t last_end; /* where the last record ended */
     _Atomic uint32_t generation; /* = cur_gen */
     _Atomic uint32_t disk_gen;   /* generation of the current file */
     _Atomic uint32_t epoch, waiters;

@@ -184,6 +184,34 @@ static void sweep_all(void)
     } while (worked);
 }
 
+/* ---- write-ahead ---- */
+
+/* A commit that is only in memory lets its versions go without UndoInfo: then the page waits for that commit's record, or a crash
+ * would leave a change that nothing can take back. */
+CASE(page_waits_for_a_commit_in_memory)
+{
+    struct session a;
+    world_begin(true);
+    session_begin(&a, 1);
+    CHECK_OK(txn_begin(&a.trx, false));
+    CHECK_OK(put(&a, 1, "one"));
+    CHECK_OK(put(&a, 2, "two"));
+    CHECK_OK(txn_commit(&a.trx, TXN_DURABLE));
+    for (int swept = 0; swept < 2; swept++) {
+        CHECK_OK(txn_begin(&a.trx, false));
+        CHECK_OK(change(&a, 1, swept ? "uno" : "eins"));
+        CHECK_OK(log_flush_all(the_log));
+        CHECK_OK(txn_commit(&a.trx, TXN_LAZY));
+        CHECK(log_flushed(the_log) < a.trx.last_lgpos_end);
+        if (swept)
+            sweep_all(); /* not even the version is there */
+        CHECK_OK(dbfile_flush(db));
+        CHECK(log_flushed(the_log) >= a.trx.last_lgpos_end);
+    }
+    session_end(&a);
+    world_end();
+}
+
 /* ---- rollback ---- */
 
 CASE(rollback_by_levels)

@@ -282,7 +282,10 @@ class _Replay:
             if keep in (0, 1)
             else rng.choice((0, rng.random()))
         )
-        sector = rng.choice(SECTORS)
+        return self.left(rng, keep, tear, rng.choice(SECTORS))
+
+    def left(self, rng, keep, tear, sector):
+        """(files, dirs) when each loose thing is kept at the rate `keep` and torn at the rate `tear`."""
         entries, stopped = {}, set()
         for naming in self.namings:
             names = {(id(f), name) for f, name, _ in naming.entries}
@@ -377,6 +380,17 @@ def states(trace, seed, n, base=None, first=1):
             replay.apply(trace[replay.pos])
         files, dirs = replay.crash(rng)
         yield State(seed, number, cut, files, dirs, marks, bisect.bisect_left(mark_at, cut))
+
+
+def killed(trace, cut, base=None):
+    """The State after the first `cut` records when no power is lost: a killed process leaves all that it wrote."""
+    trace = list(records(trace) if isinstance(trace, (str, os.PathLike)) else trace)
+    replay = _Replay(base)
+    for record in trace[:cut]:
+        replay.apply(record)
+    files, dirs = replay.left(random.Random(0), 1, 0, SECTORS[0])
+    marks = tuple(record.text for record in trace[:cut] if record.op == Op.MARK)
+    return State("killed", cut, cut, files, dirs, marks, len(marks))
 
 
 def materialise(state, directory):
