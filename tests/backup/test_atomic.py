@@ -147,7 +147,7 @@ def test_a_crash_at_each_operation(memory_path, op, after):
     from child import Child
 
     child = Child(crash, str(memory_path), op, after)
-    while child._take(None):
+    while child.take(None):
         pass
     status = os.waitstatus_to_exitcode(child.finish())
     assert status in (0, 7) and (status == 7 or after > 0), "no such operation"

@@ -51,7 +51,7 @@ class Dirty:
         self.place = pathlib.Path(place)
         self.data = self.place / "data"
         child = Child(crash, str(place), rows, depth)
-        while child._take(None):
+        while child.take(None):
             pass
         child.finish()
         _, self.checkpoint, self.top, self.rows = next(line for line in child.lines if line[0] == "state")
@@ -98,7 +98,7 @@ def without_the_current_log(place):
     d.fails(inst, "JET_errMissingLogFile")
     second = pathlib.Path(place) / "second"
     child = Child(killed_in_a_roll, str(second))
-    while child._take(None):
+    while child.take(None):
         pass
     assert os.waitstatus_to_exitcode(child.finish()) == 7, "no roll came"
     done = child.lines[-1][1]
@@ -189,7 +189,7 @@ def put_in_place(report, place):
     d = Dirty.__new__(Dirty)
     d.place, d.data = pathlib.Path(place), pathlib.Path(place) / "data"
     child = Child(crash_after_backup, place)
-    while child._take(None):
+    while child.take(None):
         pass
     child.finish()
     shutil.copy(d.place / "set" / "a.edb", d.data / "a.edb")

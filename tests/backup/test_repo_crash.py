@@ -130,7 +130,7 @@ def kills(memory_path, work, kind, compress, most, first=(), least=10):
     for at in points(total, most):
         place = fresh()
         killed = Child(work, place, at, kind)
-        while killed._take(30):
+        while killed.take(30):
             pass
         assert os.WIFSIGNALED(killed.finish()), at
         judged = Child(judge, place, seen, newest)
@@ -141,7 +141,7 @@ def kills(memory_path, work, kind, compress, most, first=(), least=10):
 
 def run_to_end(work, place, kind):
     child = Child(work, place, None, kind)
-    while child._take(30):
+    while child.take(30):
         pass
     assert child.finish() == 0
     return next(line[1] for line in child.lines if line[0] == "calls")
@@ -183,7 +183,7 @@ def manifest_written_half(report, place):
 
 def test_a_manifest_is_old_or_new(tmp_path):
     child = Child(manifest_written_half, tmp_path)
-    while child._take(30):
+    while child.take(30):
         pass
     assert os.WIFSIGNALED(child.finish())
     assert pyjet.backup.files.read_json(str(tmp_path / "m.json")) == {"a": 1}
