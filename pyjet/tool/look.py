@@ -10,6 +10,7 @@ import pyjet
 from .. import _jet, errors
 from ..backup.forecast import is_log
 from ..backup.recovery import is_database
+from . import repair
 
 
 def plain(value):
@@ -64,6 +65,11 @@ def run_info(options, out):
 
 def run_check(options, out):
     """pyjet check FILE: checksums, trees, space, catalog, records, indexes. 20 when something is wrong."""
+    rebuilt = {}
+    if options.repair_from:
+        rebuilt = repair.repair(options.file, options.repair_from, logs=options.logs)
+        for pgno, dbtime in rebuilt.items():
+            out.text(f"page {pgno} was rebuilt and proved; its dbtime is {dbtime}")
     found = []
 
     def finding(kind, pgno, objid, table, text):
@@ -72,7 +78,8 @@ def run_check(options, out):
         out.text(f"page {pgno} object {objid} {table or ''}: {text}")
 
     totals = _jet.check_file(options.file, 0, finding)
-    out.emit("summary", file=options.file, **totals)
+    more = {"rebuilt": list(rebuilt)} if options.repair_from else {}
+    out.emit("summary", file=options.file, **totals, **more)
     out.text(
         f"{options.file}: {totals['pages']} pages, {totals['tables']} tables, {totals['records']} records,"
         f" {totals['index_entries']} index entries, {totals['long_values']} long values: {totals['findings']} findings"
@@ -167,6 +174,13 @@ def add(verb):
     ):
         p = verb(name, run)
         p.add_argument("file")
+        if name == "check":
+            p.add_argument(
+                "--repair-from",
+                metavar="SET",
+                help="first rebuild pages that cannot be read: from this backup folder or repository, and the logs",
+            )
+            p.add_argument("--logs", help="folder of the logs that followed (that of the file)")
         if name == "dump":
             p.add_argument("--table", help="only this table")
             p.add_argument(
