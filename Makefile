@@ -55,6 +55,28 @@ $(BROKEN): $(call objects,$(ROOMS))
 	$(CC) $(CFLAGS_ALL) -DPYJET_BREAK_$(BREAK)=1 -MF /dev/null -shared -o $@ $(KNOWS) \
 	    $(filter-out $(patsubst csrc/%.c,$(B)/%.o,$(KNOWS)),$^) $(LDLIBS_ALL)
 
+# Fuzz targets: tests/fuzz/fuzz_<x>.c, over libFuzzer (clang), AddressSanitizer and UBSan; the same drivers without a fuzzer, for replays
+# of inputs by any compiler: `make fuzz-replay`.
+FUZZ_CC ?= $(firstword $(foreach c,clang clang-19 clang-18 clang-17 clang-16 clang-15 clang-14,$(shell command -v $(c))))
+FUZZ_TARGETS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_FLAGS = $(CFLAGS_ALL) -Itests/fuzz -DPYJET_DEBUG=1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+FUZZ_OBJECTS = $(patsubst csrc/%.c,build/fuzz/%.o,$(foreach r,$(ROOMS),$(wildcard csrc/$(r)/*.c)))
+build/fuzz/%.o: csrc/%.c
+	@mkdir -p $(dir $@)
+	$(FUZZ_CC) $(FUZZ_FLAGS) -O1 -fsanitize=fuzzer-no-link -c $< -o $@
+build/fuzz/libpyjet.a: $(FUZZ_OBJECTS)
+	@rm -f $@; ar rcs $@ $^
+build/fuzz/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.h tests/fuzz/fuzz.c tests/fuzz/db_world.c tests/fuzz/db_world.h build/fuzz/libpyjet.a
+	$(FUZZ_CC) $(FUZZ_FLAGS) -O1 -fsanitize=fuzzer $(filter %.c %.a,$^) -o $@ -lz -lpthread -lm
+$(B)/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.h tests/fuzz/fuzz.c tests/fuzz/db_world.c tests/fuzz/db_world.h tests/fuzz/replay.c $(B)/libpyjet.a
+	$(CC) $(CFLAGS_ALL) -Itests/fuzz $(filter %.c %.a,$^) -o $@ $(LDLIBS_ALL)
+
+.PHONY: fuzz fuzz-replay fuzz-cc
+fuzz-cc:
+	@test -n "$(FUZZ_CC)" || { echo "make fuzz needs clang with libFuzzer: apt-get install clang" >&2; exit 1; }
+fuzz: fuzz-cc $(FUZZ_TARGETS:%=build/fuzz/fuzz_%)  ## the fuzz targets; python -m tests.fuzz.run runs them
+fuzz-replay: $(FUZZ_TARGETS:%=$(B)/replay_%)  ## the same drivers, to run given inputs (SANITIZE=address,undefined)
+
 .PHONY: docs build test test-all bench
 build:  ## the extension, in place
 	$(PYTHON) setup.py -q build_ext --inplace

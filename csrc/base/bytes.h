@@ -18,6 +18,12 @@ struct slice {
 #define SLICE(ptr, len) ((struct slice){(const uint8_t *)(ptr), (uint32_t)(len)})
 #define SLICE_OF(object) SLICE(&(object), sizeof(object))
 
+/* What follows the first n bytes; n <= s.n. */
+static inline struct slice slice_after(struct slice s, uint32_t n)
+{
+    return n == 0 ? s : SLICE(s.p + n, s.n - n); /* no address is computed from the NULL of an empty slice */
+}
+
 /* A growing buffer; zero-initialised it is empty. Freed by buffer_free. */
 struct buffer {
     uint8_t *p;

@@ -44,7 +44,7 @@ void btree__encode_change(const struct btree *tree, const struct trx *trx,
     case LOG_Insert:
         share = page_share(leaf->page, change->key);
         r.prefix = SLICE(change->key.p, share);
-        r.suffix = SLICE(change->key.p + share, change->key.n - share);
+        r.suffix = slice_after(change->key, share);
         r.data = change->data;
         break;
     case LOG_FlagInsertAndReplaceData:

@@ -17,7 +17,7 @@ static bool cut_number(struct diff_reader *d, bool two, uint32_t *out)
     if (d->rest.n < n)
         return false;
     *out = two ? load_u16(d->rest.p) : d->rest.p[0];
-    d->rest = SLICE(d->rest.p + n, d->rest.n - n);
+    d->rest = slice_after(d->rest, n);
     return true;
 }
 

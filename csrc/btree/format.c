@@ -43,7 +43,7 @@ static err_t tail_begin(struct slice record, uint32_t fixed, struct tail *t)
 {
     if (record.n < fixed)
         return corrupt(record, "too short");
-    *t = (struct tail){SLICE(record.p + fixed, record.n - fixed), false};
+    *t = (struct tail){slice_after(record, fixed), false};
     return JET_errSuccess;
 }
 

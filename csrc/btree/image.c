@@ -25,7 +25,7 @@ static err_t inflate(struct slice image, uint32_t page_size, uint8_t *to, uint32
     *size = load_u16(image.p + 1);
     if (*size > page_size)
         return bad_image("larger than a page");
-    if (xpress_decompress(SLICE(image.p + 3, image.n - 3), to, *size) < 0)
+    if (xpress_decompress(slice_after(image, 3), to, *size) < 0)
         return bad_image("does not decompress");
     return JET_errSuccess;
 }

@@ -52,7 +52,7 @@ static void advance(struct slice piece[2], uint32_t n)
     for (int i = 0; i < 2; i++) {
         uint32_t cut = n < piece[i].n ? n : piece[i].n;
         if (cut != 0)
-            piece[i] = SLICE(piece[i].p + cut, piece[i].n - cut);
+            piece[i] = slice_after(piece[i], cut);
         n -= cut;
     }
 }

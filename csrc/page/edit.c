@@ -179,7 +179,7 @@ void page_insert(struct page page, int line, struct slice key, struct slice data
         (node_flags & (NODE_VERSION | NODE_DELETED)) | (share != 0 ? NODE_COMPRESSED : 0u);
     struct tag tag = {page__mic_free(page), cost - TAG_SIZE, flags};
     page__set_tag(page, itag, tag);
-    write_node(page, data_at(page, tag.ib), share, SLICE(key.p + share, key.n - share), data,
+    write_node(page, data_at(page, tag.ib), share, slice_after(key, share), data,
                flags);
     set_mic_free(page, tag.ib + tag.cb);
     set_free(page, left);

@@ -21,7 +21,7 @@ struct slice page_prefix(struct page page)
         return external;
     if ((flags & PAGE_SPACE_TREE) == 0 || external.n <= SPLIT_BUFFER_SIZE)
         return SLICE_EMPTY;
-    return SLICE(external.p + SPLIT_BUFFER_SIZE, external.n - SPLIT_BUFFER_SIZE);
+    return slice_after(external, SPLIT_BUFFER_SIZE);
 }
 
 bool page__parse_node(struct page page, struct slice prefix, uint32_t itag, struct node *out)
@@ -110,7 +110,7 @@ int node_compare_key_data(const struct node *node, struct slice key, struct slic
 /* The key after the bytes that two nodes of one page both take from its prefix. */
 static struct slice own_prefix(const struct node *node, uint32_t shared)
 {
-    return SLICE(node->prefix.p + shared, node->prefix.n - shared);
+    return slice_after(node->prefix, shared);
 }
 
 int page__compare_nodes(const struct node *x, const struct node *y, bool with_data)
@@ -167,8 +167,8 @@ static uint32_t common_of_parts(struct slice *a, int na, struct slice *b, int nb
         common += n;
         if (!whole)
             return common;
-        a[i] = SLICE(a[i].p + n, a[i].n - n);
-        b[j] = SLICE(b[j].p + n, b[j].n - n);
+        a[i] = slice_after(a[i], n);
+        b[j] = slice_after(b[j], n);
     }
 }
 

@@ -32,7 +32,7 @@ enum mode { KEY_ONLY, KEY_AND_DATA, BRANCH };
 /* What is searched for, from `at` on: key bytes, then (KEY_AND_DATA) data bytes. */
 static inline struct slice key_from(const struct probe *p, uint32_t at)
 {
-    return at < p->key.n ? SLICE(p->key.p + at, p->key.n - at) : SLICE_EMPTY;
+    return at < p->key.n ? slice_after(p->key, at) : SLICE_EMPTY;
 }
 static inline struct slice data_from(const struct probe *p, uint32_t at)
 {
@@ -117,7 +117,7 @@ static void probe_init(struct probe *p, struct page page, struct slice key, stru
     p->data = data;
     p->common = slice_common_prefix(p->prefix, key);
     if (p->common == key.n)
-        p->common += slice_common_prefix(SLICE(p->prefix.p + key.n, p->prefix.n - key.n), data);
+        p->common += slice_common_prefix(slice_after(p->prefix, key.n), data);
     p->infinity = (page_flags(page) & PAGE_LEAF) == 0;
     p->beyond = 1;
     if (p->common < p->prefix.n && p->common < key.n + data.n) {

@@ -188,6 +188,8 @@ err_t record_next_tagged(const struct record_layout *layout, struct slice record
             record__column(layout, record__order_id(entry_order(&area, index)));
         if (column == NULL || !colid_is_tagged(column->id))
             continue; /* a deleted column left behind */
+        if (column->id <= after) /* not sorted: whoever walks on from here would never end */
+            return RAISE(JET_errDatabaseCorrupted);
         TRY_RETURN(record__tagged_find(&area, column, &entry, &found));
         if (found && !entry.null) {
             *id = column->id;

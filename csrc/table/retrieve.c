@@ -4,6 +4,9 @@
 
 /* ---- one value ---- */
 
+/* The size is a claim of the file: memory follows what has been read, a piece at a time. */
+#define PIECE_BYTES (1u << 20)
+
 static err_t read_separated(struct table_desc *desc, struct trx *trx, struct slice reference,
                             uint32_t most, struct buffer *scratch)
 {
@@ -13,9 +16,16 @@ static err_t read_separated(struct table_desc *desc, struct trx *trx, struct sli
     TRY_RETURN(longval_size(&desc->longval, trx, id, &size, &refs));
     if (size > most)
         size = most;
-    TRY_RETURN(buffer_reserve(scratch, size));
-    TRY_RETURN(longval_read(&desc->longval, trx, id, 0, scratch->p, size, &got));
-    scratch->n = got;
+    scratch->n = 0;
+    while (scratch->n < size) {
+        uint32_t most_now = scratch->n < PIECE_BYTES ? PIECE_BYTES : scratch->n;
+        uint32_t n = size - scratch->n < most_now ? size - scratch->n : most_now;
+        TRY_RETURN(buffer_reserve(scratch, scratch->n + n));
+        TRY_RETURN(longval_read(&desc->longval, trx, id, scratch->n, scratch->p + scratch->n, n, &got));
+        scratch->n += got;
+        if (got < n) /* without a snapshot it may have become shorter */
+            break;
+    }
     return JET_errSuccess;
 }
 

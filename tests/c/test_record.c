@@ -245,6 +245,21 @@ CASE(vectors_of_other_records)
     CHECK(v.data.n == 2 && load_u16(v.data.p) == 1);
 }
 
+/* Entries that are not sorted: the search finds its way past them, a walk would have met 257 for ever. */
+CASE(walk_of_unsorted_entries_ends)
+{
+    struct column_def columns[2] = {{.id = 256, .coltyp = JET_coltypLongBinary}, {.id = 257, .coltyp = JET_coltypLongBinary}};
+    struct record_layout layout = {.tagged = columns, .tagged_count = 2, .page_size = 4096};
+    uint8_t bytes[64];
+    colid_t id = 0;
+    struct slice r = SLICE(bytes, unhex("00 7F 0400 0001 1000 0101 1100 E8FD 1200 0101 1300 41 42 43 44", bytes));
+    CHECK_OK(record_next_tagged(&layout, r, id, &id));
+    CHECK_EQ(id, 256);
+    CHECK_OK(record_next_tagged(&layout, r, id, &id));
+    CHECK_EQ(id, 257);
+    CHECK_EQ(record_next_tagged(&layout, r, id, &id), JET_errDatabaseCorrupted);
+}
+
 /* A derived table: the template's entries carry the derived bit and come first. */
 CASE(derived_entries)
 {

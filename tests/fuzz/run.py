@@ -1,0 +1,153 @@
+"""Runs the fuzz targets: ``python -m tests.fuzz.run [TARGET ...] --seconds 20 --seed 1 [--log]``.
+
+C targets run under libFuzzer with AddressSanitizer and UBSan (``make fuzz``, clang); the manifest, which Python reads, in a loop of our own.
+A crash, a hang of more than 5 seconds or more than 1 GiB of memory is a finding: its input is kept below ``findings`` with the command
+that replays it, and the exit code is 1. Seeds: the corpus in this folder, and pieces of real files where PYJET_SAMPLES names them.
+``--log`` adds the runs to LOG.rst. ``--keep N`` adds up to N small new inputs to the corpus (without samples only: none of their bytes
+may get in).
+"""
+
+import argparse
+import dataclasses
+import datetime
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+from . import manifest, seeds
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+HANG_SECONDS = 5
+MEMORY_MIB = 1024
+LONGEST = 9000
+NATIVE = sorted(p.stem.removeprefix("fuzz_") for p in HERE.glob("fuzz_*.c"))
+TARGETS = [*NATIVE, "manifest"]
+
+
+@dataclasses.dataclass
+class Run:
+    target: str
+    seed: int
+    seconds: int
+    executions: int = 0
+    coverage: str = ""
+    finding: str = ""
+
+    def __str__(self):
+        found = f"FINDING {self.finding}" if self.finding else "no finding"
+        return f"{self.target}: seed {self.seed}, {self.seconds} s, {self.executions} executions, {self.coverage}: {found}"
+
+
+def build():
+    """The C targets; why it cannot be done, or None."""
+    done = subprocess.run(["make", "-s", f"-j{os.cpu_count() or 1}", "fuzz"], cwd=ROOT, capture_output=True, text=True)
+    return None if done.returncode == 0 else (done.stdout + done.stderr)[-3000:]
+
+
+def keep_finding(target, artifacts):
+    kept = []
+    for path in sorted(artifacts.iterdir()):
+        to = ROOT / "build" / "fuzz" / "findings" / target
+        to.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, to / path.name)
+        kept.append(f"{(to / path.name).relative_to(ROOT)} (replay: build/fuzz/fuzz_{target} THAT FILE)")
+    return "; ".join(kept)
+
+
+def fuzz_native(target, seconds, seed, samples, keep):
+    run = Run(target, seed, seconds)
+    with tempfile.TemporaryDirectory(dir=memory(), prefix="pyjet-fuzzing-") as place:
+        place = pathlib.Path(place)
+        found, artifacts, work = place / "found", place / "artifacts", place / "work"
+        for folder in (found, artifacts, work, place / "seeds"):
+            folder.mkdir()
+        corpus = HERE / "corpus" / target
+        corpus.mkdir(parents=True, exist_ok=True)
+        if samples:
+            seeds.write(target, samples, place / "seeds")
+        command = [
+            str(ROOT / "build" / "fuzz" / f"fuzz_{target}"), f"-max_total_time={seconds}", f"-seed={seed}", f"-timeout={HANG_SECONDS}",
+            f"-rss_limit_mb={MEMORY_MIB}", f"-max_len={LONGEST}", "-len_control=0", "-print_final_stats=1", f"-artifact_prefix={artifacts}/",
+            str(found), str(corpus), str(place / "seeds"),
+        ]  # fmt: skip
+        env = {**os.environ, "TMPDIR": str(work), "ASAN_OPTIONS": "quarantine_size_mb=16:allocator_may_return_null=1",
+               "UBSAN_OPTIONS": "print_stacktrace=1"}  # fmt: skip
+        done = subprocess.run(command, cwd=place, env=env, capture_output=True, text=True, errors="replace", timeout=seconds + 300)
+        told = done.stdout + done.stderr
+        numbers = re.findall(r"cov: (\d+) ft: (\d+)", told)
+        run.coverage = f"{numbers[-1][0]} edges, {numbers[-1][1]} features" if numbers else "no coverage"
+        executed = re.search(r"stat::number_of_executed_units: *(\d+)", told)
+        run.executions = int(executed[1]) if executed else 0
+        if done.returncode != 0:
+            run.finding = keep_finding(target, artifacts) or f"exit code {done.returncode}"
+            print(told[-6000:], file=sys.stderr)
+        elif keep and not samples:
+            keep_inputs(target, found, corpus, keep)
+    return run
+
+
+def keep_inputs(target, found, corpus, most):
+    """What adds coverage to the corpus, smallest first."""
+    with tempfile.TemporaryDirectory() as merged:
+        subprocess.run([str(ROOT / "build" / "fuzz" / f"fuzz_{target}"), "-merge=1", merged, str(corpus), str(found)], check=True, capture_output=True)
+        wanted = sorted(pathlib.Path(merged).iterdir(), key=lambda p: p.stat().st_size)
+        for path in [p for p in wanted if p.stat().st_size <= 600][:most]:
+            shutil.copy(path, corpus / path.name)
+
+
+def fuzz_manifest(seconds, seed):
+    run = Run("manifest", seed, seconds)
+    run.executions, lines, run.finding = manifest.fuzz(seconds, seed, HERE / "corpus" / "manifest")
+    run.coverage = f"{lines} lines"
+    return run
+
+
+def memory():
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
+def fuzz(target, seconds, seed, samples=None, keep=0):
+    if target == "manifest":
+        return fuzz_manifest(seconds, seed)
+    return fuzz_native(target, seconds, seed, samples, keep)
+
+
+def note(runs):
+    """A line a run, at the end of LOG.rst."""
+    day = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d")
+    with open(HERE / "LOG.rst", "a") as log:
+        for run in runs:
+            log.write(f'   "{day}", {run.target}, {run.seed}, {run.seconds}, {run.executions}, "{run.coverage}", "{run.finding and "finding" or "none"}"\n')
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz.run", description=__doc__.split("\n")[0])
+    parser.add_argument("targets", nargs="*", choices=[[], *TARGETS], metavar="TARGET", help=", ".join(TARGETS))
+    parser.add_argument("--seconds", type=int, default=20, help="for each target (20)")
+    parser.add_argument("--seed", type=int, help="one number for all; default: by the clock, printed")
+    parser.add_argument("--no-samples", action="store_true", help="the corpus alone, no pieces of real files")
+    parser.add_argument("--keep", type=int, default=0, metavar="N", help="add up to N small inputs a target to the corpus")
+    parser.add_argument("--log", action="store_true", help="add the runs to tests/fuzz/LOG.rst")
+    options = parser.parse_args()
+    seed = options.seed if options.seed is not None else int.from_bytes(os.urandom(3), "little")
+    samples = None if options.no_samples or options.keep else seeds.folder()
+    if why := build():
+        sys.exit(f"the fuzz targets cannot be built: {why}")
+    runs = []
+    for target in options.targets or TARGETS:
+        runs.append(fuzz(target, options.seconds, seed, samples, options.keep))
+        print(runs[-1], flush=True)
+    if options.log:
+        note(runs)
+    total, findings = sum(r.executions for r in runs), sum(bool(r.finding) for r in runs)
+    print(f"{len(runs)} targets, {total} executions, seed {seed}, {findings} findings")
+    return 1 if findings else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""Hostile bytes. By default each input of the corpus is run once more; by the mark fuzz, 20 seconds of new ones for each parser."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+
+import pytest
+
+from . import manifest, run, seeds
+
+SECONDS = int(os.environ.get("PYJET_FUZZ_SECONDS", "20"))
+
+
+@pytest.fixture(scope="session")
+def drivers():
+    made = subprocess.run(["make", "-s", f"-j{os.cpu_count() or 1}", "DEBUG=1", "fuzz-replay"], cwd=run.ROOT, capture_output=True, text=True)
+    assert made.returncode == 0, made.stdout + made.stderr
+    return run.ROOT / "build" / "debug"
+
+
+@pytest.mark.parametrize("target", run.NATIVE)
+def test_the_corpus(target, drivers, memory_path):
+    """What once crashed a parser, and what reaches far into it."""
+    inputs = sorted(p for p in (run.HERE / "corpus" / target).iterdir())
+    assert inputs, "no inputs"
+    done = subprocess.run(
+        [drivers / f"replay_{target}", *inputs], env={**os.environ, "TMPDIR": str(memory_path)}, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0 and f"ok {len(inputs)} inputs" in done.stdout, done.stdout + done.stderr
+
+
+def test_the_corpus_of_manifests():
+    inputs = sorted((run.HERE / "corpus" / "manifest").iterdir())
+    assert [manifest.parse(p.read_bytes()) for p in inputs] == ["accepted" in p.name for p in inputs]
+
+
+def test_a_manifest_loop_sees_a_finding(monkeypatch):
+    """The loop can fail: a parser that lets a wrong type through is caught."""
+    from pyjet.backup import manifest as parser
+
+    monkeypatch.setattr(parser, "_is_generations", lambda x: True)
+    _, _, finding = manifest.fuzz(10, 1, run.HERE / "corpus" / "manifest")
+    assert finding
+
+
+@pytest.fixture(scope="session")
+def fuzzers():
+    assert shutil.which("clang") or any(shutil.which(f"clang-{n}") for n in range(14, 20)), "the mark fuzz needs clang with libFuzzer"
+    why = run.build()
+    assert why is None, why
+
+
+@pytest.mark.fuzz
+@pytest.mark.parametrize("target", run.TARGETS)
+def test_new_inputs(target, fuzzers, record_property):
+    found = run.fuzz(target, SECONDS, int(os.environ.get("PYJET_FUZZ_SEED", "1")), seeds.folder())
+    print(found)
+    record_property("fuzz", str(found))
+    assert not found.finding, found
+    assert found.executions > 10
