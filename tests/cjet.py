@@ -19,6 +19,8 @@ import subprocess
 import threading
 import uuid
 
+from building import make
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 u8, u32, i32, u64 = C.c_uint8, C.c_uint32, C.c_int32, C.c_uint64
 P = C.POINTER
@@ -66,8 +68,7 @@ def _library():
 
             return C.CDLL(pyjet._jet.__file__)
     target = ROOT / "build" / "release" / "libpyjet.so"
-    done = subprocess.run(["make", "-s", "-j2", "lib"], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    make("lib")
     archive = target.with_suffix(".a")
     if not target.exists() or target.stat().st_mtime < archive.stat().st_mtime:
         fresh = target.with_name(f"libpyjet.{os.getpid()}.so")

@@ -7,8 +7,12 @@ import functools
 import os
 import pathlib
 import subprocess
+import sys
 
 import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+from building import make  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 ROOMS = sorted(p.stem[len("test_") :] for p in (ROOT / "tests" / "c").glob("test_*.c"))
@@ -17,13 +21,7 @@ ROOMS = sorted(p.stem[len("test_") :] for p in (ROOT / "tests" / "c").glob("test
 @functools.lru_cache(maxsize=None)
 def built(room):
     target = f"build/debug/test_{room}"
-    done = subprocess.run(
-        ["make", "-s", f"-j{os.cpu_count() or 1}", "DEBUG=1", target],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    make("DEBUG=1", target)
     return ROOT / target
 
 

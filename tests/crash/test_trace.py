@@ -1,24 +1,21 @@
 """Pins the trace format: the C recorder writes a trace, trace.py reads it."""
 import errno
-import os
 import pathlib
-import subprocess
 import sys
 
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
+sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent), str(pathlib.Path(__file__).resolve().parents[1])]
+from building import make  # noqa: E402
 import trace as crash_trace  # noqa: E402  (the folder's trace.py, not the standard module)
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 Op = crash_trace.Op
 
 
 @pytest.fixture(scope="module")
 def trace_file(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trace")
-    env = {**os.environ, "PYJET_TEST_TRACE": str(folder)}
-    subprocess.run(["make", "-s", "test-os", "ARGS=sample_trace"], cwd=ROOT, env=env, check=True)
+    make("test-os", "ARGS=sample_trace", PYJET_TEST_TRACE=str(folder))
     return folder / "trace"
 
 

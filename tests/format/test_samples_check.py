@@ -6,10 +6,14 @@ import pathlib
 import random
 import re
 import subprocess
+import sys
 
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+from building import make  # noqa: E402
+
 CLEAN = [
     ("decompress_test.edb", 8192),
     ("multivalue_longvalue.edb", 4096),
@@ -22,7 +26,7 @@ SEED = int(os.environ.get("PYJET_SEED", "20261121"))
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
     """program("files", "PYJET_CHECK_FILES", lines) -> what the C test prints, as [(word, rest)]."""
-    subprocess.run(["make", "-s", "build/release/test_check"], cwd=ROOT, check=True)
+    make("build/release/test_check")
     folder = tmp_path_factory.mktemp("check")
 
     def run(case, variable, lines):
