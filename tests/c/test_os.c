@@ -1050,7 +1050,7 @@ static const struct trace_record *expect(unsigned op, const char *path, unsigned
 {
     const struct trace_record *r = &trace[trace_at++];
     CHECK_EQ(r->op, op);
-    CHECK(r->path != NULL);
+    CHECK(path != NULL);
     if (strcmp(r->path, path) != 0)
         fprintf(stderr, "record %llu: path %s, not %s\n", r->seq, r->path, path);
     CHECK(strcmp(r->path, path) == 0);
