@@ -3,7 +3,7 @@
 
 #include "log/log_private.h"
 
-enum { RESERVE_COUNT = 2 };
+enum { RESERVE_COUNT = 2, SHORT_WAIT_MS = 10, SHORT_TRIES = 300 };
 
 static uint64_t file_bytes(const struct log *log)
 {
@@ -93,6 +93,17 @@ static bool is_short(err_t err)
     return err == JET_errOutOfFileHandles || err == JET_errOutOfMemory;
 }
 
+/* A rollback has nothing to fall back on when handles or memory are short: it waits for them a while. */
+static err_t make_patiently(struct log *log, const char *path)
+{
+    err_t err = make_zero_file(path, file_bytes(log), &log->next_file);
+    for (int i = 0; i < SHORT_TRIES && is_short(err) && atomic_load(&log->use_reserve) != 0; i++) {
+        os_sleep_ms(SHORT_WAIT_MS);
+        err = make_zero_file(path, file_bytes(log), &log->next_file);
+    }
+    return err;
+}
+
 static err_t make_next_file(struct log *log, bool *from_reserve)
 {
     char path[OS_PATH_MAX];
@@ -100,7 +111,7 @@ static err_t make_next_file(struct log *log, bool *from_reserve)
     os_file_close(log->next_file); /* of a try that failed */
     log->next_file = NULL;
     TRY_RETURN(log__file_path(log, "tmp", log__extension(log->config.legacy_names), path));
-    err_t err = make_zero_file(path, file_bytes(log), &log->next_file);
+    err_t err = make_patiently(log, path);
     if (err >= 0 || is_short(err)) /* what is short is told as it is, and passes */
         return err;
     if (err != JET_errDiskFull) {
