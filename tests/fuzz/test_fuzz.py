@@ -4,8 +4,12 @@ import os
 import pathlib
 import shutil
 import subprocess
+import sys
 
 import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from building import make  # noqa: E402
 
 from . import manifest, run, seeds
 
@@ -14,8 +18,7 @@ SECONDS = int(os.environ.get("PYJET_FUZZ_SECONDS", "20"))
 
 @pytest.fixture(scope="session")
 def drivers():
-    made = subprocess.run(["make", "-s", f"-j{os.cpu_count() or 1}", "DEBUG=1", "fuzz-replay"], cwd=run.ROOT, capture_output=True, text=True)
-    assert made.returncode == 0, made.stdout + made.stderr
+    make("DEBUG=1", "fuzz-replay")
     return run.ROOT / "build" / "debug"
 
 

@@ -3,8 +3,12 @@
 import os
 import pathlib
 import subprocess
+import sys
 
 import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from building import make  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 ROOMS = sorted(p.stem for p in (ROOT / "tests" / "c").glob("test_*.c"))
@@ -13,8 +17,7 @@ SECONDS = int(os.environ.get("PYJET_STRESS_SECONDS", "30"))
 
 def build(sanitize, program):
     target = f"build/san-{sanitize.replace(',', '-')}/{program}"
-    done = subprocess.run(["make", "-s", f"-j{os.cpu_count() or 1}", f"SANITIZE={sanitize}", target], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    make(f"SANITIZE={sanitize}", target)
     return ROOT / target
 
 
