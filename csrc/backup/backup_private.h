@@ -94,6 +94,7 @@ struct stream {
     struct db_header header;
     uint32_t page_size;
     pgno_t last;
+    pgno_t ahead; /* the disk has been asked for the pages before it */
     uint64_t at, size;
 };
 void stream__open(struct stream *st, struct series *s, struct member *m);

@@ -35,6 +35,8 @@ static err_t verify_chunk(const struct plan *plan, pgno_t first, uint32_t count,
     return JET_errSuccess;
 }
 
+#define AHEAD_BYTES (4u * CHUNK_BYTES)
+
 static err_t copy_pages(struct job *job, struct plan *plan, struct os_file *from, struct copier *c)
 {
     uint32_t ps = plan->header.page_size, chunk = CHUNK_BYTES / ps;
@@ -43,6 +45,7 @@ static err_t copy_pages(struct job *job, struct plan *plan, struct os_file *from
         uint32_t count = last - first + 1 < chunk ? last - first + 1 : chunk;
         uint64_t at = ((uint64_t)first + 1) * ps;
         uint8_t *bytes;
+        os_file_will_read(from, at + AHEAD_BYTES, CHUNK_BYTES);
         TRY_RETURN(copier__buffer(c, &bytes));
         TRY_RETURN(os_file_read(from, at, bytes, (size_t)count * ps));
         TRY_RETURN(verify_chunk(plan, first, count, bytes));

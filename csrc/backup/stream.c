@@ -6,6 +6,7 @@
 
 #define RETRY_STEP_MS 100u
 #define HEADER_COPIES 2u
+#define AHEAD_CHUNKS 4u
 
 uint32_t stream__kib(const struct dbfile *db)
 {
@@ -81,6 +82,19 @@ static err_t pause_for(const struct series *s, uint32_t ms)
     return JET_errSuccess;
 }
 
+/* A cold disk works on the next chunks while this one is verified; asked for a chunk at a time, more the kernel cuts off. */
+static void look_ahead(struct stream *st, pgno_t first)
+{
+    uint32_t chunk = CHUNK_BYTES / st->page_size;
+    if (st->ahead < first)
+        st->ahead = first;
+    while (st->ahead <= st->last && st->ahead - first < AHEAD_CHUNKS * chunk) {
+        uint32_t left = st->last - st->ahead + 1, count = left < chunk ? left : chunk;
+        dbfile_will_read_raw(st->member->db, st->ahead, count);
+        st->ahead += count;
+    }
+}
+
 static err_t read_pages(const struct stream *st, pgno_t first, uint32_t count, uint8_t *bytes)
 {
     const struct series *s = st->series;
@@ -127,6 +141,7 @@ static err_t read_piece(struct stream *st, uint8_t *to, uint32_t blocks, uint32_
     uint32_t most = CHUNK_BYTES / st->page_size, left = st->last - first + 1;
     *done = blocks < most ? blocks : most;
     *done = left < *done ? left : *done;
+    look_ahead(st, first);
     return read_pages(st, first, *done, to);
 }
 

@@ -186,6 +186,7 @@ MUST_CHECK err_t dbfile_cover_generation(struct dbfile *db, uint32_t generation)
  * writes in flight inside, reads; the window stays open until the next call or dbfile_window_close. */
 MUST_CHECK err_t dbfile_read_raw(struct dbfile *db, pgno_t first, uint32_t count, void *to);
 void dbfile_window_close(struct dbfile *db);
+void dbfile_will_read_raw(struct dbfile *db, pgno_t first, uint32_t count); /* a hint, does not wait */
 /* Writes all dirty pages; from then on write-back leaves the database alone, until the thaw. Nobody may change pages in between:
  * then all of them are clean and a reader finds frames as ever. */
 MUST_CHECK err_t dbfile_freeze(struct dbfile *db);

@@ -52,6 +52,11 @@ err_t dbfile_read_raw(struct dbfile *db, pgno_t first, uint32_t count, void *to)
     return err;
 }
 
+void dbfile_will_read_raw(struct dbfile *db, pgno_t first, uint32_t count)
+{
+    os_file_will_read(db->file, page_offset(first, db->page_size), (size_t)count * db->page_size);
+}
+
 void dbfile_window_close(struct dbfile *db)
 {
     atomic_store(&db->window_high, 0);
