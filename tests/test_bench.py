@@ -10,6 +10,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "bench"))
 
+import backup  # noqa: E402
 import check  # noqa: E402
 import report  # noqa: E402
 
@@ -47,6 +48,39 @@ def test_every_goal_names_a_line_that_there_is():
     names = {line.name for line in (*lines.C_LINES, *lines.PY_LINES)}
     for goal in check.read_goals(ROOT / "bench" / "goals.toml").values():
         assert goal["value"].split(":")[1].split("/")[0] in names
+
+
+def test_cp_and_sync_copies_every_file_whatever_its_name(tmp_path):
+    names = ["kv.edb", "with space", "quote's.edb"]
+    to = tmp_path / "to here"
+    to.mkdir()
+    for name in names:
+        (tmp_path / name).write_bytes(name.encode() * 1000)
+    assert backup.cp_and_sync([tmp_path / name for name in names], to) > 0
+    assert {p.name: p.read_bytes() for p in to.iterdir()} == {name: name.encode() * 1000 for name in names}
+
+
+@pytest.mark.parametrize("words", [["--parts", "copy,cpoy"], ["--gb", "0"], ["--pairs", "0"]])
+def test_a_wrong_argument_is_refused_before_anything_is_made(words, capsys):
+    with pytest.raises(SystemExit) as refused:
+        backup.arguments(words)
+    assert refused.value.code == 2
+    assert "error:" in capsys.readouterr().err
+
+
+@pytest.mark.bench
+@pytest.mark.skipif(shutil.which("make") is None or shutil.which("cc") is None, reason="no C compiler")
+def test_a_small_backup_run_tells_every_line_and_leaves_nothing(tmp_path):
+    out = tmp_path / "out.jsonl"
+    work = tmp_path / "work"
+    work.mkdir()
+    command = [sys.executable, ROOT / "bench" / "backup.py", "--gb", "0.02", "--pairs", "2", "--writer-pairs", "1"]
+    done = subprocess.run([*command, "--parts", "copy,writer,increment,restore", "--dir", work, "--out", out], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for name in ("backup / cp + sync, warm", "backup / cp + sync, cold", "writer keeps beside a cp", "increment after 1 %", "restore / cp"):
+        assert name in done.stdout
+    assert [r["memory_added"] for r in report.read(out) if r.get("workload") == "backup_only" and "memory_added" in r]
+    assert list(work.iterdir()) == []
 
 
 @pytest.mark.bench

@@ -1,4 +1,5 @@
 /* bench_ENGINE WORKLOAD DIR [--to DIR] [--n N] [--ops N] [--threads N] [--batch N] [--class mem|os|disk] [--seed N] [--cache MIB]
+ * [--cold 0|1] [--copy FILE]
  * Does one workload in this process and prints one line of JSON. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,6 +56,10 @@ static void parse(int argc, char **argv, struct drive *d)
         const char *name = argv[i], *value = argv[i + 1];
         if (strcmp(name, "--to") == 0)
             d->to = value;
+        else if (strcmp(name, "--copy") == 0)
+            d->copy = value;
+        else if (strcmp(name, "--cold") == 0)
+            d->cold = number(value) != 0;
         else if (strcmp(name, "--n") == 0)
             d->n = number(value);
         else if (strcmp(name, "--ops") == 0)
@@ -98,6 +103,8 @@ static void print_line(const struct drive *d, struct line *l)
         printf(",\"writer_before\":%.0f,\"writer_during\":%.0f,\"writer_p99_before_us\":%.1f,\"writer_p99_during_us\":%.1f,"
                "\"writer_stall_us\":%.1f,\"writer_ops_during\":%llu",
                l->rate_before, l->rate_during, l->p99_before_us, l->p99_during_us, l->stall_us, (unsigned long long)l->during);
+    if (l->memory_added > 0)
+        printf(",\"memory_added\":%llu", (unsigned long long)l->memory_added);
     printf(",\"bytes\":%llu,\"bytes_to_device\":%llu,\"rss_peak\":%ld,\"retries\":%llu,\"misses\":%llu,\"note\":\"%s\"}\n",
            (unsigned long long)l->bytes, (unsigned long long)l->meter.device, u.ru_maxrss * 1024L,
            (unsigned long long)l->retries, (unsigned long long)l->misses, l->note);

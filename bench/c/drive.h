@@ -8,6 +8,8 @@
 
 struct drive {
     const char *workload, *dir, *to;
+    const char *copy; /* NULL, or the file that is copied in a backup's stead */
+    bool cold;        /* the database leaves the kernel's memory before it is backed up */
     uint64_t n, ops, seed, cache_bytes;
     unsigned threads, batch;
     enum bench_class durability;
@@ -31,6 +33,10 @@ void latencies_merge(struct latencies *to, const struct latencies *from);
 uint32_t latencies_at(struct latencies *l, double part); /* sorts */
 
 uint64_t now_ns(void);
+/* The most memory that this process had since memory_mark, beyond what it had then. Its cache counts from the mark too. */
+uint64_t memory_mark(void);
+uint64_t memory_since(uint64_t mark);
+void drop_from_memory(const char *path); /* of the kernel; synced first */
 uint64_t random_next(uint64_t *state);
 
 /* Slot i of a database of n rows: even slots are loaded, odd ones inserted. Keys ascend with the slot. */
@@ -52,7 +58,7 @@ struct line {
     struct latencies latencies;
     struct bench_counters before, after;
     double rate_before, rate_during, p99_before_us, p99_during_us, stall_us;
-    uint64_t during;
+    uint64_t during, memory_added;
     char note[128];
 };
 

@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,6 +66,42 @@ void meter_stop(struct meter *m)
     m->others = m->others > m->cpu ? m->others - m->cpu : 0;
     m->device = device_bytes() - m->device;
     m->running = false;
+}
+
+static uint64_t status_bytes(const char *field)
+{
+    char text[4096];
+    FILE *f = fopen("/proc/self/status", "r");
+    size_t n = f == NULL ? 0 : fread(text, 1, sizeof text - 1, f);
+    text[n] = '\0';
+    if (f != NULL)
+        fclose(f);
+    const char *at = strstr(text, field);
+    if (at == NULL)
+        die("/proc/self/status", 0, field);
+    return strtoull(at + strlen(field), NULL, 10) * 1024;
+}
+
+uint64_t memory_mark(void)
+{
+    FILE *f = fopen("/proc/self/clear_refs", "w");
+    if (f == NULL || fputs("5", f) < 0 || fclose(f) != 0) /* the high mark comes down to what there is */
+        die("/proc/self/clear_refs", 0, "cannot be written");
+    return status_bytes("VmRSS:");
+}
+
+uint64_t memory_since(uint64_t mark)
+{
+    uint64_t most = status_bytes("VmHWM:");
+    return most > mark ? most - mark : 0;
+}
+
+void drop_from_memory(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fsync(fd) != 0 || posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) != 0)
+        die("posix_fadvise", 0, path);
+    close(fd);
 }
 
 void latencies_init(struct latencies *l, uint64_t room)
