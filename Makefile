@@ -77,6 +77,14 @@ fuzz-cc:
 fuzz: fuzz-cc $(FUZZ_TARGETS:%=build/fuzz/fuzz_%)  ## the fuzz targets; python -m tests.fuzz.run runs them
 fuzz-replay: $(FUZZ_TARGETS:%=$(B)/replay_%)  ## the same drivers, to run given inputs (SANITIZE=address,undefined)
 
+# A library whose allocations and transfers fail on order, for tests/crash/faultwalk.py; with SANITIZE=address too
+wraps = $(foreach f,malloc calloc realloc strdup posix_memalign aligned_alloc asprintf free os_map pread pwritev,-Wl$(comma)--wrap=$(f))
+.PHONY: walk
+walk: $(B)/libpyjet-walk.so  ## the library of the fault walk (SANITIZE=address)
+
+$(B)/libpyjet-walk.so: tests/c/alloc_faults.c $(call objects,$(ROOMS))
+	$(CC) $(CFLAGS_ALL) -MF /dev/null -shared -o $@ $^ $(wraps) $(LDLIBS_ALL)
+
 .PHONY: docs build test test-all bench
 build:  ## the extension, in place
 	$(PYTHON) setup.py -q build_ext --inplace

@@ -250,10 +250,14 @@ class Instance:
         if steal:
             settings[K.PYJET_paramRandomSteal] = 1
         settings.update(dict(params))
-        for param, value in settings.items():
-            set_param(self.handle, param, value)
         self.running = False
         self.kept = []
+        try:
+            for param, value in settings.items():
+                set_param(self.handle, param, value)
+        except JetError:
+            self.destroy()
+            raise
 
     def init3(self, renames=(), stop=0, grbit=0, status=None):
         """JetInit3 with a JET_RSTINFO."""

@@ -147,6 +147,7 @@ MUST_CHECK err_t range__log_name(const struct series *s, uint32_t generation, ch
 MUST_CHECK err_t range__load_log(const struct series *s, uint32_t generation, uint8_t **bytes, size_t *n);
 MUST_CHECK err_t range__missing(const struct series *s, uint32_t generation);
 MUST_CHECK err_t range__read_whole(const char *path, uint8_t **bytes, size_t *n);
+bool backup__is_unread(err_t err); /* the machine failed, which says nothing about a file's bytes */
 MUST_CHECK err_t range__delete(const struct series *s, uint32_t first, uint32_t end, struct log_deletion *deleted);
 MUST_CHECK err_t range__truncate_only(const struct series *s, struct log_deletion *deleted);
 

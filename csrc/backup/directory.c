@@ -202,8 +202,10 @@ void directory__clean_up(struct run *run, bool failed)
     while (run->created != NULL) {
         struct created *c = run->created;
         run->created = c->next;
-        if (failed && !run->promoted && os_unlink(c->path) < 0)
-            err_clear(); /* what cannot be removed stays: the run's own error is told */
+        /* What cannot be removed stays: the run's own error is told. Of an increment's logs the last goes first, for good. */
+        bool gone = failed && !run->promoted && os_unlink(c->path) >= 0;
+        if (failed && !run->promoted && (!gone || (!run->full && os_dir_sync(run->target) < 0)))
+            err_clear();
         free(c->path);
         free(c);
     }

@@ -11,7 +11,10 @@ static err_t may_replace(const char *source, const char *to)
     if (!os_exists(to))
         return JET_errSuccess;
     TRY_RETURN(log_read_header(source, &a));
-    bool same = log_read_header(to, &b) >= 0 && a.generation == b.generation &&
+    err_t read = log_read_header(to, &b);
+    if (backup__is_unread(read))
+        return read;
+    bool same = read >= 0 && a.generation == b.generation &&
                 memcmp(a.created.b, b.created.b, sizeof a.created.b) == 0 &&
                 memcmp(a.signature.b, b.signature.b, sizeof a.signature.b) == 0;
     if (same)
@@ -68,7 +71,8 @@ static bool is_there(const char *to, const uint8_t *bytes, size_t n)
 }
 
 /* Written beside and renamed: a set's own log is never half there. One that stood there before stays the set's when the run fails:
- * both are the same bytes. */
+ * both are the same bytes. The logs that an increment brings into a complete set come there for good one after the other: a power
+ * cut that left a later one without an earlier one would make the whole set unrestorable. */
 static err_t put_log(struct run *run, const char *to, const uint8_t *bytes, size_t n)
 {
     char beside[OS_PATH_MAX];
@@ -78,7 +82,9 @@ static err_t put_log(struct run *run, const char *to, const uint8_t *bytes, size
     TRY_RETURN(write_whole(run, beside, bytes, n));
     TRY_RETURN(os_rename(beside, to));
     forget_created(run, beside);
-    return was_there ? JET_errSuccess : run__note_created(run, to);
+    if (!was_there)
+        TRY_RETURN(run__note_created(run, to));
+    return run->full ? JET_errSuccess : os_dir_sync(run->target);
 }
 
 static err_t copy_log(struct run *run, uint32_t generation)

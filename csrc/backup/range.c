@@ -98,11 +98,20 @@ err_t range__read_whole(const char *path, uint8_t **bytes, size_t *n)
     return err;
 }
 
-static bool is_of_sequence(const struct series *s, const char *path)
+bool backup__is_unread(err_t err)
+{
+    return err == JET_errOutOfMemory || err == JET_errDiskIO || err == JET_errDiskFull || err == JET_errOutOfFileHandles ||
+           err == JET_errFileAccessDenied || err == JET_errNTSystemCallFailed;
+}
+
+static err_t check_sequence(const struct series *s, const char *path)
 {
     struct log_header h;
-    return log_read_header(path, &h) >= 0 &&
-           memcmp(h.signature.b, log_signature(s->b->host.log)->b, sizeof h.signature.b) == 0;
+    err_t err = log_read_header(path, &h);
+    if (backup__is_unread(err))
+        return err;
+    bool ours = err >= 0 && memcmp(h.signature.b, log_signature(s->b->host.log)->b, sizeof h.signature.b) == 0;
+    return ours ? JET_errSuccess : bad_log(s, path);
 }
 
 err_t range__load_log(const struct series *s, uint32_t generation, uint8_t **bytes, size_t *n)
@@ -112,11 +121,13 @@ err_t range__load_log(const struct series *s, uint32_t generation, uint8_t **byt
     TRY_RETURN(log_path(s->b->host.log, generation, path));
     if (!os_exists(path))
         return range__missing(s, generation);
-    if (!is_of_sequence(s, path))
-        return bad_log(s, path);
+    TRY_RETURN(check_sequence(s, path));
     err_t err = range__read_whole(path, bytes, n);
-    if (err >= 0 && log_verify_image(*bytes, *n, generation) < 0)
-        err = bad_log(s, path);
+    if (err >= 0) {
+        err = log_verify_image(*bytes, *n, generation);
+        if (err < 0 && !backup__is_unread(err))
+            err = bad_log(s, path);
+    }
     if (err < 0) {
         free(*bytes);
         *bytes = NULL;

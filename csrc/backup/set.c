@@ -225,6 +225,8 @@ static err_t note_database(void *context, const char *name, bool is_dir)
         return JET_errSuccess;
     TRY_RETURN(os_join(path, sizeof path, set->dir, name));
     err_t err = db_header_read_path(path, &h);
+    if (backup__is_unread(err))
+        return err;
     if (err < 0) {
         err = RAISE(JET_errDatabaseCorrupted);
         err_detail("%s: neither copy of its header can be read, or it is no database", path);

@@ -1,0 +1,452 @@
+"""Fault walk: the n-th call of a kind fails, for n = 1, 2, 3 ... until the scenario runs untouched.
+
+    make walk && python tests/crash/faultwalk.py --seed 1
+    python tests/crash/faultwalk.py --only commit --kind "sync EIO" --first 17 --count 1     one point again
+    python tests/crash/faultwalk.py --every 20                                               a slice
+
+Each point runs in a fork: the scenario with the fault, then without it the instance is ended, its memory counted, and a new
+instance opens what is there. Judged: only errors that this fault may cause; no crash, no hang; an instance that cannot go
+on says so in every later call; nothing stays allocated; no log is deleted by a backup that failed; all that was
+acknowledged is there, no transaction half, `check` finds nothing; a set that was complete still restores.
+
+With PYJET_LIBRARY naming the library of `make SANITIZE=address walk`, and libasan preloaded, the same under ASan.
+"""
+
+import argparse
+import collections
+import contextlib
+import errno
+import os
+import pathlib
+import random
+import shutil
+import sys
+import tempfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+os.environ.setdefault("PYJET_LIBRARY", str(HERE.parent.parent / "build" / "release" / "libpyjet-walk.so"))
+import bank  # noqa: E402
+import cjet  # noqa: E402
+import judge  # noqa: E402
+from child import Child, ChildFailed, run  # noqa: E402
+from cjet import FOREVER, JetError, K  # noqa: E402
+
+cjet.lib.walk_hits.restype = cjet.u64
+cjet.lib.walk_live.restype = cjet.C.c_int64
+MEMORY, EINTR, SHORT = 1, 2, 3
+PATIENCE = 60
+
+# kind: (operations of os.h, errno) or a number of tests/c/alloc_faults.c
+KINDS = {
+    "write EIO": ("write", errno.EIO),
+    "write ENOSPC": ("write", errno.ENOSPC),
+    "write half": ("write", -1),
+    "sync EIO": ("sync", errno.EIO),
+    "folder sync EIO": ("dirsync", errno.EIO),
+    "read EIO": ("read", errno.EIO),
+    "open EIO": ("open", errno.EIO),
+    "open EMFILE": ("open", errno.EMFILE),
+    "size ENOSPC": ("size", errno.ENOSPC),
+    "rename EIO": ("rename", errno.EIO),
+    "unlink EIO": ("unlink", errno.EIO),
+    "folder ENOSPC": ("dir", errno.ENOSPC),
+    "no memory": MEMORY,
+    "interrupted": EINTR,
+    "short transfer": SHORT,
+}
+UNSEEN = ("interrupted", "short transfer")  # nobody may notice
+
+DISK = {"JET_errDiskIO", "JET_errDiskReadVerificationFailure", "JET_errLogWriteFail", "JET_errInstanceUnavailable", "JET_errNTSystemCallFailed",
+        "JET_errFileSystemCorruption", "JET_errRollbackRequired", "JET_errFileIOBeyondEOF", "JET_errTermInProgress",
+        "JET_errDeleteBackupFileFail"}  # fmt: skip
+FULL = {"JET_errDiskFull", "JET_errLogDiskFull", "JET_errInstanceUnavailableDueToFatalLogDiskFull"}
+EXPECTED = {
+    errno.EIO: DISK,
+    -1: DISK,
+    errno.ENOSPC: DISK | FULL,
+    errno.EMFILE: DISK | {"JET_errOutOfFileHandles"},
+    MEMORY: {"JET_errOutOfMemory", "JET_errOutOfThreads", "JET_errVersionStoreOutOfMemory", "JET_errInstanceUnavailable", "JET_errRollbackRequired",
+             "JET_errLogWriteFail"},
+    EINTR: set(),
+    SHORT: set(),
+}  # fmt: skip
+GONE = {"JET_errInstanceUnavailable", "JET_errInstanceUnavailableDueToFatalLogDiskFull"}
+
+
+class Fault:
+    """One point: the calls of a kind from number `after` on."""
+
+    def __init__(self, kind, after, count):
+        self.kind, self.after, self.count = kind, after, count
+        self.plan = KINDS[kind]
+        self.allowed = EXPECTED[self.plan if isinstance(self.plan, int) else self.plan[1]]
+
+    @contextlib.contextmanager
+    def armed(self, part):
+        if isinstance(self.plan, int):
+            cjet.lib.walk_set(self.plan, cjet.u64(self.after), cjet.u64(self.count))
+        else:
+            cjet.set_fault(self.plan[0], part, self.after, self.count, self.plan[1])
+        try:
+            yield
+        finally:
+            self.hits = cjet.lib.walk_hits() if isinstance(self.plan, int) else cjet.lib.PyjetFaultHits()
+            cjet.lib.walk_set(0, cjet.u64(0), cjet.u64(0))
+            cjet.set_fault()
+
+
+class World:
+    """A bank in a folder, the errors that were met, and what was said of commits."""
+
+    def __init__(self, place, fault, seed):
+        self.place, self.fault, self.rng = pathlib.Path(place), fault, random.Random(seed)
+        self.data, self.path = self.place / "data", self.place / "data" / "bank.edb"
+        self.lines, self.errors, self.created = [], [], False
+        self.model = bank.Model(bank.first_state(1))
+        self.inst, self.lost, self.leaked = None, [], 0
+
+    def instance(self):
+        cjet.set_cache(200)
+        params = {K.JET_paramCheckpointDepthMax: 64 << 10}
+        self.inst = cjet.Instance(self.data, log_kib=64, sessions=8, params=params)
+        return self.inst
+
+    def attempt(self, fn, *args):
+        """fn(*args); None when it fails with an error that is kept."""
+        try:
+            return fn(*args)
+        except JetError as e:
+            self.errors.append(e.name)
+            assert e.hint, f"{e.name} has no hint"
+            return None
+
+    def open(self):
+        """A running instance with a session on the bank, or None."""
+        if self.attempt(self.instance) is None or self.attempt(self.inst.init) is None:
+            return None
+        ses = self.attempt(self.inst.session)
+        return None if ses is None or self.attempt(ses.open, self.path) is None else ses
+
+    def work(self, ses, steps, weights=None, notes=3000):
+        """Transactions; one that fails is rolled back, one whose commit fails ends the work. True: all went well."""
+        number = self.numbers()
+        dbid = self.attempt(ses.open, self.path)
+        worker = dbid and self.attempt(bank.Worker, ses, dbid, 0, number, self.rng, self.lines.append, self.known(), weights, notes)
+        if not worker:
+            return False
+        whole = True
+        for _ in range(steps):
+            before = worker.number
+            if self.attempt(worker.step) is None:
+                whole = False
+                if worker.number != before:
+                    break  # nobody knows whether that commit lasts
+                with contextlib.suppress(JetError):
+                    ses.rollback(K.JET_bitRollbackAll)
+        return whole
+
+    def numbers(self):
+        return self.model.base["ledger"][0] if not self.lines else max(line[2] for line in self.lines if line[0] == "I")
+
+    def known(self):
+        """What thread 0 has written, by what was said."""
+        own = {name: dict(rows) for name, rows in self.model.known.get(0, {}).items()}
+        scratch = {name: collections.defaultdict(lambda: [0]) for name in bank.TABLES}
+        for line in self.lines:
+            for op in line[3] if line[0] == "I" else ():
+                bank._apply(scratch, own, op)
+        return own
+
+    def end(self):
+        """Ends the instance whatever it says; a poisoned one must have said that it is."""
+        if self.inst is not None:
+            if self.inst.running:
+                self.attempt(self.inst.term)
+            self.inst.destroy()
+            self.inst = None
+
+
+# ---- scenarios: prepare(world) without faults (once, copied), act(world) with them ----
+
+
+def make_bank(w):
+    with w.instance() as inst, inst.session() as ses:
+        bank.create(ses, ses.create(w.path), 1)
+    w.inst = None
+    w.created = True
+
+
+def some_work(w, steps=12):
+    ses = w.open()
+    assert ses is not None and w.work(ses, steps), w.errors
+    w.end()
+    w.created = True
+
+
+def act_create(w):
+    if w.attempt(w.instance) is None or w.attempt(w.inst.init) is None:
+        return
+    ses = w.attempt(w.inst.session)
+    dbid = ses and w.attempt(ses.create, w.path)
+    if dbid and w.attempt(lambda: bank.create(ses, dbid, 1) or True):
+        w.created = True
+
+
+def act_load(w):
+    ses = w.open()
+    if ses is not None:
+        w.work(ses, 6, {"many": 3, "insert": 2})
+
+
+def act_commit(w):
+    ses = w.open()
+    if ses is not None:
+        w.work(ses, 15, {"transfer": 3, "update": 2, "undone": 1, "lazy": 1, "table": 1}, 300)
+
+
+def act_checkpoint(w):
+    """So many long values that the log rolls and the checkpoint moves."""
+    ses = w.open()
+    if ses is not None:
+        w.work(ses, 14, {"insert": 3, "update": 3, "few": 1, "many": 1}, 9000)
+
+
+def act_term(w):
+    w.attempt(w.inst.term)
+
+
+def prepare_dirty(w):
+    """Work that no end was made of: a fork does it and dies."""
+    make_bank(w)
+
+    def writer(report):
+        ses = w.open()
+        w.work(ses, 12)
+        return w.lines
+
+    w.lines = run(writer)
+
+
+def act_init(w):
+    w.attempt(w.instance) and w.attempt(w.inst.init)
+
+
+SETS = {"backup": 0, "atomic": K.JET_bitBackupAtomic, "incremental": K.JET_bitBackupIncremental}
+
+
+def back_up(w, kind):
+    ses = w.open()
+    if ses is None:
+        return
+    w.work(ses, 3)
+    logs, begun, name = generations(w.data), len(w.lines), "atomic" if kind == "atomic" else "plain"
+    done = w.attempt(w.inst.backup, w.place / "sets" / name, SETS[kind])
+    w.lost = sorted(logs - generations(w.data))
+    if done is not None or w.lost:  # logs go when the set is complete, whatever fails after it: so it must restore
+        w.complete[name] = begun
+    w.work(ses, 3)
+
+
+def generations(folder):
+    return {p.name for p in folder.glob("edb[0-9A-F][0-9A-F][0-9A-F][0-9A-F][0-9A-F].log")}
+
+
+def prepare_set(kind):
+    def prepare(w):
+        make_bank(w)
+        with w.instance() as inst, inst.session() as ses:
+            ses.open(w.path)
+            w.work(ses, 12)
+            inst.backup(w.place / "sets" / ("atomic" if kind == "atomic" else "plain"), SETS[kind])
+        w.inst = None
+
+    return prepare
+
+
+def act_restore(w):
+    def restore():
+        _, found = cjet.restore(w.place / "sets" / "plain", w.place / "target", w.place / "work")
+        return found[0]
+
+    w.restored = w.attempt(restore)
+
+
+class Scenario:
+    def __init__(self, prepare, act, before=None, had=()):
+        self.prepare, self.act, self.before, self.had = prepare, act, before, had
+
+
+def open_and_work(w):
+    ses = w.open()
+    w.work(ses, 6)
+
+
+SCENARIOS = {
+    "create": Scenario(lambda w: None, act_create),
+    "load": Scenario(make_bank, act_load),
+    "commit": Scenario(make_bank, act_commit),
+    "checkpoint": Scenario(make_bank, act_checkpoint),
+    "term": Scenario(make_bank, act_term, open_and_work),
+    "init after a kill": Scenario(prepare_dirty, act_init),
+    "backup": Scenario(make_bank, lambda w: back_up(w, "backup")),
+    "incremental": Scenario(prepare_set("backup"), lambda w: back_up(w, "incremental"), had=("plain",)),
+    "atomic": Scenario(prepare_set("atomic"), lambda w: back_up(w, "atomic"), had=("atomic",)),
+    "restore": Scenario(prepare_set("backup"), act_restore, had=("plain",)),
+}
+
+
+def point(report, place, name, lines, seed, kind, after, count):
+    """In a fork: one fault point. {"hits", "errors"}; raises what is wrong."""
+    scenario, fault = SCENARIOS[name], Fault(kind, after, count)
+    w = World(place, fault, f"{seed}/{name}")
+    w.lines, w.created, w.complete, w.restored = [list(line) for line in lines], w.path.exists(), dict.fromkeys(scenario.had, len(lines)), None
+    live = cjet.lib.walk_live()
+    if scenario.before:
+        scenario.before(w)
+        assert not w.errors, w.errors
+    with fault.armed(str(w.place)):
+        scenario.act(w)
+    verdict_of_errors(w, fault)
+    w.end()
+    errors, left = w.errors, cjet.lib.walk_live() - live
+    verdict_after(w)
+    assert left == 0, f"{left} allocations left, errors {errors}"
+    return {"hits": fault.hits, "errors": errors, "leaked": w.leaked}
+
+
+def verdict_of_errors(w, fault):
+    wrong = [name for name in w.errors if name not in fault.allowed]
+    assert not wrong, f"{fault.kind} made {wrong} (all: {w.errors})"
+    if fault.hits == 0:
+        assert not w.errors, f"no fault, and yet {w.errors}"
+    after = [i for i, name in enumerate(w.errors) if name in GONE]
+    assert not after or set(w.errors[after[0] :]) <= GONE | {"JET_errTermInProgress"}, f"unavailable, and then not: {w.errors}"
+
+
+def verdict_after(w):
+    """Without faults: what a new instance finds."""
+    w.errors = []
+    if w.created:
+        ses = w.open()
+        assert ses is not None, f"the restart fails: {w.errors}"
+        state = bank.read_state(ses, ses.open(w.path, attach=False))
+        w.end()
+        assert not w.errors, f"the end after a restart fails: {w.errors}"
+        w.model.lines = w.lines
+        w.model.check(state)
+        w.leaked = judge.sound(w.path, w.fault.kind == "no memory")  # an open finding: docs/promises.rst
+    elif w.data.exists():
+        w.attempt(w.instance) and w.attempt(w.inst.init)
+        w.end()
+        assert not w.errors, f"the restart fails: {w.errors}"
+    for name, begun in w.complete.items():
+        of_set = bank.read_set(w.place / "sets" / name, w.place / "again")
+        w.model.lines = w.lines
+        w.model.check(of_set, begun, None, f"the set {name} (logs {w.lost} were deleted)")
+    if w.restored:
+        judge.sound(w.restored)
+
+
+# ---- the walk ----
+
+
+def prepared(report, place, seed, name):
+    w = World(place, None, f"{seed}/{name}/before")
+    (w.place / "sets").mkdir(parents=True)
+    w.data.mkdir()
+    SCENARIOS[name].prepare(w)
+    return w.lines
+
+
+def warm_up(place):
+    """What a process allocates once and keeps, before the points count what is left."""
+    w = World(place, None, 0)
+    w.data.mkdir(parents=True)
+    make_bank(w)
+    with contextlib.suppress(JetError):
+        cjet.restore(w.place / "no set", w.place / "no", w.place / "work")
+    shutil.rmtree(place)
+
+
+def walk(report, place, seed, name, kind, count, first, every, most):
+    """In a child: all points of a scenario and a kind. {"points": n, "errors": {name: times}}"""
+    place, totals, points = pathlib.Path(place), collections.Counter(), 0
+    template = pathlib.Path(f"{place}-template")
+    shutil.rmtree(place, ignore_errors=True)
+    warm_up(place)
+    lines = run(prepared, str(place), seed, name)
+    shutil.copytree(place, template)
+    after = first
+    while most is None or points < most:
+        shutil.rmtree(place, ignore_errors=True)
+        shutil.copytree(template, place)
+        report(["AT", after])
+        found = run(point, str(place), name, lines, seed, kind, after, count, timeout=PATIENCE)
+        if found["hits"] == 0:
+            break
+        points += 1
+        totals.update(set(found["errors"]) or {"unnoticed"})
+        if found["leaked"]:
+            totals["(open) pages leaked"] += 1
+        after += every
+    return {"points": points, "errors": totals}
+
+
+def play(place, seed, names=SCENARIOS, kinds=KINDS, first=0, every=1, most=None, jobs=1, forever=True, say=lambda text: None):
+    """{"points": n, ...}; raises AssertionError with the first point that failed, after all others."""
+    place, totals, failed = pathlib.Path(place), collections.Counter(), []
+    waiting = [(name, kind, count) for name in names for kind in kinds
+               for count in ((1, FOREVER) if forever and kind not in UNSEEN else (1,))]  # fmt: skip
+    rng, running = random.Random(seed), []
+    while waiting or running:
+        while waiting and len(running) < jobs:
+            name, kind, count = waiting.pop(0)
+            start = first + (rng.randrange(every) if every > 1 else 0)
+            folder = place / f"{len(waiting)}"
+            running.append((name, kind, count, folder, Child(walk, str(folder), seed, name, kind, count, start, every, most)))
+        name, kind, count, folder, child = running.pop(0)
+        often = "once" if count == 1 else "for ever"
+        try:
+            found = child.join(7200)
+        except ChildFailed as e:
+            at = child.lines[-1][1] if child.lines else None
+            failed.append(f"{name}, {kind} {often}, call {at}, seed {seed}, left in {folder}:\n{e}")
+            say(f"FAILED {failed[-1]}")
+            continue
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(f"{folder}-template", ignore_errors=True)
+        totals["points"] += found["points"]
+        totals[f"scenario {name}"] += found["points"]
+        totals[f"kind {kind}"] += found["points"]
+        for error, n in found["errors"].items():
+            totals[f"error {error}"] += n
+        say(f"{name:18} {kind:16} {often:9} {found['points']:5} points")
+    assert not failed, f"{len(failed)} walks failed; the first: {failed[0]}"
+    return totals
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", help="part of a scenario's name")
+    parser.add_argument("--kind", help="part of a kind's name")
+    parser.add_argument("--first", type=int, default=0, help="number of the first call that fails")
+    parser.add_argument("--every", type=int, default=1, help="only each so many-th call")
+    parser.add_argument("--count", type=int, help="at most so many points of each walk")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    args = parser.parse_args()
+    memory = pathlib.Path("/dev/shm")
+    place = tempfile.mkdtemp(prefix="faultwalk-", dir=memory if memory.is_dir() else None)
+    names = [n for n in SCENARIOS if args.only is None or args.only in n]
+    kinds = [k for k in KINDS if args.kind is None or args.kind in k]
+    print(f"seed {args.seed}, {len(names)} scenarios, {len(kinds)} kinds, in {place}", flush=True)
+    totals = play(place, args.seed, names, kinds, args.first, args.every, args.count, args.jobs, say=lambda text: print(text, flush=True))
+    for name, value in sorted(totals.items()):
+        print(f"{name:44} {value}")
+    print(f"{totals['points']} fault points, seed {args.seed}: nothing lost, nothing left behind")
+    shutil.rmtree(place)
+
+
+if __name__ == "__main__":
+    main()
