@@ -59,7 +59,7 @@ UNSEEN = ("interrupted", "short transfer")  # nobody may notice
 
 DISK = {"JET_errDiskIO", "JET_errDiskReadVerificationFailure", "JET_errLogWriteFail", "JET_errInstanceUnavailable", "JET_errNTSystemCallFailed",
         "JET_errFileSystemCorruption", "JET_errRollbackRequired", "JET_errFileIOBeyondEOF", "JET_errTermInProgress",
-        "JET_errDeleteBackupFileFail"}  # fmt: skip
+        "JET_errDeleteBackupFileFail", "JET_errMakeBackupDirectoryFail"}  # fmt: skip
 FULL = {"JET_errDiskFull", "JET_errLogDiskFull", "JET_errInstanceUnavailableDueToFatalLogDiskFull"}
 EXPECTED = {
     errno.EIO: DISK,
