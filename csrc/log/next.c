@@ -93,25 +93,16 @@ static bool is_short(err_t err)
     return err == JET_errOutOfFileHandles || err == JET_errOutOfMemory;
 }
 
-/* A rollback has nothing to fall back on when handles or memory are short: it waits for them a while. */
-static err_t make_patiently(struct log *log, const char *path)
+static bool passes(err_t err)
 {
-    err_t err = make_zero_file(path, file_bytes(log), &log->next_file);
-    for (int i = 0; i < SHORT_TRIES && is_short(err) && atomic_load(&log->use_reserve) != 0; i++) {
-        os_sleep_ms(SHORT_WAIT_MS);
-        err = make_zero_file(path, file_bytes(log), &log->next_file);
-    }
-    return err;
+    return is_short(err) || err == JET_errDiskFull || err == JET_errLogDiskFull;
 }
 
-static err_t make_next_file(struct log *log, bool *from_reserve)
+static err_t try_next_file(struct log *log, const char *path, bool *from_reserve)
 {
-    char path[OS_PATH_MAX];
-    *from_reserve = false;
     os_file_close(log->next_file); /* of a try that failed */
     log->next_file = NULL;
-    TRY_RETURN(log__file_path(log, "tmp", log__extension(log->config.legacy_names), path));
-    err_t err = make_patiently(log, path);
+    err_t err = make_zero_file(path, file_bytes(log), &log->next_file);
     if (err >= 0 || is_short(err)) /* what is short is told as it is, and passes */
         return err;
     if (err != JET_errDiskFull) {
@@ -130,6 +121,20 @@ static err_t make_next_file(struct log *log, bool *from_reserve)
     TRY_RETURN(take_reserve(log, path));
     *from_reserve = true;
     return JET_errSuccess;
+}
+
+/* A rollback has nothing to fall back on when handles, memory or the reserve's space are short: it waits for them a while. */
+static err_t make_next_file(struct log *log, bool *from_reserve)
+{
+    char path[OS_PATH_MAX];
+    *from_reserve = false;
+    TRY_RETURN(log__file_path(log, "tmp", log__extension(log->config.legacy_names), path));
+    err_t err = try_next_file(log, path, from_reserve);
+    for (int i = 0; i < SHORT_TRIES && passes(err) && atomic_load(&log->use_reserve) != 0; i++) {
+        os_sleep_ms(SHORT_WAIT_MS);
+        err = try_next_file(log, path, from_reserve);
+    }
+    return err;
 }
 
 err_t log__next_make(struct log *log)

@@ -21,7 +21,7 @@ INFO, WARNING, ERROR = 0, 1, 2
 def pytest_generate_tests(metafunc):
     """All rows, also those that stand below test_row."""
     if "name" in metafunc.fixturenames:
-        metafunc.parametrize("name", list(ROWS))
+        metafunc.parametrize("name", list(ROWS), ids=list(ROWS))
 
 
 def test_row(name, memory_path):

@@ -45,7 +45,7 @@ def in_child(report, name, place):
 
 def pytest_generate_tests(metafunc):
     if "name" in metafunc.fixturenames:
-        metafunc.parametrize("name", list(ROWS))
+        metafunc.parametrize("name", list(ROWS), ids=list(ROWS))
 
 
 def test_row(name, memory_path):

@@ -489,13 +489,26 @@ static void check_same_page(struct page a, struct page b, pgno_t pgno)
         check_same_line(a, b, line, pgno);
 }
 
+/* Taken for a split that then needed none, and given back: no record ever named it. */
+static bool is_blank_and_free(struct page page, pgno_t pgno)
+{
+    for (uint32_t i = 0; i < page.size; i++)
+        if (page.p[i] != 0)
+            return false;
+    for (uint32_t i = 0; i < free_count; i++)
+        if (free_pages[i] == pgno)
+            return true;
+    return false;
+}
+
 static void check_same_pages(struct world *a, struct world *b)
 {
     for (pgno_t pgno = ROOT; pgno < next_page; pgno++) {
         struct page_ref x, y;
         CHECK_OK(cache_latch(a->db, pgno, LATCH_READ, CACHE_REDO, &x));
         CHECK_OK(cache_latch(b->db, pgno, LATCH_READ, CACHE_REDO, &y));
-        check_same_page(x.page, y.page, pgno);
+        if (!is_blank_and_free(x.page, pgno) || !is_blank_and_free(y.page, pgno))
+            check_same_page(x.page, y.page, pgno);
         cache_release(&y);
         cache_release(&x);
     }
