@@ -277,7 +277,8 @@ def a_chain_without_a_hole(place):
         top = current(w)
         w.backup("set", INC)
         found = generations(w.place / "set")
-        assert found == list(range(found[0], top + 1))
+        assert found == list(range(found[0], found[-1] + 1))
+        assert top <= found[-1] < current(w)  # the clean-up in the background may have rolled the log meanwhile
     names = files(w.place / "set")
     assert [n for n in names if not n.startswith("edb0")] == ["a.edb", "a.pat", "b.edb", "b.pat"]
     assert {n: (w.place / "set" / n).read_bytes() for n in databases} == databases
