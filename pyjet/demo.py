@@ -308,8 +308,10 @@ def _run_child(config, oracle):
     argv = [
         sys.executable,
         "-c",
-        "import json,sys; from pyjet import demo; demo.child(json.loads(sys.argv[1]))",
+        # this very package, not one that happens to lie in the current folder
+        "import json,sys; sys.path[0] = sys.argv[2]; from pyjet import demo; demo.child(json.loads(sys.argv[1]))",
         json.dumps(config),
+        os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
     ]
     process = subprocess.Popen(argv, pass_fds=(write,), stdout=subprocess.DEVNULL)
     os.close(write)

@@ -76,6 +76,7 @@ static err_t free_slot(struct instance *inst, dbid_t *dbid)
 
 static void fill_entry(struct log_attached *entry, struct dbfile *db)
 {
+    os_lock_take(&db->header_lock);
     *entry = (struct log_attached){
         .dbid = db->dbid,
         .dbtime = &db->dbtime,
@@ -85,6 +86,7 @@ static void fill_entry(struct log_attached *entry, struct dbfile *db)
         .sign_db = db->header.sign_db,
         .path = db->path,
     };
+    os_lock_release(&db->header_lock);
 }
 
 static int collect_entries(struct instance *inst, const struct dbfile *but, struct log_attached *list)
