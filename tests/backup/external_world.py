@@ -19,20 +19,6 @@ NORMAL, ABORT = K.JET_bitBackupEndNormal, K.JET_bitBackupEndAbort
 NO_BACKUP, BAD_ORDER, BAD_ARGUMENT = "JET_errNoBackup", "JET_errInvalidBackupSequence", "JET_errInvalidParameter"
 BYTE_MAX = 2**32 - 1
 
-class Rows(dict):
-    """The tests of one file: @rows("BK-001") names the behaviours that a function shows."""
-
-    def __call__(self, *ids):
-        def keep(fn):
-            self["+".join(ids) + " " + fn.__name__] = fn
-            return fn
-
-        return keep
-
-    def in_child(self, report, name, place):
-        self[name](place)
-
-
 class Buffer:
     """Memory aligned to 4096 bytes."""
 

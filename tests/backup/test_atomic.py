@@ -9,23 +9,14 @@ import sys
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from external_world import bkinfo, current, damage, INC, many_logs, PAGE, Rows, settled, SMALL_DEPTH, start  # noqa: E402
+from external_world import bkinfo, current, damage, INC, many_logs, PAGE, settled, SMALL_DEPTH, start  # noqa: E402
+from rows import Rows, test_row  # noqa: E402, F401
 import cjet  # noqa: E402
 from child import run  # noqa: E402
 from cjet import K  # noqa: E402
 from test_priority1 import ATOMIC, World, count, files  # noqa: E402
 
 ROWS = Rows()
-
-
-def pytest_generate_tests(metafunc):
-    """All rows, also those that stand below test_row."""
-    if "name" in metafunc.fixturenames:
-        metafunc.parametrize("name", list(ROWS), ids=list(ROWS))
-
-
-def test_row(name, memory_path):
-    run(ROWS.in_child, name, str(memory_path))
 
 
 def below(w, name="set"):

@@ -8,9 +8,10 @@ import time
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from external_world import current, damage, INC, Rows, settled, start  # noqa: E402
+from external_world import current, damage, INC, settled, start  # noqa: E402
+from rows import Rows, test_row  # noqa: E402, F401
 import cjet  # noqa: E402
-from child import Child, run  # noqa: E402
+from child import Child  # noqa: E402
 from cjet import call, K, u32  # noqa: E402
 from test_priority1 import ATOMIC, BEGIN, COMPLETE, FAIL, PROGRESS, World, count, files, restored  # noqa: E402
 
@@ -19,16 +20,6 @@ from pyjet import api  # noqa: E402
 
 ROWS = Rows()
 BACKUP, RESTORE = 9, 8
-
-
-def pytest_generate_tests(metafunc):
-    """All rows, also those that stand below test_row."""
-    if "name" in metafunc.fixturenames:
-        metafunc.parametrize("name", list(ROWS), ids=list(ROWS))
-
-
-def test_row(name, memory_path):
-    run(ROWS.in_child, name, str(memory_path))
 
 
 def paired(heard, end):

@@ -10,25 +10,16 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from external_world import (  # noqa: E402
-    ABORT, BAD_ARGUMENT, INC, NONE, NORMAL, PAGE, SMALL_DEPTH, bkinfo, damage, External, generation, many_logs, Rows,
+    ABORT, BAD_ARGUMENT, INC, NONE, NORMAL, PAGE, SMALL_DEPTH, bkinfo, damage, External, generation, many_logs, 
     settled, start,
 )
+from rows import Rows, test_row  # noqa: E402, F401
 import cjet  # noqa: E402
 from child import run  # noqa: E402
 from cjet import K, JetError, call  # noqa: E402
 from test_priority1 import count  # noqa: E402
 
 ROWS = Rows()
-
-
-def pytest_generate_tests(metafunc):
-    """All rows, also those that stand below test_row."""
-    if "name" in metafunc.fixturenames:
-        metafunc.parametrize("name", list(ROWS), ids=list(ROWS))
-
-
-def test_row(name, memory_path):
-    run(ROWS.in_child, name, str(memory_path))
 
 
 # ---- truncation ----

@@ -5,21 +5,12 @@ import random
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from external_world import ABORT, BAD_ARGUMENT, BAD_ORDER, INC, NO_BACKUP, Rows, start  # noqa: E402
+from external_world import ABORT, BAD_ARGUMENT, BAD_ORDER, INC, NO_BACKUP, start  # noqa: E402
+from rows import Rows, test_row  # noqa: E402, F401
 from child import run  # noqa: E402
 from cjet import JetError, call  # noqa: E402
 
 ROWS = Rows()
-
-
-def pytest_generate_tests(metafunc):
-    """All rows, also those that stand below test_row."""
-    if "name" in metafunc.fixturenames:
-        metafunc.parametrize("name", list(ROWS), ids=list(ROWS))
-
-
-def test_row(name, memory_path):
-    run(ROWS.in_child, name, str(memory_path))
 
 
 # ---- the order of calls ----

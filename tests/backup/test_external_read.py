@@ -11,23 +11,14 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from external_world import (  # noqa: E402
     ABORT, AT_PREV, BAD_ARGUMENT, INC, NO_BACKUP, NONE, PAGE, SMALL_DEPTH, bkinfo, Buffer, current, damage, External,
-    generation, many_logs, restored, Rows, settled, start,
+    generation, many_logs, restored, settled, start,
 )
+from rows import Rows, test_row  # noqa: E402, F401
 import cjet  # noqa: E402
 from child import run  # noqa: E402
 from cjet import K, call, text, u32, u64  # noqa: E402
 
 ROWS = Rows()
-
-
-def pytest_generate_tests(metafunc):
-    """All rows, also those that stand below test_row."""
-    if "name" in metafunc.fixturenames:
-        metafunc.parametrize("name", list(ROWS), ids=list(ROWS))
-
-
-def test_row(name, memory_path):
-    run(ROWS.in_child, name, str(memory_path))
 
 
 # ---- lists ----

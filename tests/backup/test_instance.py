@@ -11,24 +11,14 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from external_world import (  # noqa: E402
-    ABORT, bkinfo, current, damage, INC, many_logs, NONE, PAGE, Rows, settled, SMALL_DEPTH, start,
+    ABORT, bkinfo, current, damage, INC, many_logs, NONE, PAGE, settled, SMALL_DEPTH, start,
 )
+from rows import Rows, test_row  # noqa: E402, F401
 import cjet  # noqa: E402
-from child import run  # noqa: E402
 from cjet import ERR, K, call, text, u32, u64  # noqa: E402
 from test_priority1 import ATOMIC, TABLE, World, count, files, restored  # noqa: E402
 
 ROWS = Rows()
-
-
-def pytest_generate_tests(metafunc):
-    """All rows, also those that stand below test_row."""
-    if "name" in metafunc.fixturenames:
-        metafunc.parametrize("name", list(ROWS), ids=list(ROWS))
-
-
-def test_row(name, memory_path):
-    run(ROWS.in_child, name, str(memory_path))
 
 
 def listing(folder):

@@ -9,7 +9,8 @@ import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from external_world import many_logs, Rows, SMALL_DEPTH  # noqa: E402
+from external_world import many_logs, SMALL_DEPTH  # noqa: E402
+from rows import Rows, test_row  # noqa: E402, F401
 import cjet  # noqa: E402
 from child import Child, run  # noqa: E402
 from cjet import ERR, K, call, lib, text, u32, u64  # noqa: E402
@@ -17,16 +18,6 @@ from test_priority1 import World, count, files  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ROWS = Rows()
-
-
-def pytest_generate_tests(metafunc):
-    """All rows, also those that stand below test_row."""
-    if "name" in metafunc.fixturenames:
-        metafunc.parametrize("name", list(ROWS), ids=list(ROWS))
-
-
-def test_row(name, memory_path):
-    run(ROWS.in_child, name, str(memory_path))
 
 
 def crash(report, place, rows, depth):

@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import cjet  # noqa: E402
-from child import run  # noqa: E402
+from rows import Rows, test_row  # noqa: E402, F401
 from cjet import ERR, K, JetError  # noqa: E402
 
 INC, ATOMIC = K.JET_bitBackupIncremental, K.JET_bitBackupAtomic
@@ -88,35 +88,13 @@ def restored(world, name="set", **settings):
     return count(sorted(found)[0])
 
 
-ROWS = {}
-
-
-def row(*ids):
-    def keep(fn):
-        ROWS["+".join(ids) + " " + fn.__name__] = fn
-        return fn
-
-    return keep
-
-
-def in_child(report, name, place):
-    ROWS[name](place)
-
-
-def pytest_generate_tests(metafunc):
-    """All rows, also those that stand below test_row."""
-    if "name" in metafunc.fixturenames:
-        metafunc.parametrize("name", list(ROWS), ids=list(ROWS))
-
-
-def test_row(name, memory_path):
-    run(in_child, name, str(memory_path))
+ROWS = Rows()
 
 
 # ---- the set ----
 
 
-@row("BK-001", "BK-002", "BK-007", "BK-018", "BK-025", "BK-038", "BK-042", "BK-071")
+@ROWS("BK-001", "BK-002", "BK-007", "BK-018", "BK-025", "BK-038", "BK-042", "BK-071")
 def full_set_of_two_databases(place):
     w = World(place, ("a.edb", "b.edb"))
     (w.place / "set").mkdir()
@@ -126,7 +104,7 @@ def full_set_of_two_databases(place):
     assert restored(w) == 60
 
 
-@row("BK-004")
+@ROWS("BK-004")
 def only_the_databases_of_the_named_instance(place):
     first, second = World(place, ("a.edb",), data="one"), World(place, ("b.edb",), data="two")
     first.backup()
@@ -134,7 +112,7 @@ def only_the_databases_of_the_named_instance(place):
     assert second.rows == 60
 
 
-@row("BK-005", "BK-019", "BK-020")
+@ROWS("BK-005", "BK-019", "BK-020")
 def null_path_truncates(place):
     w = World(place, params={K.JET_paramCheckpointDepthMax: 64 << 10})
     w.add(100)
@@ -150,14 +128,14 @@ def null_path_truncates(place):
     assert w.logs() == after
 
 
-@row("BK-016")
+@ROWS("BK-016")
 def path_of_many_letters(place):
     w = World(place)
     w.backup("Größe-语-𝄞")
     assert "a.edb" in files(w.place / "Größe-语-𝄞")
 
 
-@row("BK-008", "BK-035", "BK-036", "BK-037")
+@ROWS("BK-008", "BK-035", "BK-036", "BK-037")
 def callback_of_a_full_backup(place):
     w = World(place, rows=400)
     seen = []
@@ -168,7 +146,7 @@ def callback_of_a_full_backup(place):
     assert steps == sorted(steps) and all(0 <= s <= 100 for s in steps) and len(steps) > 2
 
 
-@row("BK-017")
+@ROWS("BK-017")
 def others_go_on_meanwhile(place):
     w = World(place, rows=200)
     w.ses.begin()  # an open transaction does not matter
@@ -186,7 +164,7 @@ def others_go_on_meanwhile(place):
     w.ses.commit()
 
 
-@row("BK-026", "BK-027", "BK-029", "BK-319")
+@ROWS("BK-026", "BK-027", "BK-029", "BK-319")
 def atomic_sets(place):
     w = World(place)
     w.backup("set", ATOMIC)
@@ -203,7 +181,7 @@ def atomic_sets(place):
     assert restored(w) == 75
 
 
-@row("BK-028", "BK-103")
+@ROWS("BK-028", "BK-103")
 def a_failed_atomic_run_keeps_the_set(place):
     w = World(place, rows=200)
     w.backup("set", ATOMIC)
@@ -214,7 +192,7 @@ def a_failed_atomic_run_keeps_the_set(place):
     assert not (w.place / "set" / "temp").exists()
 
 
-@row("BK-030", "BK-031", "BK-073", "BK-077", "BK-320")
+@ROWS("BK-030", "BK-031", "BK-073", "BK-077", "BK-320")
 def increments(place):
     w = World(place)
     w.backup()
@@ -233,7 +211,7 @@ def increments(place):
     assert now != head and restored(w) == 140
 
 
-@row("BK-032", "BK-033")
+@ROWS("BK-032", "BK-033")
 def unknown_bits(place):
     w = World(place)
     for grbit in (K.JET_bitBackupSnapshot, 0x100, ATOMIC | 0x40000000):
@@ -241,7 +219,7 @@ def unknown_bits(place):
         assert not (w.place / "set").exists()
 
 
-@row("BK-043")
+@ROWS("BK-043")
 def one_at_a_time(place):
     w = World(place, rows=200)
     errors = []
@@ -257,14 +235,14 @@ def one_at_a_time(place):
     assert restored(w) == 200
 
 
-@row("BK-051", "BK-052")
+@ROWS("BK-051", "BK-052")
 def circular_logging(place):
     w = World(place, circular=True)
     assert w.backup() == 0
     w.fails("JET_errInvalidBackup", w.backup, "set", INC)
 
 
-@row("BK-053", "BK-054", "BK-064")
+@ROWS("BK-053", "BK-054", "BK-064")
 def handles(place):
     w = World(place)
     for handle in (cjet.NIL, 0, 0x1234567):
@@ -277,7 +255,7 @@ def handles(place):
     assert cjet.lib.JetBackupInstanceA(stale, cjet.text(w.place / "set"), cjet.u32(0), None) == ERR["JET_errInvalidParameter"]
 
 
-@row("BK-055")
+@ROWS("BK-055")
 def missing_folder(place):
     w = World(place)
     cjet.set_param(w.inst.handle, K.JET_paramCreatePathIfNotExist, 0)
@@ -289,14 +267,14 @@ def missing_folder(place):
     assert w.logs() == logs
 
 
-@row("BK-056")
+@ROWS("BK-056")
 def missing_folders_are_made(place):
     w = World(place)
     assert w.backup("one/two") == 0
     assert "a.edb" in files(w.place / "one" / "two")
 
 
-@row("BK-059")
+@ROWS("BK-059")
 def without_logging(place):
     w = World(place, params={K.JET_paramRecovery: "off"})
     w.fails("JET_errLoggingDisabled", w.backup)
@@ -308,7 +286,7 @@ def flip(path, at):
     path.write_bytes(data)
 
 
-@row("BK-060", "BK-061", "BK-082")
+@ROWS("BK-060", "BK-061", "BK-082")
 def damaged_log(place):
     w = World(place)
     w.add(60)
@@ -325,7 +303,7 @@ def damaged_log(place):
     w.backup()
 
 
-@row("BK-065", "BK-102", "BK-079", "BK-081")
+@ROWS("BK-065", "BK-102", "BK-079", "BK-081")
 def damaged_page(place):
     w = World(place, rows=300)
     w.inst.term()
@@ -342,7 +320,7 @@ def damaged_page(place):
     w.fails("JET_errFileNotFound", cjet.survey, w.place / "set")
 
 
-@row("BK-067")
+@ROWS("BK-067")
 def session_in_two_threads(place):
     w = World(place)
     w.ses.begin()
@@ -353,7 +331,7 @@ def session_in_two_threads(place):
     assert ERR["JET_errSessionSharingViolation"] == -1910
 
 
-@row("BK-072", "BK-074", "BK-108", "BK-109")
+@ROWS("BK-072", "BK-074", "BK-108", "BK-109")
 def logs_of_a_full_set(place):
     w = World(place, params={K.JET_paramCheckpointDepthMax: 64 << 10})
     w.add(100)
@@ -369,7 +347,7 @@ def logs_of_a_full_set(place):
     assert w.logs()[0] <= found.gen_low
 
 
-@row("BK-075")
+@ROWS("BK-075")
 def logs_after_an_increment(place):
     w = World(place, params={K.JET_paramCheckpointDepthMax: 64 << 10})
     w.backup()
@@ -380,7 +358,7 @@ def logs_after_an_increment(place):
     assert w.logs()[0] > before[0]
 
 
-@row("BK-080")
+@ROWS("BK-080")
 def a_failed_increment_takes_its_own_away(place):
     w = World(place)
     w.backup()
@@ -395,7 +373,7 @@ def a_failed_increment_takes_its_own_away(place):
     assert restored(w) == 140
 
 
-@row("BK-085", "BK-086")
+@ROWS("BK-085", "BK-086")
 def events_of_a_run(place):
     w = World(place, params={K.JET_paramCheckpointDepthMax: 64 << 10})
     w.add(100)
@@ -408,7 +386,7 @@ def events_of_a_run(place):
     assert gone and sum(p.endswith(".log") for p in gone[0][2]) == 2
 
 
-@row("BK-088")
+@ROWS("BK-088")
 def events_of_a_failed_run(place):
     w = World(place, rows=200)
     with cjet.Events() as events, cjet.fault("write", "set/a.edb", error=28):
@@ -417,7 +395,7 @@ def events_of_a_failed_run(place):
     assert last[0] in (214, 215, 226) and last[1] == 2
 
 
-@row("BK-092")
+@ROWS("BK-092")
 def an_increment_needs_a_full_set(place):
     w = World(place)
     (w.place / "set").mkdir()
@@ -427,7 +405,7 @@ def an_increment_needs_a_full_set(place):
     assert told and any("a.edb" in p for p in told[0][2])
 
 
-@row("BK-094")
+@ROWS("BK-094")
 def circular_logging_switched_off(place):
     w = World(place, circular=True)
     w.inst.term()
@@ -439,7 +417,7 @@ def circular_logging_switched_off(place):
         assert w.backup("set", INC) == 0
 
 
-@row("BK-095")
+@ROWS("BK-095")
 def a_foreign_file_in_the_folder(place):
     w = World(place)
     (w.place / "set").mkdir()
@@ -467,7 +445,7 @@ def restorer(w, log="restore-log"):
     return cjet.Instance(w.place / log, log_kib=64)
 
 
-@row("BK-291", "BK-308")
+@ROWS("BK-291", "BK-308")
 def to_where_they_lay(place):
     w = ended(place, more=20)
     for p in w.data.glob("edb*"):
@@ -477,7 +455,7 @@ def to_where_they_lay(place):
     assert count(w.data / "a.edb") == 60
 
 
-@row("BK-292", "BK-294", "BK-304", "BK-309", "BK-318")
+@ROWS("BK-292", "BK-294", "BK-304", "BK-309", "BK-318")
 def to_another_place(place):
     w = ended(place, more=20)
     before = {p: p.read_bytes() for p in (w.place / "set").iterdir()}
@@ -493,7 +471,7 @@ def to_another_place(place):
     assert (w.data / "a.edb").read_bytes() == original
 
 
-@row("BK-293")
+@ROWS("BK-293")
 def onto_a_running_instance(place):
     w = World(place)
     w.backup()
@@ -501,7 +479,7 @@ def onto_a_running_instance(place):
     w.add(1)
 
 
-@row("BK-295", "BK-296", "BK-297")
+@ROWS("BK-295", "BK-296", "BK-297")
 def bad_places(place):
     w = ended(place)
     inst = restorer(w)
@@ -525,7 +503,7 @@ def restore_fails(w, error, event, target="to"):
     assert not list((w.place / target).iterdir()), "a database was put there"
 
 
-@row("BK-298")
+@ROWS("BK-298")
 def a_log_in_the_middle_is_missing(place):
     w = ended(place, more=60, inc=True)
     logs = sorted((w.place / "set").glob("*.log"))
@@ -533,21 +511,21 @@ def a_log_in_the_middle_is_missing(place):
     restore_fails(w, "JET_errMissingRestoreLogFiles", 435)
 
 
-@row("BK-301")
+@ROWS("BK-301")
 def the_first_log_is_missing(place):
     w = ended(place, more=60, inc=True)
     sorted((w.place / "set").glob("*.log"))[0].unlink()
     restore_fails(w, "JET_errStartingRestoreLogTooHigh", 431)
 
 
-@row("BK-302")
+@ROWS("BK-302")
 def the_last_log_is_missing(place):
     w = ended(place)
     sorted((w.place / "set").glob("*.log"))[-1].unlink()
     restore_fails(w, "JET_errEndingRestoreLogTooLow", 432)
 
 
-@row("BK-299")
+@ROWS("BK-299")
 def a_log_of_another_sequence(place):
     w = ended(place, more=60, inc=True)
     other = World(place, ("z.edb",), rows=200, data="other")
@@ -557,7 +535,7 @@ def a_log_of_another_sequence(place):
     restore_fails(w, "JET_errGivenLogFileHasBadSignature", 433)
 
 
-@row("BK-303")
+@ROWS("BK-303")
 def live_logs_are_replayed(place):
     w = ended(place, more=25)
     (w.place / "to").mkdir()
@@ -566,7 +544,7 @@ def live_logs_are_replayed(place):
     assert count(w.place / "to" / "a.edb") == 85
 
 
-@row("BK-307")
+@ROWS("BK-307")
 def a_live_log_is_missing(place):
     w = ended(place, more=200)
     logs = w.logs()
@@ -578,7 +556,7 @@ def a_live_log_is_missing(place):
     assert 450 in events.ids()
 
 
-@row("BK-306")
+@ROWS("BK-306")
 def live_logs_begin_too_late(place):
     w = ended(place, more=200)
     high = cjet.survey(w.place / "set").gen_high
@@ -592,7 +570,7 @@ def live_logs_begin_too_late(place):
     assert 458 in events.ids()
 
 
-@row("BK-305")
+@ROWS("BK-305")
 def live_logs_of_another_sequence(place):
     w = ended(place)
     other = World(place, ("z.edb",), data="other")

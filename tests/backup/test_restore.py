@@ -15,6 +15,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import cjet
 from child import run
+from rows import Rows, test_row  # noqa: E402, F401
 from cjet import ERR, K, i32, u32
 from test_priority1 import (
     BEGIN,
@@ -28,28 +29,7 @@ from test_priority1 import (
     restorer,
 )
 
-ROWS = {}
-
-
-def row(*ids):
-    def keep(fn):
-        ROWS["+".join(ids) + " " + fn.__name__] = fn
-        return fn
-
-    return keep
-
-
-def in_child(report, name, place):
-    ROWS[name](place)
-
-
-def pytest_generate_tests(metafunc):
-    if "name" in metafunc.fixturenames:
-        metafunc.parametrize("name", list(ROWS), ids=list(ROWS))
-
-
-def test_row(name, memory_path):
-    run(in_child, name, str(memory_path))
+ROWS = Rows()
 
 
 def hashes(folder):
@@ -116,7 +96,7 @@ def logtime(seconds):
 # ---- the set is only read, and all of it is needed ----
 
 
-@row("BK-309", "BK-318")
+@ROWS("BK-309", "BK-318")
 def a_set_is_never_changed(place):
     w = ended(place, more=60, inc=True)
     before = hashes(w.place / "set")
@@ -135,7 +115,7 @@ def a_set_is_never_changed(place):
         assert header[name]["gen_low"] == 0 and header[name]["mark"] == "00000000:0000:0000"
 
 
-@row("BK-301", "BK-302", "BK-298", "BK-301")
+@ROWS("BK-301", "BK-302", "BK-298", "BK-301")
 def one_file_missing(place):
     """Each log, then the database: every one fails, with a hint, and no database is put anywhere."""
     w = ended(place, more=60, inc=True)
@@ -164,7 +144,7 @@ def one_file_missing(place):
     w.fails("JET_errPatchFileMissing", inst.restore, w.place / "set", w.place / "to")
 
 
-@row("BK-313", "BK-311", "BK-105")
+@ROWS("BK-313", "BK-311", "BK-105")
 def one_bit_flipped(place):
     """In each file of a set: the restore fails, or what it gives is what was backed up."""
     w = ended(place, more=60, inc=True)
@@ -198,7 +178,7 @@ def contents_of_restore(w, name, **settings):
     return contents(found[0])
 
 
-@row("BK-313")
+@ROWS("BK-313")
 def damaged_logs(place):
     """Several bytes: no correction helps. A segment among good ones, and the last one that is used."""
     w = ended(place, more=60, inc=True)
@@ -215,7 +195,7 @@ def damaged_logs(place):
         p.write_bytes(data)
 
 
-@row("BK-310", "BK-312")
+@ROWS("BK-310", "BK-312")
 def databases_that_do_not_belong(place):
     w = World(place)
     w.backup("first")
@@ -235,7 +215,7 @@ def databases_that_do_not_belong(place):
     assert 430 in events.ids()
 
 
-@row("BK-141")
+@ROWS("BK-141")
 def markers(place):
     w = ended(place)
     (w.place / "set" / "a.pat").unlink()
@@ -243,7 +223,7 @@ def markers(place):
     assert count(w.place / "to" / "a.edb") == 60
 
 
-@row("BK-300")
+@ROWS("BK-300")
 def a_log_that_does_not_continue(place):
     w = ended(place, more=60, inc=True)
     p = sorted((w.place / "set").glob("*.log"))[2]
@@ -264,7 +244,7 @@ def a_log_that_does_not_continue(place):
 # ---- places ----
 
 
-@row("BK-308")
+@ROWS("BK-308")
 def onto_existing_files(place):
     w = ended(place)
     to = w.place / "to"
@@ -278,7 +258,7 @@ def onto_existing_files(place):
     assert count(to / "a.edb") == 60
 
 
-@row("BK-308", "BK-309")
+@ROWS("BK-308", "BK-309")
 def into_the_set_itself(place):
     w = ended(place)
     before = hashes(w.place / "set")
@@ -290,7 +270,7 @@ def into_the_set_itself(place):
     assert hashes(w.place / "set") == before
 
 
-@row("BK-308")
+@ROWS("BK-308")
 def over_an_attached_database(place):
     w = World(place)
     w.backup()
@@ -304,7 +284,7 @@ def contents_through(w):
         return t.all()
 
 
-@row("BK-316", "BK-309")
+@ROWS("BK-316", "BK-309")
 def full_destination(place):
     w = ended(place, rows=200)
     before = hashes(w.place / "set")
@@ -325,7 +305,7 @@ def full_destination(place):
     assert hashes(w.place / "set") == before
 
 
-@row("BK-305", "BK-306")
+@ROWS("BK-305", "BK-306")
 def foreign_logs_at_the_destination(place):
     """Decision 38: logs that lie there are not mixed with those of the set; nothing of theirs is touched."""
     w = ended(place, more=20)
@@ -348,7 +328,7 @@ def foreign_logs_at_the_destination(place):
     assert hashes(w.data) == live
 
 
-@row("BK-292", "BK-317")
+@ROWS("BK-292", "BK-317")
 def other_names(place):
     w = World(place, ("a.edb", "b.edb"))
     w.backup()
@@ -367,7 +347,7 @@ def other_names(place):
     assert not list(again.iterdir())
 
 
-@row("BK-315", "BK-317", "BK-294", "BK-169")
+@ROWS("BK-315", "BK-317", "BK-294", "BK-169")
 def callback_and_events(place):
     w = ended(place, rows=300, more=60, inc=True)
     (w.place / "to").mkdir()
@@ -389,7 +369,7 @@ def callback_and_events(place):
     inst.term()
 
 
-@row("BK-321")
+@ROWS("BK-321")
 def other_calls_meanwhile(place):
     w = ended(place, rows=200)
     (w.place / "to").mkdir()
@@ -409,7 +389,7 @@ def other_calls_meanwhile(place):
     assert set(errors) == {ERR["JET_errRestoreInProgress"]}
 
 
-@row("BK-322")
+@ROWS("BK-322")
 def the_forms_without_an_instance(place):
     w = ended(place)
     for p in w.data.glob("edb*"):
@@ -433,7 +413,7 @@ def the_forms_without_an_instance(place):
 # ---- what follows the set ----
 
 
-@row("BK-303", "BK-304")
+@ROWS("BK-303", "BK-304")
 def roll_forward_from_another_folder(place):
     w = Ledger(place)
     w.commits(30)
@@ -451,7 +431,7 @@ def roll_forward_from_another_folder(place):
     assert hashes(w.data) == live
 
 
-@row("BK-307", "BK-370", "BK-314")
+@ROWS("BK-307", "BK-370", "BK-314")
 def live_logs_with_faults(place):
     w = Ledger(place)
     w.backup()
@@ -478,7 +458,7 @@ def live_logs_with_faults(place):
 # ---- to a moment ----
 
 
-@row("BK-303", "BK-304", "BK-129", "BK-127")
+@ROWS("BK-303", "BK-304", "BK-129", "BK-127")
 def point_in_time(place):
     """Many positions, in the increments of the set and in the live logs: row by row what the commits up to there left."""
     w = Ledger(place)
@@ -525,7 +505,7 @@ def point_in_time(place):
     assert contents(w.place / f"at{chosen[3]}" / "a.edb") == {**w.history[chosen[3]][2], 9000: b"later"}
 
 
-@row("BK-304")
+@ROWS("BK-304")
 def moments_that_are_not_there(place):
     w = Ledger(place)
     w.commits(60)
@@ -540,7 +520,7 @@ def moments_that_are_not_there(place):
     w.fails("JET_errMissingLogFile", lambda: cjet.restore(w.place / "set", w.place / "to3", stop=(found.gen_high + 1) << 32))
 
 
-@row("BK-304")
+@ROWS("BK-304")
 def times(place):
     """What was durable at a time, and nothing committed after it."""
     w = Ledger(place)
@@ -570,7 +550,7 @@ def crashed(place, commits=150):
     return w
 
 
-@row("BK-343", "BK-344", "BK-348")
+@ROWS("BK-343", "BK-344", "BK-348")
 def init_with_a_stop(place):
     w = crashed(place)
     logs = w.logs()
@@ -603,7 +583,7 @@ def init_with_a_stop(place):
             p.unlink()
 
 
-@row("BK-342", "BK-345", "BK-346")
+@ROWS("BK-342", "BK-345", "BK-346")
 def init_with_bad_information(place):
     w = crashed(place, 20)
     inst = cjet.Instance(w.data, log_kib=64)
@@ -637,7 +617,7 @@ def init_with_bad_information(place):
     assert contents(w.data / "a.edb") == w.now
 
 
-@row("BK-347")
+@ROWS("BK-347")
 def init_with_a_map(place):
     w = crashed(place, 60)
     moved = w.place / "elsewhere" / "b.edb"
@@ -675,7 +655,7 @@ def placed(w, name, *databases):
     return [(w.data / d, w.place / name / f"new-{d}") for d in databases]
 
 
-@row("BK-323", "BK-324", "BK-325", "BK-326", "BK-327", "BK-184")
+@ROWS("BK-323", "BK-324", "BK-325", "BK-326", "BK-327", "BK-184")
 def external_restore(place):
     w = World(place, ("a.edb", "b.edb"))
     w.backup()
@@ -708,7 +688,7 @@ def external_restore(place):
     assert count(again[0][1]) == 90
 
 
-@row("BK-323")
+@ROWS("BK-323")
 def external_restore_cut_off(place):
     """A try that fails after the trailer was taken off can be repeated."""
     w = ended(place, rows=200)
@@ -720,7 +700,7 @@ def external_restore_cut_off(place):
     assert count(to[0][1]) == 200
 
 
-@row("BK-328", "BK-329", "BK-330")
+@ROWS("BK-328", "BK-329", "BK-330")
 def external_restore_with_a_target(place):
     w = World(place, ("a.edb",))
     w.backup()
@@ -747,7 +727,7 @@ def external_restore_with_a_target(place):
     assert count(down[0][1]) == 105
 
 
-@row("BK-330")
+@ROWS("BK-330")
 def external_restore_with_a_circular_target(place):
     w = World(place, circular=True)
     w.backup()

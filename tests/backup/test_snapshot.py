@@ -15,6 +15,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import cjet  # noqa: E402
 from child import Child, run  # noqa: E402
+from rows import Rows, test_row  # noqa: E402, F401
 from cjet import K, JetError, u32, u64  # noqa: E402
 
 INC, COPY, CONTINUE, EXPLICIT = (
@@ -191,34 +192,13 @@ def checked(path):
     return total.findings
 
 
-ROWS = {}
-
-
-def row(*ids):
-    def keep(fn):
-        ROWS["+".join(ids) + " " + fn.__name__] = fn
-        return fn
-
-    return keep
-
-
-def in_child(report, name, place):
-    ROWS[name](place)
-
-
-def pytest_generate_tests(metafunc):
-    if "name" in metafunc.fixturenames:
-        metafunc.parametrize("name", list(ROWS), ids=list(ROWS))
-
-
-def test_row(name, memory_path):
-    run(in_child, name, str(memory_path))
+ROWS = Rows()
 
 
 # ---- arguments and states ----
 
 
-@row("BK-349")
+@ROWS("BK-349")
 def prepare_checks_its_arguments(place):
     snapid = u64()
     fails("JET_errNotInitialized", prepare)
@@ -239,7 +219,7 @@ def prepare_checks_its_arguments(place):
     w.inst.term()
 
 
-@row("BK-350")
+@ROWS("BK-350")
 def ids_and_sequence(place):
     w = World(place)
     for call in (freeze, thaw, abort, end, truncate, lambda i: add(i, w.inst), lambda i: listing("JetOSSnapshotGetFreezeInfoW", i)):
@@ -258,7 +238,7 @@ def ids_and_sequence(place):
     w.inst.term()
 
 
-@row("BK-350", "thaw-ends")
+@ROWS("BK-350", "thaw-ends")
 def thaw_without_continue_ends_and_stamps(place):
     w = World(place)
     snapid = prepare()
@@ -270,7 +250,7 @@ def thaw_without_continue_ends_and_stamps(place):
     w.inst.term()
 
 
-@row("BK-356")
+@ROWS("BK-356")
 def abort_in_every_state(place):
     w = World(place)
     before = w.header()
@@ -290,7 +270,7 @@ def abort_in_every_state(place):
     w.inst.term()
 
 
-@row("BK-355")
+@ROWS("BK-355")
 def kinds_and_their_stamps(place):
     w = World(place)
     fails("JET_errMissingFullBackup", freeze, missing := prepare(INC))
@@ -335,7 +315,7 @@ def types_of(w):
     return {name: int.from_bytes(raw[at : at + 4], "little") for name, (_, at) in HEADER.items()}
 
 
-@row("BK-354")
+@ROWS("BK-354")
 def logs_are_truncated_after_the_thaw(place):
     w = World(place, rows=400)
     snapid = prepare(CONTINUE)
@@ -365,7 +345,7 @@ def logs_are_truncated_after_the_thaw(place):
         assert w.ids(ses) == list(range(400))
 
 
-@row("BK-351", "BK-047")
+@ROWS("BK-351", "BK-047")
 def a_backup_and_a_snapshot_exclude_each_other(place):
     w = World(place)
     seen = []
@@ -403,7 +383,7 @@ def a_backup_and_a_snapshot_exclude_each_other(place):
     w.inst.term()
 
 
-@row("explicit")
+@ROWS("explicit")
 def only_prepared_instances_take_part(place):
     a, b = World(place, data="a"), World(place, data="b")
     snapid = prepare(EXPLICIT)
@@ -423,7 +403,7 @@ def only_prepared_instances_take_part(place):
     b.inst.term()
 
 
-@row("logging-off")
+@ROWS("logging-off")
 def no_snapshot_without_logs(place):
     w = World(place, params={K.JET_paramRecovery: "off"})
     snapid = prepare()
@@ -436,7 +416,7 @@ def no_snapshot_without_logs(place):
 # ---- frozen ----
 
 
-@row("BK-352")
+@ROWS("BK-352")
 def nothing_changes_and_readers_go_on(place):
     w = World(place, rows=200)
     reader = w.inst.session()
@@ -477,7 +457,7 @@ def nothing_changes_and_readers_go_on(place):
     w.inst.term()
 
 
-@row("BK-352", "commit-waits")
+@ROWS("BK-352", "commit-waits")
 def every_change_waits(place):
     w = World(place)
     w.ses.create_table(w.dbid, "gone", TABLE)
@@ -532,7 +512,7 @@ def every_change_waits(place):
     w.inst.term()
 
 
-@row("copy-recovers")
+@ROWS("copy-recovers")
 def a_plain_copy_is_the_moment_of_the_freeze(place):
     """Four writers, one open transaction, small cache: the copy has what was acknowledged before the freeze, and nothing asked for later."""
     cjet.set_cache(200)
@@ -569,7 +549,7 @@ def a_plain_copy_is_the_moment_of_the_freeze(place):
         assert checked(w.data / "a.edb") == 0
 
 
-@row("BK-353")
+@ROWS("BK-353")
 def the_clock_thaws(place):
     w = World(place)
     set_timeout(100)
@@ -592,7 +572,7 @@ def the_clock_thaws(place):
     w.inst.term()
 
 
-@row("BK-288", "term")
+@ROWS("BK-288", "term")
 def term_while_frozen(place):
     w = World(place)
     snapid = prepare(CONTINUE)
@@ -617,7 +597,7 @@ def term_while_frozen(place):
         end(last)
 
 
-@row("fault")
+@ROWS("fault")
 def a_freeze_that_fails_leaves_no_trace(place):
     w = World(place)
     w.add(30)
@@ -636,7 +616,7 @@ def a_freeze_that_fails_leaves_no_trace(place):
         assert w.ids(ses) == list(range(70))
 
 
-@row("events")
+@ROWS("events")
 def every_step_has_its_event(place):
     w = World(place)
     seen = []

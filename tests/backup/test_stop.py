@@ -11,7 +11,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import cjet  # noqa: E402
 import pyjet  # noqa: E402
-from child import run  # noqa: E402
+from rows import Rows, test_row  # noqa: E402, F401
 from cjet import ERR, K, JetError, u32, u64  # noqa: E402
 from pyjet import api, errors  # noqa: E402
 
@@ -127,34 +127,13 @@ def end(w, grbit=K.JET_bitBackupEndNormal):
     call("JetEndExternalBackupInstance2", w, u32(grbit))
 
 
-ROWS = {}
-
-
-def row(*ids):
-    def keep(fn):
-        ROWS["+".join(ids) + " " + fn.__name__] = fn
-        return fn
-
-    return keep
-
-
-def in_child(report, name, place):
-    ROWS[name](place)
-
-
-def pytest_generate_tests(metafunc):
-    if "name" in metafunc.fixturenames:
-        metafunc.parametrize("name", list(ROWS), ids=list(ROWS))
-
-
-def test_row(name, memory_path):
-    run(in_child, name, str(memory_path))
+ROWS = Rows()
 
 
 # ---- JetStopBackupInstance ----
 
 
-@row("BK-263", "BK-264", "BK-267", "BK-269", "BK-270", "BK-271", "BK-272", "BK-273", "BK-274", "BK-275")
+@ROWS("BK-263", "BK-264", "BK-267", "BK-269", "BK-270", "BK-271", "BK-272", "BK-273", "BK-274", "BK-275")
 def an_external_backup_sees_errors_until_it_ends(place):
     for how in (K.JET_bitBackupEndNormal, K.JET_bitBackupEndAbort):
         w = World(pathlib.Path(place) / str(how), rows=200)
@@ -182,7 +161,7 @@ def an_external_backup_sees_errors_until_it_ends(place):
         w.term()
 
 
-@row("BK-263", "logs")
+@ROWS("BK-263", "logs")
 def stopped_among_the_logs(place):
     w = World(place, rows=200)
     begin(w)
@@ -200,7 +179,7 @@ def stopped_among_the_logs(place):
     w.term()
 
 
-@row("BK-265", "BK-266", "BK-268")
+@ROWS("BK-265", "BK-266", "BK-268")
 def only_a_running_instance_can_be_stopped(place):
     other = World(place, data="other")
     begin(other)
@@ -219,7 +198,7 @@ def only_a_running_instance_can_be_stopped(place):
     other.term()
 
 
-@row("BK-276")
+@ROWS("BK-276")
 def a_backup_of_another_thread_ends_and_leaves_nothing(place):
     for where in ("pages", "logs"):
         w = World(pathlib.Path(place) / where, rows=400)
@@ -261,7 +240,7 @@ def a_backup_of_another_thread_ends_and_leaves_nothing(place):
         w.term()
 
 
-@row("BK-277", "BK-039")
+@ROWS("BK-277", "BK-039")
 def stop_from_the_callback(place):
     w = World(place)
     fails(STOPPED, w.backup, status=lambda *_: w.stop())
@@ -269,7 +248,7 @@ def stop_from_the_callback(place):
     w.term()
 
 
-@row("BK-278", "BK-279", "BK-262")
+@ROWS("BK-278", "BK-279", "BK-262")
 def stop_with_nothing_running_holds_until_resume_or_restart(place):
     w = World(place)
     begin(w)
@@ -292,7 +271,7 @@ def stop_with_nothing_running_holds_until_resume_or_restart(place):
         inst.jet_backup(w.place / "set2")
 
 
-@row("BK-280")
+@ROWS("BK-280")
 def only_the_one_instance_is_stopped(place):
     a, b = World(place, data="a"), World(place, data="b")
     begin(a)
@@ -309,7 +288,7 @@ def only_the_one_instance_is_stopped(place):
     b.term()
 
 
-@row("BK-281")
+@ROWS("BK-281")
 def a_snapshot_is_not_stopped(place):
     w = World(place)
     snapid = u64()
@@ -325,7 +304,7 @@ def a_snapshot_is_not_stopped(place):
     w.term()
 
 
-@row("BK-282")
+@ROWS("BK-282")
 def the_forms_without_an_instance(place):
     for name in ("JetStopBackup", "JetStopService"):
         fails("JET_errInvalidParameter", cjet.call, name)  # no mode yet
@@ -336,7 +315,7 @@ def the_forms_without_an_instance(place):
     w.term()
 
 
-@row("BK-282", "single")
+@ROWS("BK-282", "single")
 def the_forms_without_an_instance_in_single_mode(place):
     for param, value in ((K.JET_paramSystemPath, f"{place}/"), (K.JET_paramLogFilePath, f"{place}/"), (K.JET_paramTempPath, f"{place}/")):
         cjet.set_param(None, param, value)
@@ -354,7 +333,7 @@ def the_forms_without_an_instance_in_single_mode(place):
 # ---- JetStopServiceInstance ----
 
 
-@row("BK-283", "BK-285", "BK-049")
+@ROWS("BK-283", "BK-285", "BK-049")
 def a_stopped_service_refuses_all_but_what_ends(place):
     w = World(place)
     table = w.ses.table(w.dbid, "t")
@@ -391,7 +370,7 @@ def a_stopped_service_refuses_all_but_what_ends(place):
         inst.jet_backup(w.place / "set")
 
 
-@row("BK-284")
+@ROWS("BK-284")
 def a_backup_inside_runs_to_its_end(place):
     w = World(place, rows=200)
     w.inst.pause(lambda percent: call("JetStopServiceInstance", w))
@@ -400,7 +379,7 @@ def a_backup_inside_runs_to_its_end(place):
     w.term()
 
 
-@row("BK-286")
+@ROWS("BK-286")
 def parts_of_the_service(place):
     w = World(place, rows=200)
     quiet, tasks, emit, resume = 4, 2, 8, K.JET_bitStopServiceResume
@@ -435,7 +414,7 @@ def parts_of_the_service(place):
     w.term()
 
 
-@row("BK-288")
+@ROWS("BK-288")
 def term_stops_what_runs(place):
     w = World(place)
     begin(w)
@@ -448,7 +427,7 @@ def term_stops_what_runs(place):
 # ---- Python ----
 
 
-@row("python")
+@ROWS("python")
 def python_stops_and_resumes(place):
     place = pathlib.Path(place)
     inst = pyjet.Instance(place / "data")
