@@ -57,6 +57,7 @@ struct log {
     struct os_lock flush_lock;
     struct os_file *file; /* current */
     struct os_file *next_file; /* <base>tmp: of who makes it, then of who rolls: a roll opens nothing */
+    struct os_file *spare;     /* a handle kept for the next file, while there is none: same owners */
     uint32_t disk_isec;   /* next segment to write */
     uint64_t accumulated; /* XOR of the segment checksums of the generation on disk */
     uint8_t *header; /* aligned block: header of the pending generation, written by buffer_lock's
@@ -114,6 +115,7 @@ const char *log__extension(unsigned legacy_names);
 MUST_CHECK err_t log__next_make(
     struct log *log); /* no lock held; NEXT_READY (or TAKEN by another) when it returns */
 MUST_CHECK err_t log__reserve_make(struct log *log, bool *worked);
+MUST_CHECK err_t log__hold_spare(struct log *log); /* at start: nobody else is there yet */
 MUST_CHECK err_t log__begin_generation_locked(struct log *log); /* needs NEXT_READY */
 MUST_CHECK err_t log__roll_files(struct log *log);              /* flush_lock held */
 /* At start: the file of cur_gen becomes current; the current one goes to the archive name of

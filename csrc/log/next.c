@@ -3,7 +3,7 @@
 
 #include "log/log_private.h"
 
-enum { RESERVE_COUNT = 2, SHORT_WAIT_MS = 10, SHORT_TRIES = 300 };
+enum { RESERVE_COUNT = 2, SHORT_WAIT_MS = 10, SHORT_TRIES = 300, HANDLE_TRIES = 30 };
 
 static uint64_t file_bytes(const struct log *log)
 {
@@ -98,6 +98,23 @@ static bool passes(err_t err)
     return is_short(err) || err == JET_errDiskFull || err == JET_errLogDiskFull;
 }
 
+err_t log__hold_spare(struct log *log)
+{
+    char current[OS_PATH_MAX];
+    if (log->spare != NULL)
+        return JET_errSuccess;
+    TRY_RETURN(log__file_path(log, "", log__extension(log->config.legacy_names), current));
+    return os_file_open(current, OS_READ, &log->spare);
+}
+
+static bool give_up_spare(struct log *log)
+{
+    bool held = log->spare != NULL;
+    os_file_close(log->spare);
+    log->spare = NULL;
+    return held;
+}
+
 static err_t try_next_file(struct log *log, const char *path, bool *from_reserve)
 {
     os_file_close(log->next_file); /* of a try that failed */
@@ -123,17 +140,34 @@ static err_t try_next_file(struct log *log, const char *path, bool *from_reserve
     return JET_errSuccess;
 }
 
+/* The spare is given up only when the table of handles is full: then its number is the only one free, and who else in the
+ * process takes it at that moment (the checkpoint, a backup) most likely gives it back soon. */
+static err_t try_with_spare(struct log *log, const char *path, bool *from_reserve)
+{
+    err_t err = try_next_file(log, path, from_reserve);
+    if (err != JET_errOutOfFileHandles || !give_up_spare(log))
+        return err;
+    err = try_next_file(log, path, from_reserve);
+    for (int i = 0; i < HANDLE_TRIES && err == JET_errOutOfFileHandles; i++) {
+        os_sleep_ms(SHORT_WAIT_MS);
+        err = try_next_file(log, path, from_reserve);
+    }
+    return err;
+}
+
 /* A rollback has nothing to fall back on when handles, memory or the reserve's space are short: it waits for them a while. */
 static err_t make_next_file(struct log *log, bool *from_reserve)
 {
     char path[OS_PATH_MAX];
     *from_reserve = false;
     TRY_RETURN(log__file_path(log, "tmp", log__extension(log->config.legacy_names), path));
-    err_t err = try_next_file(log, path, from_reserve);
+    err_t err = try_with_spare(log, path, from_reserve);
     for (int i = 0; i < SHORT_TRIES && passes(err) && atomic_load(&log->use_reserve) != 0; i++) {
         os_sleep_ms(SHORT_WAIT_MS);
         err = try_next_file(log, path, from_reserve);
     }
+    if (err >= 0)
+        (void)give_up_spare(log);
     return err;
 }
 
@@ -234,7 +268,7 @@ err_t log__begin_generation_locked(struct log *log)
 /* Header into the next file; current -> archive name of `archive` (0: there is none); next ->
  * current. The folder is synced after each rename (decision 4), so that a crash leaves the old file
  * under one of its two names. Nothing is opened: neither a full disk nor a lack of handles can stop
- * a roll on its way. */
+ * a roll on its way. Nothing is closed: the old file's handle is the spare for the next file. */
 static err_t switch_files(struct log *log, uint32_t archive)
 {
     char current[OS_PATH_MAX], archived[OS_PATH_MAX], name[32];
@@ -243,7 +277,8 @@ static err_t switch_files(struct log *log, uint32_t archive)
     log__header_seal(log);
     TRY_RETURN(os_file_write(log->next_file, 0, log->header, LOG_SEGMENT));
     TRY_RETURN(os_file_sync(log->next_file));
-    os_file_close(log->file);
+    os_file_close(log->spare);
+    log->spare = log->file;
     log->file = NULL;
     if (archive != 0) {
         TRY_RETURN(log_name(log->base_name, archive, legacy, name, sizeof name));

@@ -78,6 +78,7 @@ void log_destroy(struct log *log)
         return;
     os_file_close(log->file);
     os_file_close(log->next_file);
+    os_file_close(log->spare);
     os_free_aligned(log->ring);
     os_free_aligned(log->header);
     free(log->log_dir);
@@ -120,6 +121,7 @@ err_t log_start_new(struct log *log, uint32_t generation)
     os_signature_new(&log->sequence.signature);
     log->cur_gen = generation;
     TRY_RETURN(log__install_first(log, 0, &(struct logtime){{0}}));
+    TRY_RETURN(log__hold_spare(log));
     tail_is(log, LGPOS(generation, 1, 0), 1);
     return JET_errSuccess;
 }
@@ -246,6 +248,7 @@ err_t log_start_append(struct log *log, lgpos_t end)
         log->cur_gen = last->generation;
         log->disk_isec = fresh;
         atomic_store(&log->disk_gen, log->cur_gen);
+        TRY(log__hold_spare(log));
         tail_is(log, end, fresh);
     } else {
         struct logtime created_previous = log->sequence.created;
@@ -253,6 +256,7 @@ err_t log_start_append(struct log *log, lgpos_t end)
         if (log->cur_gen >= LOG_GENERATION_LAST)
             FAIL(JET_errLogSequenceEnd);
         TRY(log__install_first(log, last->current ? last->generation : 0, &created_previous));
+        TRY(log__hold_spare(log));
         tail_is(log, LGPOS(log->cur_gen, 1, 0), 1);
     }
 out:

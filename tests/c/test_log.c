@@ -1,6 +1,8 @@
 /* The log room: what is appended and flushed is read back, and what lies on disk is judged rightly.
  */
+#include <errno.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "ctest.h"
@@ -786,6 +788,142 @@ CASE(full_disk_and_reserve)
     struct log_header header;
     CHECK_OK(log_read_header(path_of("edb00002.log"), &header));
     CHECK_EQ(header.flags & 1, 1);
+    CHECK_EQ(count_all(0, &err), n);
+    CHECK_OK(err);
+    drop_folder();
+}
+
+/* ---- no file handle is free in the whole process ---- */
+
+enum { TAKEN_MAX = 64 };
+struct exhaustion {
+    struct rlimit before;
+    struct os_dir_lock *lock; /* as the engine holds it: a folder can then be synced without a handle */
+    int taken[TAKEN_MAX], count;
+};
+
+/* The smallest limit that the handles of now leave room below; then every number below it is taken. */
+static void exhaust_handles(struct exhaustion *x)
+{
+    *x = (struct exhaustion){0};
+    CHECK_OK(os_dir_lock(folder, &x->lock));
+    CHECK_EQ(getrlimit(RLIMIT_NOFILE, &x->before), 0);
+    int next = dup(0);
+    CHECK(next >= 0 && close(next) == 0);
+    struct rlimit low = {.rlim_cur = (rlim_t)next + TAKEN_MAX / 2, .rlim_max = x->before.rlim_max};
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &low), 0);
+    for (int fd; (fd = dup(0)) >= 0;) {
+        CHECK(x->count < TAKEN_MAX);
+        x->taken[x->count++] = fd;
+    }
+    CHECK(errno == EMFILE && x->count > 0);
+}
+
+static void free_handles(struct exhaustion *x)
+{
+    for (int i = 0; i < x->count; i++)
+        close(x->taken[i]);
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &x->before), 0);
+    os_dir_unlock(x->lock);
+}
+
+/* 14 data segments a generation, of which a record of 4000 bytes takes one. */
+static uint64_t append_through_rolls(struct log *log, uint64_t n, uint32_t rolls)
+{
+    for (uint32_t end = log_current_generation(log) + rolls; log_current_generation(log) < end; n++)
+        append_trace(log, n, 4000, NULL);
+    return n;
+}
+
+/* From a log's start on, and again after it went on with what lay there: it has the handle that the next file needs. */
+CASE(rolls_without_a_free_handle)
+{
+    err_t err;
+    struct exhaustion x;
+    fresh_folder("no_handles");
+    struct log *log = start_new(64 * KIB);
+    exhaust_handles(&x);
+    uint64_t n = append_through_rolls(log, 0, 5);
+    free_handles(&x);
+    lgpos_t end = log_tail(log);
+    stop(log);
+
+    log = make_log(64 * KIB);
+    CHECK_OK(log_start_append(log, end));
+    exhaust_handles(&x);
+    n = append_through_rolls(log, n, 5);
+    free_handles(&x);
+    stop(log);
+    CHECK_EQ(count_all(0, &err), n);
+    CHECK_OK(err);
+    drop_folder();
+}
+
+struct thief {
+    _Atomic bool stop;
+    _Atomic int caught;
+};
+
+/* As the checkpoint and the deletion of old logs do: a handle for a moment, whenever there is one. */
+static void steal_handles(void *context)
+{
+    struct thief *t = context;
+    char path[OS_PATH_MAX];
+    CHECK_OK(os_join(path, sizeof path, folder, "edbres00001.jrs"));
+    while (!atomic_load(&t->stop)) {
+        struct os_file *f;
+        err_t err = os_file_open(path, OS_READ, &f);
+        CHECK(err >= 0 || err == JET_errOutOfFileHandles);
+        if (err >= 0) {
+            atomic_fetch_add(&t->caught, 1);
+            os_sleep_ms(1);
+            os_file_close(f);
+            os_sleep_ms(3);
+        }
+    }
+}
+
+CASE(rolls_beside_a_thief_of_handles)
+{
+    err_t err;
+    struct exhaustion x;
+    struct thief t = {0};
+    struct os_thread *thread;
+    fresh_folder("thief");
+    struct log *log = start_new(64 * KIB);
+    exhaust_handles(&x);
+    CHECK_OK(os_thread_start("thief", steal_handles, &t, &thread));
+    uint64_t n = append_through_rolls(log, 0, 200);
+    atomic_store(&t.stop, true);
+    os_thread_join(thread);
+    free_handles(&x);
+    stop(log);
+    CHECK_EQ(count_all(0, &err), n);
+    CHECK_OK(err);
+    printf("%d of 200 files met the thief\n", atomic_load(&t.caught));
+    drop_folder();
+}
+
+/* Handles that are gone for good are told, nothing is half there, and a handle that comes back is enough. */
+CASE(a_roll_that_gets_no_handle)
+{
+    err_t err = 0;
+    uint64_t n = 0;
+    fresh_folder("lost_handle");
+    struct log *log = start_new(64 * KIB);
+    os_fault_set(&(struct os_fault){
+        .ops = 1u << OS_OP_OPEN, .path_part = "edbtmp", .count = UINT64_MAX, .error = EMFILE});
+    struct log_stamp stamp = {0};
+    for (; err >= 0 && n < 100; n += err >= 0) {
+        struct log_record r = trace_record(n, 4000);
+        err = log_append(log, &r, 1, &stamp);
+    }
+    CHECK_EQ(err, JET_errOutOfFileHandles);
+    CHECK_EQ(log_poisoned(log), 0);
+    CHECK_EQ(log_current_generation(log), 1);
+    os_fault_set(NULL);
+    n = append_through_rolls(log, n, 3);
+    stop(log);
     CHECK_EQ(count_all(0, &err), n);
     CHECK_OK(err);
     drop_folder();
