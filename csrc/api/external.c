@@ -79,8 +79,9 @@ JET_ERR JetBeginExternalBackupInstance(JET_INSTANCE instance, JET_GRBIT grbit)
 {
     struct step s;
     TRY_RETURN(step_in(instance, &s));
-    uint32_t retries = (uint32_t)params_number(instance_params(s.instance->inst), PYJET_paramBackupReadRetries);
-    return step_out(&s, backup_begin(s.backup, grbit, retries));
+    struct backup_options options;
+    instance_backup_options(s.instance->inst, &options);
+    return step_out(&s, backup_begin(s.backup, grbit, &options));
 }
 
 JET_ERR JetBeginExternalBackup(JET_GRBIT grbit)

@@ -16,6 +16,8 @@ struct backup_host { /* what backup needs of the instance; filled by engine (soc
     unsigned legacy_names;
     uint32_t page_size;
     struct trx *trx; /* for Backup2 records; level 0 */
+    struct trx *scrub_trx; /* for the pages that JET_paramZeroDatabaseDuringBackup wipes; internal, with an inner one */
+    MUST_CHECK err_t (*sweep)(void *context); /* old versions that nobody needs give their nodes up */
     /* Attached databases, pinned against detach until unpin. list: room DBID_MAX. */
     int (*pin_databases)(void *context, struct dbfile **list);
     void (*unpin_databases)(void *context);
@@ -61,8 +63,9 @@ struct backup_list {
 struct backup_generations {
     uint32_t low, high; /* both included */
 };
-/* grbit: JET_bitBackupIncremental, JET_bitInternalCopy. */
-MUST_CHECK err_t backup_begin(struct backup *b, JET_GRBIT grbit, uint32_t read_retries);
+/* grbit: JET_bitBackupIncremental, JET_bitInternalCopy. Of the options path, progress and pause are not used: a full one that wipes
+ * what was deleted does so when a database is opened. */
+MUST_CHECK err_t backup_begin(struct backup *b, JET_GRBIT grbit, const struct backup_options *options);
 MUST_CHECK err_t backup_list_databases(struct backup *b, struct backup_list *out);
 /* size: of all that backup_read_file will give. Most errors in the log phase end the backup (section 4). */
 MUST_CHECK err_t backup_open_file(struct backup *b, const char *path, JET_HANDLE *handle, uint64_t *size);

@@ -43,6 +43,7 @@ struct series {
     struct backup *b;
     enum series_state state;
     bool full, internal;
+    bool zero_deleted;            /* a full one wipes what was deleted, before it copies */
     bool rolled;                  /* the range of logs is known */
     bool truncated;
     struct member dbs[DBID_MAX];  /* attached, logged; pinned */
@@ -83,6 +84,10 @@ void series__event_file(const struct series *s, int id, enum event_severity seve
 
 /* ---- surrogate.c ---- */
 void surrogate__abandon(struct backup *b); /* by the server; `inside` is the caller's */
+
+/* ---- scrub.c: nothing unless zero_deleted is set. prepare: before the logs are pinned; database: before it is copied ---- */
+MUST_CHECK err_t scrub__prepare(struct series *s);
+MUST_CHECK err_t scrub__database(struct series *s, struct dbfile *db);
 
 /* ---- stop.c ---- */
 err_t stop__refused(void); /* raises JET_errBackupAbortByServer */

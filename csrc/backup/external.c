@@ -135,14 +135,15 @@ static err_t check_begin(struct backup *b, JET_GRBIT grbit)
     return JET_errSuccess;
 }
 
-err_t backup_begin(struct backup *b, JET_GRBIT grbit, uint32_t read_retries)
+err_t backup_begin(struct backup *b, JET_GRBIT grbit, const struct backup_options *options)
 {
     bool full = (grbit & JET_bitBackupIncremental) == 0;
     TRY_RETURN(check_begin(b, grbit));
     struct external *e = calloc(1, sizeof *e);
     if (e == NULL)
         return RAISE(JET_errOutOfMemory);
-    e->series.read_retries = read_retries;
+    e->series.read_retries = options->read_retries;
+    e->series.zero_deleted = full && options->zero_deleted;
     e->series.internal = (grbit & JET_bitInternalCopy) != 0;
     err_t err = series__enter(&e->series, b, DRIVER_CALLER, full);
     if (err < 0) {
@@ -291,6 +292,12 @@ static err_t open_database(struct external *e, const char *full, const char *pat
         return step_out(e->series.b, err);
     }
     m->copied = false; /* read again: the last one counts */
+    err_t err = scrub__database(&e->series, m->db);
+    if (err < 0) {
+        if (series__stopped(&e->series) == 0)
+            series__event_file(&e->series, 217, EVENT_ERROR, "copy of a database failed", err, m->db->path);
+        return step_out(e->series.b, err);
+    }
     stream__open(&e->stream, &e->series, m);
     *size = e->stream.size;
     give_handle(e, OPEN_DATABASE, handle);

@@ -49,8 +49,11 @@ err_t pages__copy_database(struct run *run, struct member *m)
     char to[OS_PATH_MAX];
     struct stream st;
     TRY_RETURN(os_join(to, sizeof to, run->target, name == NULL ? m->db->path : name + 1));
-    stream__open(&st, s, m);
-    err_t err = copy_file(run, &st, to);
+    err_t err = scrub__database(s, m->db);
+    if (err >= 0) {
+        stream__open(&st, s, m);
+        err = copy_file(run, &st, to);
+    }
     if (err < 0) {
         series__event_file(s, 217, EVENT_ERROR, "copy of a database failed", err, m->db->path);
         return err;

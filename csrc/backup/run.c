@@ -153,6 +153,7 @@ err_t backup_run(struct backup *b, const struct backup_options *options, struct 
     run->atomic = (options->grbit & JET_bitBackupAtomic) != 0;
     struct series *s = &run->series;
     *s = (struct series){.b = b, .read_retries = options->read_retries, .poll = poll_progress, .poll_context = run};
+    s->zero_deleted = run->full && options->zero_deleted;
     err_t err = check_request(run);
     if (err >= 0)
         err = series__enter(s, b, DRIVER_ENGINE, run->full);

@@ -232,6 +232,7 @@ static void pin_logs(struct series *s)
 
 err_t series__begin(struct series *s)
 {
+    TRY_RETURN(scrub__prepare(s));
     if (s->full)
         TRY_RETURN(check_checkpoint(s));
     pin_logs(s);

@@ -294,6 +294,29 @@ void btree__apply_free(struct page page)
     page_set_flags(page, page_flags(page) | PAGE_EMPTY);
 }
 
+/* What scrubbing leaves in place of data: never read again, but alike wherever the log is redone. */
+enum { SCRUB_FILL_RECORD = 'D', SCRUB_FILL_CHUNK = 'L' };
+
+static void scrub_lines(struct page page, const struct node_record *r)
+{
+    int lines = page_line_count(page);
+    for (int i = 0; i < lines && (uint32_t)i < r->data.n && (uint32_t)i < r->scrub_count; i++) {
+        struct node node;
+        if (r->data.p[i] == SCRUB_NOTHING || page_node(page, i, &node) < 0)
+            continue;
+        memset(page.p + (node.data.p - page.p), r->data.p[i] == SCRUB_RECORD ? SCRUB_FILL_RECORD : SCRUB_FILL_CHUNK, node.data.n);
+    }
+}
+
+void btree__apply_scrub(struct page page, const struct node_record *r)
+{
+    if ((r->scrub_flags & SCRUB_UNUSED_PAGE) != 0)
+        btree__apply_free(page);
+    else
+        scrub_lines(page, r);
+    page_wipe_unused(page);
+}
+
 void btree__apply_emptied_root(struct page root)
 {
     page_clear_nodes(root);

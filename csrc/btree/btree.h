@@ -51,6 +51,8 @@ void btree_registry_destroy(struct dbfile *db);
  * JET_errDatabaseCorrupted when the page is no root. */
 MUST_CHECK err_t btree_open(struct dbfile *db, pgno_t root, struct btree **out);
 void btree_close(struct btree *tree);
+/* The same for a root that was read from the catalog a while ago: *out = NULL when the tree was dropped meanwhile. */
+MUST_CHECK err_t btree_open_living(struct dbfile *db, pgno_t root, objid_t objid, struct btree **out);
 /* The tree's space is about to be freed: btree_clean leaves it alone from now on. Waits until the caller's is the only
  * reference (the sweep may be at work in it); JET_errTableInUse when somebody keeps it. */
 MUST_CHECK err_t btree_retire(struct btree *tree);
@@ -136,6 +138,19 @@ MUST_CHECK err_t btree_undo(struct dbfile *db, struct trx *trx, const struct ver
  * or nearly so (decision 17: merge types 1, 2, 3), giving pages back. trx: the sweeper's, level 1 unversioned.
  * Clears NODE_VERSION where nothing is left. Not finding it is success. */
 MUST_CHECK err_t btree_clean(struct dbfile *db, struct trx *trx, const struct version_key *where);
+
+/* ---- scrubbing: what was deleted cannot be read any more ---- */
+struct btree_scrub {
+    struct trx *trx;  /* level 1 unversioned, with an inner one */
+    dbtime_t began;   /* a page that changed later is not taken for unused */
+    pgno_t (*root_of)(void *context, objid_t objid); /* PGNO_NIL: not known, the page is left alone */
+    void *context;
+    uint32_t pages, unused, nodes; /* sums: pages in use and pages of no tree that were wiped; nodes taken away */
+    uint32_t unread;               /* pages that cannot be read soundly: left alone, the copy tells */
+};
+/* One page: settled deleted nodes go (btree_clean), those that must stay lose their data, free bytes become zero. `unused`: the
+ * space trees said so after `began`. Pages of space trees hold numbers only and are left alone. */
+MUST_CHECK err_t btree_scrub_page(struct dbfile *db, pgno_t pgno, bool unused, struct btree_scrub *scrub);
 
 /* ---- raw page work for space (roots, headers); inner transactions ---- */
 /* Sets tag 0 of a root: logs SetExternalHeader. The root is write-latched by the caller. */

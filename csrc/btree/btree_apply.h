@@ -19,6 +19,9 @@ void btree__apply_record(struct page page, const struct node_record *r, struct s
 MUST_CHECK err_t btree__check_undo(struct page page, int line, const struct version_undo *u);
 /* EmptyTree: the root becomes an empty leaf. */
 void btree__apply_emptied_root(struct page root);
+/* Scrub: a page that no tree uses becomes an empty one, of others the named lines' data are overwritten; then what lies between
+ * the lines is zeroed. The flag PAGE_SCRUBBED is set by the caller, after the dbtime. */
+void btree__apply_scrub(struct page page, const struct node_record *r);
 /* page_uncommitted_free := n, but never more than what is free. */
 void btree__keep_free(struct page page, uint32_t n);
 

@@ -46,6 +46,8 @@ struct node_record {
     uint16_t offset;             /* Delta, Delta64 */
     uint32_t scrub_flags, scrub_count; /* Scrub */
 };
+enum { SCRUB_UNUSED_PAGE = 1 };                                          /* scrub_flags */
+enum scrub_oper { SCRUB_NOTHING = 0, SCRUB_RECORD = 1, SCRUB_CHUNK = 2 }; /* a byte a line */
 
 enum split_type { SPLIT_VERTICAL = 0, SPLIT_RIGHT = 1, SPLIT_APPEND = 2 };
 enum split_oper_kind { SPLIT_OPER_NONE = 0, SPLIT_OPER_INSERT = 1, SPLIT_OPER_REPLACE = 2, SPLIT_OPER_FLAG_INSERT_REPLACE = 3 };

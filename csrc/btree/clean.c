@@ -89,16 +89,31 @@ out:
 }
 
 /* The tree may have been dropped, and its root page may be part of another by now. */
-static err_t tree_is_gone(struct dbfile *db, const struct version_key *where, bool *gone)
+static err_t tree_is_gone(struct dbfile *db, pgno_t root_page, objid_t objid, bool *gone)
 {
     struct page_ref root = PAGE_REF_NONE;
-    err_t err = cache_latch(db, where->root, LATCH_READ, CACHE_WAIT, &root);
+    err_t err = cache_latch(db, root_page, LATCH_READ, CACHE_WAIT, &root);
     *gone = err == JET_errPageNotInitialized || err == JET_errFileIOBeyondEOF;
     if (err < 0)
         return *gone ? JET_errSuccess : err;
     uint32_t flags = page_flags(root.page);
-    *gone = page_objid(root.page) != where->objid || (flags & PAGE_ROOT) == 0 || (flags & (PAGE_EMPTY | PAGE_SPACE_TREE)) != 0;
+    *gone = page_objid(root.page) != objid || (flags & PAGE_ROOT) == 0 || (flags & (PAGE_EMPTY | PAGE_SPACE_TREE)) != 0;
     cache_release(&root);
+    return JET_errSuccess;
+}
+
+err_t btree_open_living(struct dbfile *db, pgno_t root, objid_t objid, struct btree **out)
+{
+    bool gone;
+    *out = NULL;
+    TRY_RETURN(tree_is_gone(db, root, objid, &gone));
+    if (gone || btree__is_retired(db, objid))
+        return JET_errSuccess;
+    TRY_RETURN(btree_open(db, root, out));
+    if (!btree__is_retired(db, objid)) /* after the open: btree_retire waits for who holds the tree */
+        return JET_errSuccess;
+    btree_close(*out);
+    *out = NULL;
     return JET_errSuccess;
 }
 
@@ -107,13 +122,10 @@ err_t btree_clean(struct dbfile *db, struct trx *trx, const struct version_key *
     err_t err = JET_errSuccess;
     struct btree *tree = NULL;
     struct bookmark b = {0};
-    bool gone, merge;
-    TRY_RETURN(tree_is_gone(db, where, &gone));
-    if (gone || btree__is_retired(db, where->objid))
+    bool merge;
+    TRY_RETURN(btree_open_living(db, where->root, where->objid, &tree));
+    if (tree == NULL)
         return JET_errSuccess;
-    TRY_RETURN(btree_open(db, where->root, &tree));
-    if (btree__is_retired(db, where->objid)) /* after the open: btree_retire waits for who holds the tree */
-        goto out;
     TRY(bookmark_init(&b, tree, where->key, where->data));
     TRY(clean_leaf(tree, trx, &b, &merge));
     if (merge)

@@ -3,8 +3,6 @@
 
 #define PAGE_PRE_INIT 0x20000u
 #define PGNO_MOST 0x7fffffffu
-/* What scrubbing leaves in place of data: it is never read again, but it should look alike on both sides. */
-enum { SCRUB_FILL_RECORD = 'D', SCRUB_FILL_CHUNK = 'L' };
 
 /* ---- pages ---- */
 
@@ -285,36 +283,20 @@ out:
     return err;
 }
 
-static void scrub_lines(struct page page, const struct node_record *r)
-{
-    int lines = page_line_count(page);
-    for (int i = 0; i < lines && (uint32_t)i < r->data.n && (uint32_t)i < r->scrub_count; i++) {
-        struct node node;
-        if (r->data.p[i] == 0 || page_node(page, i, &node) < 0)
-            continue;
-        memset(page.p + (node.data.p - page.p), r->data.p[i] == 1 ? SCRUB_FILL_RECORD : SCRUB_FILL_CHUNK, node.data.n);
-    }
-}
-
 static err_t redo_scrub(struct redo *redo, const struct node_record *r)
 {
-    enum { SCRUB_UNUSED_PAGE = 1 };
     err_t err = JET_errSuccess;
     struct redo_page page;
     TRY_RETURN(btree__redo_open(redo, r->head.pgno, r->head.dbtime, r->head.before, REDO_CHANGE, &page));
     count(redo, page.needed);
     if (page.needed) {
         struct page p = page.ref.page;
-        bool unused = (r->scrub_flags & SCRUB_UNUSED_PAGE) != 0;
-        if (!unused) /* an unused page may still carry the number of the tree that it left */
+        if ((r->scrub_flags & SCRUB_UNUSED_PAGE) == 0) /* an unused page may still carry the number of the tree that it left */
             TRY(btree__redo_check_objid(p, r->objid));
         btree__redo_dirty(redo, &page);
-        if (unused)
-            page_clear_nodes(p);
-        else
-            scrub_lines(p, r);
-        page_set_flags(p, page_flags(p) | PAGE_SCRUBBED);
+        btree__apply_scrub(p, r);
         btree__redo_done(redo, &page, r->head.dbtime);
+        page_set_flags(p, page_flags(p) | PAGE_SCRUBBED);
     }
 out:
     btree__redo_close(&page);

@@ -119,6 +119,8 @@ struct db_header { /* edb-format.md 2.2, unpacked where it is used; `raw` holds 
     struct logtime time_attach, time_consistent, time_detach;
     uint32_t gen_min_required, gen_max_required, gen_min_consistent, gen_max_committed;
     struct logtime time_gen_max_created;
+    dbtime_t dbtime_last_scrub; /* what was deleted before is wiped */
+    struct logtime time_scrub;
     struct bkinfo full_prev, inc_prev, full_cur, snapshot_cur, copy_prev, diff_prev;
     uint32_t type_full_prev, type_inc_prev, type_copy_prev, type_diff_prev;
     uint8_t raw[DB_HEADER_USED];

@@ -93,7 +93,7 @@ MUST_CHECK err_t catalog_visit_tables(struct dbfile *db, struct trx *trx, catalo
                                       void *context);
 
 /* The trees that the committed rows name: tables, their indexes and long values. */
-typedef err_t (*catalog_tree_fn)(void *context, objid_t objid);
+typedef err_t (*catalog_tree_fn)(void *context, objid_t objid, pgno_t root);
 MUST_CHECK err_t catalog_visit_trees(struct dbfile *db, catalog_tree_fn visit, void *context);
 
 /* After a recovery that undid something: frees trees that no row names, gives leaked pages back

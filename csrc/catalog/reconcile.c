@@ -25,7 +25,7 @@ struct tree_visit {
 static err_t visit_tree(void *context, const struct catalog_row *row)
 {
     struct tree_visit *v = context;
-    return is_tree(row) ? v->visit(v->context, row->id) : JET_errSuccess;
+    return is_tree(row) ? v->visit(v->context, row->id, row->root_or_coltyp) : JET_errSuccess;
 }
 
 err_t catalog_visit_trees(struct dbfile *db, catalog_tree_fn visit, void *context)

@@ -6,6 +6,7 @@
 
 #define NAME_MAX_INSTANCE 256
 #define PROCID_SYSTEM 1u       /* attach, bootstrap, backup; its inner one is 2 */
+#define PROCID_SCRUB 0xFFF4u    /* pages wiped for a backup; its inner one is the next */
 #define PROCID_SESSION_FIRST 4u /* sessions own two each: even, and the odd one behind it for inner work */
 #define SESSIONS_MOST 10000u
 
@@ -61,7 +62,7 @@ struct instance {
     uint32_t session_count;
     uint8_t procids[SESSIONS_MOST / 8 + 1];
     struct os_lock sweep_lock; /* RANK_CHECKPOINT - 1: one sweep at a time; a detach waits for the one in flight */
-    struct trx_pair sweep, system;
+    struct trx_pair sweep, system, scrub;
     bool trx_ready;
     struct os_thread *writer, *preparer, *sweeper;
     _Atomic bool stop;
@@ -109,6 +110,7 @@ MUST_CHECK err_t threads__start(struct instance *inst);
 void threads__stop(struct instance *inst);
 /* Sweeps until nothing is left to do. */
 err_t threads__sweep_all(struct instance *inst);
+MUST_CHECK err_t threads__sweep_rounds(struct instance *inst, uint32_t most); /* while others write there is always more */
 
 /* rooms.c: everything below an instance, built in floor order and taken down in reverse. */
 MUST_CHECK err_t rooms__open(struct instance *inst);

@@ -230,6 +230,12 @@ static void unpin_databases(void *context)
         atomic_fetch_sub(&list[i]->pins, 1);
 }
 
+static err_t sweep(void *context)
+{
+    enum { ROUNDS = 4096 }; /* millions of versions */
+    return threads__sweep_rounds(context, ROUNDS);
+}
+
 static err_t make_backup(struct instance *inst)
 {
     struct backup_host host = {
@@ -243,6 +249,8 @@ static err_t make_backup(struct instance *inst)
         .legacy_names = (unsigned)params_number(inst->params, JET_paramLegacyFileNames),
         .page_size = (uint32_t)params_number(params_global(), JET_paramDatabasePageSize),
         .trx = &inst->system.trx,
+        .scrub_trx = &inst->scrub.trx,
+        .sweep = sweep,
         .pin_databases = pin_databases,
         .unpin_databases = unpin_databases,
     };
@@ -526,12 +534,22 @@ void instance_set_backup_pause(struct instance *inst, void (*fn)(void *context, 
     inst->backup_pause_context = context;
 }
 
+void instance_backup_options(const struct instance *inst, struct backup_options *out)
+{
+    *out = (struct backup_options){
+        .create_path = params_number(inst->params, JET_paramCreatePathIfNotExist) != 0,
+        .zero_deleted = params_number(inst->params, JET_paramZeroDatabaseDuringBackup) != 0,
+        .read_retries = (uint32_t)params_number(inst->params, PYJET_paramBackupReadRetries),
+    };
+}
+
 err_t instance_backup(struct instance *inst, const struct backup_options *options, struct backup_result *result)
 {
-    struct backup_options o = *options;
-    o.create_path = params_number(inst->params, JET_paramCreatePathIfNotExist) != 0;
-    o.zero_deleted = params_number(inst->params, JET_paramZeroDatabaseDuringBackup) != 0;
-    o.read_retries = (uint32_t)params_number(inst->params, PYJET_paramBackupReadRetries);
+    struct backup_options o;
+    instance_backup_options(inst, &o);
+    o.path = options->path;
+    o.grbit = options->grbit;
+    o.progress = options->progress;
     o.pause = inst->backup_pause;
     o.pause_context = inst->backup_pause_context;
     TRY_RETURN(instance_enter(inst, true));

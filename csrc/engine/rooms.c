@@ -178,6 +178,7 @@ err_t rooms__open(struct instance *inst)
     inst->finder = (struct txn_databases){.context = inst, .find = databases__find};
     trx_pair_init(&inst->system, inst, PROCID_SYSTEM, PROCID_SYSTEM + 1, false, "system");
     trx_pair_init(&inst->sweep, inst, PROCID_SWEEP, PROCID_SYSTEM + 2, true, "clean-up");
+    trx_pair_init(&inst->scrub, inst, PROCID_SCRUB, PROCID_SCRUB + 1, true, "scrub");
     inst->trx_ready = true;
     return JET_errSuccess;
 }
@@ -189,6 +190,7 @@ void rooms__close(struct instance *inst)
     checkpointer_destroy(inst->checkpointer);
     inst->checkpointer = NULL;
     if (inst->trx_ready) {
+        trx_pair_term(&inst->scrub);
         trx_pair_term(&inst->sweep);
         trx_pair_term(&inst->system);
         inst->trx_ready = false;

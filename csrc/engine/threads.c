@@ -107,12 +107,17 @@ static void sweeper_loop(void *context)
     }
 }
 
-err_t threads__sweep_all(struct instance *inst)
+err_t threads__sweep_rounds(struct instance *inst, uint32_t most)
 {
     bool worked = true;
-    while (worked)
+    for (uint32_t i = 0; i < most && worked; i++)
         TRY_RETURN(sweep_round(inst, &worked));
     return JET_errSuccess;
+}
+
+err_t threads__sweep_all(struct instance *inst)
+{
+    return threads__sweep_rounds(inst, UINT32_MAX);
 }
 
 err_t threads__start(struct instance *inst)

@@ -14,6 +14,7 @@ dbtime_t page_dbtime(struct page page)
 void page_set_dbtime(struct page page, dbtime_t dbtime)
 {
     store_u64(page.p + AT_DBTIME, dbtime);
+    page_set_flags(page, page_flags(page) & ~(uint32_t)PAGE_SCRUBBED);
 }
 
 pgno_t page_prev(struct page page)

@@ -46,7 +46,7 @@ uint32_t page_node_most(uint32_t page_size); /* largest node, edb-format.md 4.4 
 
 /* header */
 dbtime_t page_dbtime(struct page page);
-void page_set_dbtime(struct page page, dbtime_t dbtime);
+void page_set_dbtime(struct page page, dbtime_t dbtime); /* of a change: the page is no longer PAGE_SCRUBBED */
 pgno_t page_prev(struct page page);
 pgno_t page_next(struct page page);
 void page_set_prev(struct page page, pgno_t pgno);
@@ -157,6 +157,10 @@ void page_change_prefix(struct page page, struct slice prefix);
 int page_best_prefix(struct page page, int first, int last);
 /* Bytes that the lines [first, last) take, tags included, on a page with this prefix. */
 uint32_t page_lines_cost(struct page page, int first, int last, struct slice prefix);
+
+/* The bytes of the data area that no tag holds, wherever they lie (wipe.c): what went is still to be read there. */
+bool page_unused_is_zero(struct page page);
+void page_wipe_unused(struct page page);
 
 /* Space header and split buffer of tree roots (edb-format.md 7.2, 7.4). */
 struct space_header {

@@ -70,8 +70,9 @@ static err_t roll_back(struct recovery *r)
 
 /* Which trees there are is what the committed rows say. Versions of dropped ones are in the store too: redo does not know of
  * the drop, whose space may long be used again. */
-static err_t note_tree(void *context, objid_t objid)
+static err_t note_tree(void *context, objid_t objid, pgno_t root)
 {
+    (void)root;
     struct redo_trees *t = context;
     if (t->n == t->room) {
         uint32_t room = t->room == 0 ? 64 : t->room * 2;

@@ -45,6 +45,8 @@ struct space_sum {
 MUST_CHECK err_t space_sum(struct btree *tree, struct space_sum *out);
 typedef err_t (*space_extent_fn)(void *context, struct space_extent extent, bool available);
 MUST_CHECK err_t space_visit(struct btree *tree, space_extent_fn visit, void *context);
+/* The pages of the tree that nobody uses: available ones, and those set aside for its space trees. */
+MUST_CHECK err_t space_visit_unused(struct btree *tree, space_extent_fn visit, void *context);
 
 /* After a recovery that undid something: every page that the tree owns and nobody uses becomes available again.
  * children: roots of the trees whose space came from this one (table -> indexes, LV; system root -> tables). */

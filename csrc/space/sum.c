@@ -44,6 +44,38 @@ out:
     return err;
 }
 
+static err_t pass_available(void *context, struct space_extent e, bool available)
+{
+    struct visit *v = context;
+    return available ? v->fn(v->context, e, true) : JET_errSuccess;
+}
+
+static err_t visit_split_buffer(struct btree *space_tree, struct visit *v)
+{
+    struct extent_place entries[2];
+    TRY_RETURN(space__split_buffer_extents(space_tree, entries));
+    for (int i = 0; i < 2; i++)
+        if (entries[i].count > 0)
+            TRY_RETURN(pass_on(v, entries[i]));
+    return JET_errSuccess;
+}
+
+err_t space_visit_unused(struct btree *tree, space_extent_fn fn, void *context)
+{
+    struct space_hold hold;
+    struct visit v = {.fn = fn, .context = context, .available = true};
+    TRY_RETURN(space_visit(tree, pass_available, &v));
+    TRY_RETURN(space__hold(tree, NULL, &hold));
+    err_t err = JET_errSuccess;
+    if (space__is_multiple(&hold)) {
+        TRY(visit_split_buffer(&hold.oe, &v));
+        TRY(visit_split_buffer(&hold.ae, &v));
+    }
+out:
+    space__let_go(&hold);
+    return err;
+}
+
 static err_t add_up(void *context, struct space_extent e, bool available)
 {
     struct space_sum *sum = context;

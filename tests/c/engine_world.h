@@ -282,7 +282,7 @@ struct live {
     char db[PATH_ROOM + 8];
 };
 
-enum start { START_PLAIN = 0, START_CIRCULAR = 1, START_NO_LOG = 2, START_STEAL = 4, START_NO_WRITER = 8 };
+enum start { START_PLAIN = 0, START_CIRCULAR = 1, START_NO_LOG = 2, START_STEAL = 4, START_NO_WRITER = 8, START_ZERO = 16 };
 
 static struct instance *new_instance(const char *dir, unsigned how)
 {
@@ -304,6 +304,8 @@ static struct instance *new_instance(const char *dir, unsigned how)
         CHECK_OK(params_set(p, JET_paramRecovery, 0, "off", PARAMS_BEFORE_INIT));
     if (how & START_STEAL)
         CHECK_OK(params_set(p, PYJET_paramRandomSteal, 1, NULL, PARAMS_BEFORE_INIT));
+    if (how & START_ZERO)
+        CHECK_OK(params_set(p, JET_paramZeroDatabaseDuringBackup, 1, NULL, PARAMS_BEFORE_INIT));
     if (how & START_NO_WRITER)
         CHECK_OK(params_set(p, PYJET_paramPageWriterOff, 1, NULL, PARAMS_BEFORE_INIT));
     return inst;

@@ -358,6 +358,24 @@ static void check_equal(const struct model *m)
     }
 }
 
+/* What deletes, moves and shorter data left behind goes; not a byte of a node does. */
+static bool check_wipe(const struct model *m)
+{
+    bool dirty = !page_unused_is_zero(m->page);
+    page_wipe_unused(m->page);
+    CHECK(page_unused_is_zero(m->page));
+    check_equal(m);
+    uint32_t used = 0, area = m->page.size - (page_is_large(m->page) ? 80u : 40u), zero = 0;
+    for (uint32_t i = m->page.size - area; i < m->page.size; i++)
+        zero += m->page.p[i] == 0;
+    used = area - page_free(m->page);
+    CHECK(zero >= area - used);
+    page_set_flags(m->page, page_flags(m->page) | PAGE_SCRUBBED);
+    page_set_dbtime(m->page, page_dbtime(m->page) + 1);
+    CHECK((page_flags(m->page) & PAGE_SCRUBBED) == 0); /* the next change takes the mark away */
+    return dirty;
+}
+
 static void run_model(uint32_t size, bool with_data, unsigned long long *seed, int batches)
 {
     static struct model m;
@@ -368,6 +386,7 @@ static void run_model(uint32_t size, bool with_data, unsigned long long *seed, i
     m.data_most = size / 8 < DATA_MOST ? size / 8 : DATA_MOST;
     page_format(m.page, 7, 9, PAGE_LEAF | (with_data ? PAGE_NON_UNIQUE : 0), 0x41);
     uint32_t empty = page_free(m.page);
+    int wiped = 0;
     for (int batch = 0; batch < batches; batch++) {
         uint32_t deletes = batch % 5 == 4 ? 12 : 3; /* fill, then thin out */
         for (int i = 0; i < 60; i++) {
@@ -386,7 +405,10 @@ static void run_model(uint32_t size, bool with_data, unsigned long long *seed, i
         check_equal(&m);
         if (batch % 8 == 0)
             check_best_prefix(&m);
+        if (batch % 6 == 5)
+            wiped += check_wipe(&m);
     }
+    CHECK(wiped > 0);
     page_clear_nodes(m.page);
     CHECK_OK(page_validate(m.page));
     CHECK_EQ(page_free(m.page), empty - page_external(m.page).n);
@@ -820,6 +842,8 @@ CASE(hostile_bytes)
                 page.p[at] = (uint8_t)(r >> 40);
             }
             sum += read_all(page, key, (uint32_t)round % 17);
+            page_wipe_unused(page);
+            CHECK(page_unused_is_zero(page));
         }
         for (uint32_t b = 0; b < page.size; b++)
             page.p[b] = (uint8_t)(ctest_random(&seed) >> 13);
