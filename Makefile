@@ -85,6 +85,14 @@ walk: $(B)/libpyjet-walk.so  ## the library of the fault walk (SANITIZE=address)
 $(B)/libpyjet-walk.so: tests/c/alloc_faults.c $(call objects,$(ROOMS))
 	$(CC) $(CFLAGS_ALL) -MF /dev/null -shared -o $@ $^ $(wraps) $(LDLIBS_ALL)
 
+# Reads whole databases for the judges in tests/ (tests/reading.py); it stands beside any of the libraries above
+.PHONY: reader
+reader: build/read_all.so  ## reads everything in a database in one call, for judges of many
+
+build/read_all.so: tests/c/read_all.c csrc/include/esent.h csrc/include/pyjet.h
+	@mkdir -p build
+	$(CC) $(CFLAGS_ALL) -MF /dev/null -shared -o $@ $<
+
 .PHONY: docs build test test-all bench
 build:  ## the extension, in place
 	$(PYTHON) setup.py -q build_ext --inplace

@@ -23,7 +23,8 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import cjet  # noqa: E402
-from cjet import ERR, K, JetError, JET_MoveFirst  # noqa: E402
+import reading  # noqa: E402
+from cjet import ERR, K, JetError  # noqa: E402
 
 ACCOUNTS = 40
 BALANCE = 1000
@@ -35,7 +36,6 @@ COLUMNS = {
     "tag": (K.JET_coltypBinary, 0, 200),
     "note": (K.JET_coltypLongBinary,),
 }
-SHORT = ("id", "balance", "ver", "tag")  # all but the long value
 INDEXES = (
     ("pk", "+id", K.JET_bitIndexPrimary),
     ("by_tag", "+tag", K.JET_bitIndexIgnoreNull),
@@ -92,30 +92,24 @@ def first_state(threads):
 
 
 def read_state(ses, dbid):
-    """Everything in the database; raises AssertionError when an index disagrees with its table."""
-    tables = {}
-    names = [n for n in ses.tables(dbid) if not n.startswith("MSys")]
-    for name in names:
-        if name == "ledger":
-            continue
-        with ses.table(dbid, name) as t:
-            by_key = {r["id"]: _shown(r) for r in t.all()}
-            for index, leave_out in (("by_tag", lambda r: r[2] is None), ("by_balance", lambda r: False)):
-                by_index = {r["id"]: [r["balance"], r["ver"], _text(r["tag"])] for r in t.all(SHORT, index=index)}
-                expected = {k: r[:3] for k, r in by_key.items() if not leave_out(r)}
-                assert by_index == expected, f"{name}.{index} disagrees: {differences(expected, by_index)}"
-        tables[name] = by_key
-    with ses.table(dbid, "ledger") as t:
-        ledger = {r["thread"]: r["last"] for r in t.all()}
-    return {"ledger": ledger, "tables": tables}
+    """Everything in the database; raises AssertionError when an index disagrees with its table. Not to be changed by the caller."""
+    found = dict(map(_shown, reading.sections(ses, dbid)))
+    return {"ledger": found.pop("ledger"), "tables": found}
+
+
+@functools.lru_cache(maxsize=256)
+def _shown(section):
+    """Name and rows of a table. Databases after neighbouring crashes share most tables."""
+    table = reading.Table(section)
+    if table.name == "ledger":
+        return table.name, {r["thread"]: r["last"] for r in table.rows}
+    indexed = {"by_tag", "by_balance"}
+    assert set(table.indexes) == indexed, f"{table.name} has the indexes {table.indexes}"
+    return table.name, {r["id"]: [r["balance"], r["ver"], _text(r["tag"]), digest(r["note"])] for r in table.rows}
 
 
 def _text(tag):
     return None if tag is None else tag.decode()
-
-
-def _shown(r):
-    return [r["balance"], r["ver"], _text(r["tag"]), digest(r["note"])]
 
 
 def differences(expected, got):
@@ -273,13 +267,45 @@ class Wrong(AssertionError):
     """A database holds what it must not, or lacks what it must have."""
 
 
-class Model:
-    """What was reported since a known state."""
+class Course:
+    """The states of a bank along its vectors, made out of each other: for a judge of many states of one history.
 
-    def __init__(self, base, known=None):
+    What two threads do commutes (own rows, own tables, sums of transfers), so a state is a function of its vector.
+    """
+
+    KEPT = 24
+
+    def __init__(self, base):
+        self.kept = [(dict(base["ledger"]), base["tables"], {})]  # (vector, tables, known); rows are never changed in place
+
+    def at(self, vector, lines):
+        """({name: rows}, known) after what the lines say up to this vector; not to be changed."""
+        start, tables, known = next(k for k in reversed(self.kept) if all(k[0].get(t, n + 1) <= n for t, n in vector.items()))
+        if start == vector:
+            return tables, known
+        tables = {name: dict(rows) for name, rows in tables.items()}
+        known = {t: {name: dict(rows) for name, rows in own.items()} for t, own in known.items()}
+        for line in lines:
+            if line[0] == "I" and start[line[1]] < line[2] <= vector[line[1]]:
+                for op in line[3]:
+                    _apply(tables, known.setdefault(line[1], {}), op)
+        self.kept.append((dict(vector), tables, known))
+        if len(self.kept) > self.KEPT:
+            del self.kept[1]
+        return tables, known
+
+
+class Model:
+    """What was reported since a known state.
+
+    course: a Course from that state, when many models of one history ask for the same states (known must then be empty).
+    """
+
+    def __init__(self, base, known=None, course=None):
         self.base = base  # as read_state gives it
         self.known = known or {}  # {thread: {table: {id: [ver, size]}}}
         self.lines = []
+        self.course = course
 
     def vector_of(self, state):
         return state["ledger"]
@@ -299,7 +325,10 @@ class Model:
         return floor, roof, before
 
     def expected(self, vector):
-        """The state at a vector."""
+        """The state at a vector; of a Course it is not to be changed."""
+        if self.course is not None:
+            tables, known = self.course.at(vector, self.lines)
+            return {"ledger": dict(vector), "tables": tables}, known
         tables = {name: {k: list(r) for k, r in rows.items()} for name, rows in self.base["tables"].items()}
         known = {t: {name: dict(rows) for name, rows in own.items()} for t, own in self.known.items()}
         for line in self.lines:
@@ -341,8 +370,9 @@ def _apply(tables, own, op):
     kind = op[0]
     if kind == "T":
         _, source, x, target, y, amount = op
-        tables[source][x][0] -= amount
-        tables[target][y][0] += amount
+        for table, account, change in ((source, x, -amount), (target, y, amount)):
+            balance, *rest = tables[table][account]
+            tables[table][account] = [balance + change, *rest]  # a Course shares rows: none is changed in place
     elif kind == "P":
         _, table, ident, ver, size = op
         tables[table][ident] = row_of(ident, -ident, ver, size)

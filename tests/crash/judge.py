@@ -1,6 +1,8 @@
 """Recovers what a power cut left and holds it against the marks that stand before the cut. All in this process."""
 
 import collections
+import functools
+import hashlib
 import json
 import pathlib
 import shutil
@@ -16,17 +18,39 @@ PAGE = 4096
 COUNTERS = ("undo_after_steal", "macros_half_redone", "records_filtered", "pages_restored", "pages_reconciled", "undone")
 
 
+@functools.lru_cache(maxsize=1 << 14)
+def line_of(mark):
+    """The states of a trace share their marks. Not to be changed."""
+    return json.loads(mark)
+
+
+class Recording:
+    """What the states of one recording share: what is known of it, and what was made of bytes that come again."""
+
+    def __init__(self, top, work):
+        self.top = pathlib.Path(top)
+        self.course = bank.Course(bank.first_state(work.threads))
+        self.sets = {}  # digest of a set -> what it restores to
+
+    @functools.cached_property
+    def known(self):
+        return json.loads((self.top / "known.json").read_text())
+
+    @functools.cached_property
+    def history(self):
+        """Of the workload with one history: the table after each transaction, as works.read_schema shows it."""
+        return [{**entry, "columns": sorted(entry["columns"]), "indexes": sorted(entry["indexes"])} for entry in self.known]
+
+
 class Case:
     """One state on disk: its folder, the marks before the cut, and where counts go."""
 
-    def __init__(self, top, work, small, marks, totals=None):
+    def __init__(self, top, work, small, marks, totals=None, recording=None):
         self.top, self.work, self.small = pathlib.Path(top), work, small
         self.folder = self.top / "run"  # the logs name the database by this path
-        self.lines = [json.loads(text) for text in marks]
+        self.lines = [line_of(text) for text in marks]
         self.totals = collections.Counter() if totals is None else totals
-
-    def known(self):
-        return json.loads((self.top / "known.json").read_text())
+        self.recording = recording or Recording(top, work)
 
     def check(self):
         """Raises AssertionError, or a JetError of a recovery that should succeed."""
@@ -69,8 +93,8 @@ def sound(path, leaks=False):
     return sums.pages_leaked
 
 
-def model_of(work, lines):
-    model = bank.Model(bank.first_state(work.threads))
+def model_of(case, lines):
+    model = bank.Model(bank.first_state(case.work.threads), course=case.recording.course)
     model.lines = [line for line in lines if line[0] in ("I", "A", "L", "BS", "BP", "BE")]
     return model
 
@@ -87,7 +111,7 @@ def check_bank(case):
         return
     got = recover(case, {"bank.edb": read_bank}).get("bank.edb")
     assert got is not None, "the bank is gone"
-    model = model_of(case.work, case.lines)
+    model = model_of(case, case.lines)
     model.check(got)
     check_sets(case, model)
 
@@ -104,22 +128,32 @@ def check_sets(case, model):
             begin, kind, name = started[line[1]]
             complete[name] = (begin, at, kind)
     for name, (begin, end, kind) in complete.items():
-        work = case.top / "work"
-        got = bank.read_set(case.folder / "sets" / name, work)
-        shutil.rmtree(work)
+        got = restored(case, case.folder / "sets" / name)
         cut = any(line[0] == "BS" and line[3] == name for line in model.lines[end:])
         model.check(got, begin, None if cut else end, f"the set {name} ({kind})")
         case.totals[f"sets checked: {kind}"] += 1
 
 
+def restored(case, path):
+    """What a set restores to: a function of its bytes, so one that stayed as it was is restored once."""
+    sums = hashlib.sha1(usedforsecurity=False)
+    for file in sorted(path.rglob("*")):
+        if file.is_file():
+            content = file.read_bytes()
+            sums.update(f"{file.relative_to(path)}\0{len(content)}\0".encode())
+            sums.update(content)
+    key, known = sums.digest(), case.recording.sets
+    if key not in known:
+        work = case.top / "work"
+        known[key] = bank.read_set(path, work)
+        shutil.rmtree(work)
+        case.totals["sets restored"] += 1
+    return known[key]
+
+
 def check_attach(case):
     created = {line[1] for line in case.lines if line[0] == "CREATED"}
-
-    def read(ses, dbid):
-        with ses.table(dbid, "t") as t:
-            return [r["id"] for r in t.all()]
-
-    found = recover(case, dict.fromkeys(sorted(created), read))
+    found = recover(case, dict.fromkeys(sorted(created), works.read_attached))
     for name in created:
         rows = found.get(name)
         assert rows is not None, f"{name} was created, now it is gone"
@@ -137,10 +171,7 @@ def check_schema(case):
     got = recover(case, {"schema.edb": works.read_schema})["schema.edb"]
     least = max([line[1] for line in case.lines if line[0] == "A"], default=0)
     most = max([line[1] for line in case.lines if line[0] == "I"], default=0)
-    history = case.known()
-    for entry in history:
-        entry["columns"].sort()
-        entry["indexes"].sort()
+    history = case.recording.history
     assert got in history[least : most + 1], (
         f"acknowledged {least}, asked for {most}; the table is as after {[i for i, e in enumerate(history) if e == got]}: "
         f"columns {got['columns']}, indexes {got['indexes']}, {len(got['rows'])} rows"
@@ -149,7 +180,7 @@ def check_schema(case):
 
 def check_restore(case):
     """The set is untouched, and a second restore over the rest of the first succeeds."""
-    expected = bank.from_json(case.known())
+    expected = bank.from_json(case.recording.known)
     for path in (case.top / "base" / "sets").rglob("*"):
         if path.is_file():
             there = case.folder / path.relative_to(case.top / "base")
@@ -169,14 +200,14 @@ def check_restore(case):
 
 def check_recovery(case):
     """A recovery that was cut off is recovered like any other; what one had shown stays."""
-    known = case.known()
+    known = case.recording.known
     lines = [json.loads(text) for text in known["marks"]]
     if ["CREATED"] not in lines:
         recover(case, {})
         return
     got = recover(case, {"bank.edb": read_bank}).get("bank.edb")
     assert got is not None, "the bank is gone"
-    model_of(case.work, lines).check(got)
+    model_of(case, lines).check(got)
     if ["SEEN"] in case.lines:
         assert got == bank.from_json(known["state"]), "what the first recovery had shown is not there any more"
         case.totals["recoveries that were complete"] += 1

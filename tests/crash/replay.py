@@ -20,6 +20,7 @@ import hashlib
 import os
 import pathlib
 import random
+import shutil
 from trace import Op, records
 
 SECTORS = (512, 512, 4096)
@@ -42,22 +43,93 @@ class ReplayError(Exception):
 
 
 class _Change:
-    """A write (data) or a new size (data None) that the crash may still take away."""
+    """A write (data), zeros (data an int, how many) or a new size (data None) that the crash may still take away."""
 
-    __slots__ = ("data", "doubtful", "durable", "offset", "pos")
+    __slots__ = ("data", "doubtful", "durable", "end", "offset", "pos")
 
     def __init__(self, pos, offset, data):
         self.pos, self.offset, self.data = pos, offset, data
+        self.end = offset + (0 if data is None else data if isinstance(data, int) else len(data))
         self.durable = False
         self.doubtful = (
             False  # a sync that should have covered it failed; no later sync can promise its bytes
         )
 
 
+class Content:
+    """A file's bytes: `data`, which does not end with a zero byte, and zeros up to `size`."""
+
+    __slots__ = ("data", "size", "sum_of_data")
+
+    def __init__(self, data, size):
+        self.data, self.size, self.sum_of_data = data, size, None
+
+    def __bytes__(self):
+        return self.data + bytes(self.size - len(self.data))
+
+    def __eq__(self, other):
+        return (self.data, self.size) == (other.data, other.size)
+
+    def sum(self):
+        if self.sum_of_data is None:
+            self.sum_of_data = hashlib.sha1(self.data, usedforsecurity=False).digest()
+        return self.sum_of_data
+
+
+class _Image:
+    """A file's bytes as they change: `data`, and zeros up to `size`. Most files here are mostly zeros."""
+
+    __slots__ = ("data", "size")
+
+    def __init__(self, data, size):
+        self.data, self.size = bytearray(data), size
+
+    def resize(self, size):
+        if size < len(self.data):
+            del self.data[size:]
+        self.size = size
+
+    def apply(self, change, written, sized, rng=None, sector=512):
+        """Does a change: its size if sized, its data if written, a subset of its sectors with rng."""
+        if change.data is None:
+            if sized:
+                self.resize(change.offset)
+            return
+        if sized and change.end > self.size:
+            self.size = change.end
+        if not written or min(change.end, self.size) <= change.offset:
+            return
+        if rng is None:
+            self.put(change, change.offset, change.end)
+            return
+        at, stop = change.offset // sector * sector, min(change.end, self.size)
+        bits = rng.getrandbits(-(-(stop - at) // sector))
+        while at < stop:
+            if bits & 1:
+                self.put(change, max(at, change.offset), min(at + sector, stop))
+            at, bits = at + sector, bits >> 1
+
+    def put(self, change, at, stop):
+        """These bytes of a change, within the file's size."""
+        stop = min(stop, self.size)
+        if isinstance(change.data, int):
+            stop = min(stop, len(self.data))
+            if at < stop:
+                self.data[at:stop] = bytes(stop - at)
+            return
+        if at > len(self.data):
+            self.data.extend(bytes(at - len(self.data)))
+        self.data[at:stop] = memoryview(change.data)[at - change.offset : stop - change.offset]
+
+    def content(self):
+        return Content(bytes(self.data).rstrip(b"\0"), self.size)
+
+
 class _File:
     def __init__(self, content=b""):
-        self.image = bytearray(content)  # the durable prefix of the file's history
+        self.image = _Image(content, len(content))  # the durable prefix of the file's history
         self.loose = []  # _Changes after it, in order
+        self.still = None  # the image's Content, until it changes
 
     def synced(self, pos):
         for change in self.loose:
@@ -65,9 +137,11 @@ class _File:
                 change.durable = True
         done = 0
         while done < len(self.loose) and self.loose[done].durable:
-            _apply(self.image, self.loose[done], True, True)
+            self.image.apply(self.loose[done], True, True)
             done += 1
-        del self.loose[:done]
+        if done:
+            self.still = None
+            del self.loose[:done]
 
     def sync_failed(self, pos):
         for change in self.loose:
@@ -76,18 +150,19 @@ class _File:
 
     def crashed(self, rng, keep, tear, sector):
         if not self.loose:
-            return bytes(self.image)
-        image = bytearray(self.image)
+            self.still = self.still or self.image.content()
+            return self.still
+        image = _Image(self.image.data, self.image.size)
         settled = max((i for i, c in enumerate(self.loose) if c.durable), default=-1) + 1
         sized = settled + _some(rng, len(self.loose) - settled, keep)
         for i, change in enumerate(self.loose):
             if change.durable:
-                _apply(image, change, True, True)
+                image.apply(change, True, True)
             elif change.data is not None and rng.random() < tear:
-                _apply(image, change, True, i < sized, rng, sector)
+                image.apply(change, True, i < sized, rng, sector)
             else:
-                _apply(image, change, rng.random() < keep, i < sized)
-        return bytes(image)
+                image.apply(change, rng.random() < keep, i < sized)
+        return image.content()
 
 
 class _Dir:
@@ -114,7 +189,7 @@ class State:
     seed: object
     number: int
     cut: int
-    files: dict  # path -> bytes or bytearray
+    contents: dict  # path -> Content
     dirs: tuple  # paths of the folders, a parent before its children
     all_marks: tuple = dataclasses.field(repr=False)
     mark_count: int = 0
@@ -122,10 +197,14 @@ class State:
     def digest(self):
         """Of all names and bytes: two states are the same when their digests are."""
         sums = hashlib.sha1(repr(self.dirs).encode(), usedforsecurity=False)
-        for path, content in sorted(self.files.items()):
-            sums.update(f"{path}\0{len(content)}\0".encode())
-            sums.update(content)
+        for path, content in sorted(self.contents.items()):
+            sums.update(f"{path}\0{content.size}\0".encode() + content.sum())
         return sums.digest()
+
+    @property
+    def files(self):
+        """path -> bytes"""
+        return {path: bytes(content) for path, content in self.contents.items()}
 
     @property
     def marks(self):
@@ -133,7 +212,7 @@ class State:
         return self.all_marks[: self.mark_count]
 
     def __str__(self):
-        return f"seed {self.seed} state {self.number} cut {self.cut}: {len(self.files)} files, {self.mark_count} marks"
+        return f"seed {self.seed} state {self.number} cut {self.cut}: {len(self.contents)} files, {self.mark_count} marks"
 
 
 def _some(rng, count, keep):
@@ -141,36 +220,6 @@ def _some(rng, count, keep):
     if keep in (0, 1):
         return int(count * keep)
     return rng.randint(0, count)
-
-
-def _apply(image, change, written, sized, rng=None, sector=512):
-    """Does a change to a file's bytes: its size if sized, its data if written, a subset of its sectors with rng."""
-    if change.data is None:
-        if sized:
-            _resize(image, change.offset)
-        return
-    end = change.offset + len(change.data)
-    if sized and end > len(image):
-        _resize(image, end)
-    end = min(end, len(image))
-    if not written or end <= change.offset:
-        return
-    if rng is None:
-        image[change.offset : end] = change.data[: end - change.offset]
-        return
-    at = change.offset
-    while at < end:
-        stop = min(at // sector * sector + sector, end)
-        if rng.random() < 0.5:
-            image[at:stop] = change.data[at - change.offset : stop - change.offset]
-        at = stop
-
-
-def _resize(image, size):
-    if size < len(image):
-        del image[size:]
-    else:
-        image.extend(bytes(size - len(image)))
 
 
 class _Replay:
@@ -233,9 +282,7 @@ class _Replay:
         elif op == Op.WRITE:
             self.find_file(path).loose.append(_Change(self.pos, record.offset, record.data))
         elif op == Op.ZERO:
-            self.find_file(path).loose.append(
-                _Change(self.pos, record.offset, bytes(record.length))
-            )
+            self.find_file(path).loose.append(_Change(self.pos, record.offset, record.length))
         elif op == Op.SIZE:
             self.find_file(path).loose.append(_Change(self.pos, record.offset, None))
         elif op in (Op.SYNC_BEGIN, Op.DIRSYNC_BEGIN):
@@ -393,14 +440,43 @@ def killed(trace, cut, base=None):
     return State("killed", cut, cut, files, dirs, marks, len(marks))
 
 
-def materialise(state, directory):
-    """Writes a state's files and folders into a directory, which is made and must be empty."""
+def materialise(state, directory, over=False):
+    """Writes a state's files and folders into a directory, which is made.
+
+    It must be empty; with `over`, what is in it goes, and its files' blocks serve again, which is cheaper than new ones.
+    """
     top = pathlib.Path(directory)
     top.mkdir(parents=True, exist_ok=True)
-    if any(top.iterdir()):
+    if over:
+        _clear(os.fspath(top), "", state)
+    elif any(top.iterdir()):
         raise ReplayError(f"{top} is not empty")
     for path in state.dirs:
-        (top / path).mkdir()
-    for path, content in state.files.items():
-        with open(os.path.join(top, path), "wb", buffering=0) as f:
-            f.write(content)
+        (top / path).mkdir(exist_ok=over)
+    for path, content in state.contents.items():
+        _put(os.path.join(top, path), content)
+
+
+def _clear(top, prefix, state):
+    """Takes away what the state has not; the files that stay keep what they hold."""
+    for entry in list(os.scandir(os.path.join(top, prefix))):
+        path = prefix + entry.name
+        if entry.is_dir(follow_symlinks=False):
+            if path in state.dirs:
+                _clear(top, path + "/", state)
+            else:
+                shutil.rmtree(entry.path)
+        elif path not in state.contents or entry.is_symlink() or entry.stat().st_nlink != 1:
+            os.unlink(entry.path)
+
+
+def _put(path, content):
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        written = os.write(fd, content.data)
+        if written != len(content.data):
+            raise ReplayError(f"{path}: {written} of {len(content.data)} bytes were written")
+        os.ftruncate(fd, len(content.data))  # what lay here before is gone
+        os.ftruncate(fd, content.size)
+    finally:
+        os.close(fd)

@@ -22,9 +22,9 @@ def test_a_failing_state_is_kept_and_comes_again(memory_path, monkeypatch):
     line = json.dumps(["A", 0, 1000000])
     judged = powercut.judge.Case
 
-    def lied_to(top, work, small, marks, totals=None):
+    def lied_to(top, work, small, marks, totals=None, recording=None):
         more = (json.dumps(["I", 0, 1000000, []]), line) if '["CREATED"]' in marks else ()
-        return judged(top, work, small, (*marks, *more), totals)
+        return judged(top, work, small, (*marks, *more), totals, recording)
 
     monkeypatch.setattr(powercut.judge, "Case", lied_to)
     load = [w for w in powercut.WORKS if w.name == "load"]

@@ -1,5 +1,6 @@
 """What a power cut may leave, over traces made by hand; each set of outcomes is exact where it is small."""
 
+import os
 import pathlib
 import sys
 
@@ -282,6 +283,35 @@ def test_materialise(tmp_path):
     assert (tmp_path / "x" / "y" / "d" / "f").read_bytes() == A
     with pytest.raises(replay.ReplayError, match="not empty"):
         replay.materialise(state, tmp_path / "x")
+
+
+def test_materialise_over_what_lies_there(tmp_path):
+    """Nothing of it comes through: neither names nor bytes, under a shorter file, a hole, a folder of the same name."""
+    maker = durable_file().add(Op.MKDIR, "d").create("d/hole").size("d/hole", 2048).sync("d/hole").dirsync("d").dirsync()
+    maker.create("g").dirsync()
+    state = maker.at_end(1)[0]
+    (tmp_path / "old" / "below").mkdir(parents=True)
+    (tmp_path / "old" / "below" / "x").write_bytes(C)
+    (tmp_path / "g").mkdir()
+    (tmp_path / "d").mkdir()
+    for name in ("f", "d/hole", "d/x"):
+        (tmp_path / name).write_bytes(C * 9)
+    os.link(tmp_path / "f", tmp_path.parent / "second name")
+    replay.materialise(state, tmp_path, over=True)
+    found = {str(p.relative_to(tmp_path)): p.read_bytes() if p.is_file() else None for p in tmp_path.rglob("*")}
+    assert found == {**state.files, "d": None}
+    assert found["d/hole"] == bytes(2048)
+    assert (tmp_path.parent / "second name").read_bytes() == C * 9
+
+
+def test_the_same_bytes_are_the_same_state():
+    """However they came to be: zeros that were written, skipped or left as a hole."""
+    written = durable_file().write("f", 1024, ZERO).sync("f").at_end(1)[0]
+    hole = durable_file().size("f", 1536).sync("f").at_end(1)[0]
+    zeroed = durable_file().write("f", 1024, C).add(Op.ZERO, "f", 1024, 512).sync("f").at_end(1)[0]
+    assert written.files == hole.files == zeroed.files == {"f": A + B + ZERO}
+    assert written.digest() == hole.digest() == zeroed.digest()
+    assert written.digest() != durable_file().at_end(1)[0].digest()
 
 
 def test_a_trace_of_the_recorder(tmp_path):

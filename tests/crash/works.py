@@ -4,6 +4,7 @@ A recording leaves in its folder: `run` (what was recorded), `trace`, and, when 
 (a copy of it as it was). What the judge needs beside the marks is in `known.json`.
 """
 
+import functools
 import json
 import pathlib
 import random
@@ -15,6 +16,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 import bank  # noqa: E402
 import cjet  # noqa: E402
+import reading  # noqa: E402
 import replay  # noqa: E402
 from cjet import JetError, K  # noqa: E402
 
@@ -48,13 +50,13 @@ WORKS = [
     Work("lazy commits", LAZY, depth=64 << 10),
     Work("rollbacks", UNDONE, depth=64 << 10),
     Work("tables", TABLES, threads=1),
-    Work("columns and indexes", None, body="schema"),
+    Work("columns and indexes", None, steps=70, body="schema"),
     Work("circular", UPDATE, steps=80, notes=6000, depth=32 << 10, circular=True),
     Work("backup", bank.PLAIN, sets=("full", "incremental", "incremental")),
     Work("atomic backup", bank.PLAIN, sets=("atomic", "atomic", "atomic incremental", "atomic")),
     Work("truncation", bank.PLAIN, notes=6000, depth=64 << 10, sets=("full", "truncate", "full", "truncate")),
-    Work("create and attach", None, body="attach"),
-    Work("restore", bank.PLAIN, threads=1, steps=40, body="restore"),
+    Work("create and attach", None, steps=30, body="attach"),
+    Work("restore", bank.PLAIN, threads=1, steps=40, body="restore", most=120),
     Work("recovery", bank.PLAIN, threads=2, steps=40, body="recovery", depth=256 << 10, most=60),
 ]
 GRBITS = {
@@ -64,7 +66,7 @@ GRBITS = {
     "atomic incremental": K.JET_bitBackupAtomic | K.JET_bitBackupIncremental,
     "truncate": 0,
 }
-SMALL = {False: 3000, True: 64}  # pages of cache
+SMALL = {False: 1000, True: 64}  # pages of cache
 BASE = {"data": None, "sets": None}  # the folder of a bank before anything was done
 
 
@@ -163,7 +165,7 @@ def record_attach(top, work, small, seed):
     begin(top)
     with instance(top / "run" / "data", work, small) as inst, inst.session() as ses:
         counts, attached = {}, set()
-        for _ in range(30):
+        for _ in range(work.steps):
             name = f"d{rng.randrange(3)}.edb"
             path = top / "run" / "data" / name
             if name not in counts:
@@ -199,6 +201,20 @@ def record_attach(top, work, small, seed):
     return {}
 
 
+def read_attached(ses, dbid):
+    """The ids of its rows, in order; raises AssertionError when one has another's long value."""
+    (section,) = reading.sections(ses, dbid)
+    return ids_of(section)
+
+
+@functools.lru_cache(maxsize=64)
+def ids_of(section):
+    rows = reading.Table(section).rows
+    wrong = [r["id"] for r in rows if r["v"] != bank.note_of(r["id"], 1, len(r["v"] or b""))]
+    assert not wrong, f"the long values of the rows {wrong[:5]} ({len(wrong)}) are not what was written"
+    return [r["id"] for r in rows]
+
+
 # ---- columns and indexes come and go ----
 
 
@@ -213,7 +229,7 @@ def record_schema(top, work, small, seed):
         ses.commit(K.JET_bitWaitLastLevel0Commit)
         mark(["CREATED"])
         history = [{"columns": ["id"], "indexes": [], "rows": {}}]
-        for number in range(1, 70):
+        for number in range(1, work.steps):
             now = json.loads(json.dumps(history[-1]))
             ses.begin()
             change_schema(ses, dbid, now, rng, number)
@@ -267,13 +283,15 @@ def shown(value):
 
 def read_schema(ses, dbid):
     """What the file says: as an entry of the history; raises AssertionError when an index disagrees."""
-    with ses.table(dbid, "t") as t:
-        rows = {str(r["id"]): {c: shown(v) for c, v in r.items() if c != "id" and v is not None} for r in t.all()}
-        indexes = sorted(name for name in t.indexes() if name != "pk")
-        for name in indexes:
-            through = {str(r["id"]) for r in t.all(["id"], index=name)}
-            assert through == set(rows), f"{name} has {len(through)} rows, the table {len(rows)}"
-        return {"columns": sorted(t.columns), "indexes": indexes, "rows": rows}
+    (section,) = reading.sections(ses, dbid)
+    return shown_table(section)
+
+
+@functools.lru_cache(maxsize=64)
+def shown_table(section):
+    table = reading.Table(section)
+    rows = {str(r["id"]): {c: shown(v) for c, v in r.items() if c != "id" and v is not None} for r in table.rows}
+    return {"columns": sorted(table.types), "indexes": sorted(table.indexes), "rows": rows}
 
 
 # ---- restore ----
