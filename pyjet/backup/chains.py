@@ -86,6 +86,39 @@ def chain_of(sets, s):
     return chain[::-1]
 
 
+def reaching(sets, stop, goes_on):
+    """The set to restore to come to a datetime or a LgPos: of the newest chain whose full set had ended by then the first whose logs
+    go as far, else its last. None: no chain is as old as that. goes_on: there are logs behind the last set. ChainBrokenError when there
+    are none, and a later chain shows that something was logged since."""
+
+    def ended(s):
+        if isinstance(stop, datetime.datetime):
+            return s.finished <= stop
+        return s.generations[1] <= stop.generation
+
+    def goes_as_far(s):
+        if isinstance(stop, datetime.datetime):
+            return s.finished >= stop
+        return s.generations[1] >= stop.generation
+
+    found = build(sets)[0]
+    if not isinstance(stop, datetime.datetime) and found:
+        newest = max(sets, key=lambda s: (s.finished, s.id)).signature  # a position means one sequence of logs
+        found = [chain for chain in found if chain[0].signature == newest]
+    fitting = [chain for chain in found if ended(chain[0])]
+    if not fitting:
+        return None
+    chain = max(fitting, key=lambda c: (c[0].finished, c[-1].finished, c[-1].id))
+    reaches = next((s for s in chain if goes_as_far(s)), None)
+    later = min((c[0] for c in found if not ended(c[0])), key=lambda s: s.finished, default=None)
+    if reaches is None and later is not None and not goes_on:
+        raise errors.ChainBrokenError(
+            f"no set has the logs to {stop}: {chain[-1].id} ends before, at {chain[-1].finished}, {later.id} begins anew behind it",
+            f"Restore {chain[-1].id} as it is, or name a folder with the logs that followed it (roll_forward).",
+        )
+    return reaches or chain[-1]
+
+
 def _one(found, which):
     if not found:
         raise errors.SetNotFoundError(str(which), "pyjet list shows those that are there.")

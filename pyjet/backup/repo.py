@@ -277,12 +277,15 @@ class BackupRepo(Store):
         to="end",
         replace=False,
         roll_forward=None,
+        rename=None,
         progress=None,
         deadline=None,
     ):
         """Restore a set, and what it continues, to a folder; gives back a RestoreResult.
 
-        which: as for :meth:`get`. to: "end", or a datetime or log position to stop at, in logs of the set or of ``roll_forward``.
+        which: as for :meth:`get`. to: "end", or a point in time: a datetime or a log position to stop at, in logs of the set or of
+        ``roll_forward``. With "latest" and a point in time the newest chain whose full set had ended by then is taken, up to the set
+        whose logs reach it (ChainBrokenError when the logs between two chains are wanted, which no set holds). rename: new file names by the old ones.
         Files are held against their checksums on the way. Otherwise as :func:`restore`.
         SetNotFoundError, ChainBrokenError, DamagedSetError, DeadlineError.
         """
@@ -295,6 +298,7 @@ class BackupRepo(Store):
             to=to,
             replace=replace,
             roll_forward=roll_forward,
+            rename=rename,
             progress=progress,
             deadline=deadline,
         )

@@ -3,12 +3,12 @@
 import contextlib
 import datetime
 import hashlib
-import inspect
 import os
 import shutil
 import tempfile
 
 from .. import errors
+from ..position import LgPos, stop_options
 from . import chains, engine, files, packed
 from .steps import Steps
 
@@ -86,18 +86,16 @@ def staged(repo, chain, parent, steps, *, checked=False, heads=False):
 
 
 def _stop_option(to):
-    if to == "end":
+    if isinstance(to, str) and to == "end":
         return {}
-    if "stop_at" not in inspect.signature(engine.restore).parameters:
-        raise errors.FeatureNotAvailableError(
-            "this build restores to the end of a set only: choose the set by its time"
-        )
     if isinstance(to, datetime.datetime) and to.tzinfo is None:
         to = to.astimezone()
-    return {"stop_at": to}
+    stop = LgPos.parse(to) if isinstance(to, str) else to
+    stop_options(stop)  # says what it cannot be
+    return {"stop_at": stop}
 
 
-def restore(repo, which, destination, *, to, replace, roll_forward, progress, deadline):
+def restore(repo, which, destination, *, to, replace, roll_forward, rename, progress, deadline):
     """The work of BackupRepo.restore."""
     options = _stop_option(to)
     destination = os.path.abspath(destination)
@@ -109,7 +107,9 @@ def restore(repo, which, destination, *, to, replace, roll_forward, progress, de
         raise engine.DestinationNotEmpty(destination)
     with Steps("restore", progress, deadline) as steps, repo.reading(steps.deadline):
         sets = repo.sets()
-        chain = chains.chain_of(sets, chains.choose(sets, which))
+        stop = options.get("stop_at")
+        chosen = chains.reaching(sets, stop, roll_forward is not None) if which == "latest" and stop is not None else None
+        chain = chains.chain_of(sets, chosen or chains.choose(sets, which))
         parent = os.path.dirname(destination)
         os.makedirs(parent, exist_ok=True)
         with staged(repo, chain, parent, steps) as place:
@@ -118,6 +118,7 @@ def restore(repo, which, destination, *, to, replace, roll_forward, progress, de
                 destination,
                 replace=replace,
                 roll_forward=roll_forward,
+                rename=rename,
                 progress=steps.engine,
                 **options,
             )

@@ -82,20 +82,32 @@ def run_restore(options, out):
     common = {
         "replace": options.replace,
         "roll_forward": options.roll_forward,
+        "rename": _renames(options.rename),
         "progress": out.progress(),
     }
+    stop = None if options.stop_at == "end" else options.stop_at
     if is_repo(options.place):
         which = options.at if options.at is not None else options.set
         result = repo_of(options, options.place).restore(
-            which, options.destination, to=options.until, deadline=options.deadline, **common
+            which, options.destination, to=stop or "end", deadline=options.deadline, **common
         )
     else:
-        if options.set != "latest" or options.at is not None or options.until != "end":
+        if options.set != "latest" or options.at is not None:
             raise errors.InvalidParameterError(
-                f"{options.place} is no repository: --set, --at and --until are for one"
+                f"{options.place} is no repository: --set and --at are for one"
             )
-        result = pyjet.restore(options.place, options.destination, **common)
-    out.result(result)
+        result = pyjet.restore(options.place, options.destination, stop_at=stop, **common)
+    asked = {} if stop is None else {"stop_at": stop.isoformat() if hasattr(stop, "isoformat") else str(stop)}
+    out.result(result, **asked, **({"renamed": common["rename"]} if common["rename"] else {}))
+
+
+def _renames(pairs):
+    renames = {}
+    for old, new in pairs or ():
+        if old in renames:
+            raise errors.InvalidParameterError(f"--rename: {old!r} is named twice")
+        renames[old] = new
+    return renames
 
 
 def run_recover(options, out):
@@ -157,7 +169,19 @@ def add(verb):
         "--at", type=units.moment, help="repository: the last set that was finished by this time"
     )
     p.add_argument(
-        "--until", type=units.moment, default="end", help="replay what was durable by this time"
+        "--stop-at",
+        "--until",
+        type=units.stop,
+        default="end",
+        metavar="POSITION|TIME",
+        help="replay what was durable by this time, or the logs up to this position: 0000000A:0001:0028",
+    )
+    p.add_argument(
+        "--rename",
+        action="append",
+        type=units.pair,
+        metavar="OLD=NEW",
+        help="a database's new file name; OLD: its name in the set, or the path where it lay; may be repeated",
     )
     p.add_argument("--replace", action="store_true", help="swap a destination that is not empty")
     p.add_argument("--roll-forward", help="folder with later logs to go on with")

@@ -4,6 +4,9 @@ import argparse
 import datetime
 import re
 
+from .. import errors
+from ..position import LgPos
+
 _SIZE = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _TIME = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -35,6 +38,21 @@ def moment(text):
             f"{text!r} is no time; write 2026-11-21T05:30:00"
         ) from None
     return found if found.tzinfo else found.astimezone()
+
+
+def stop(text):
+    """A log position as ESE's tools write it, "0000000A:0001:0028", or a moment."""
+    if re.fullmatch(r"[0-9A-Fa-f]{1,8}(:[0-9A-Fa-f]{1,4}){2}", text):
+        try:
+            return LgPos.parse(text)
+        except errors.InvalidParameterError:
+            raise argparse.ArgumentTypeError(f"{text!r} is no log position") from None
+    try:
+        return moment(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither a time (2026-11-21T05:30:00) nor a log position (0000000A:0001:0028)"
+        ) from None
 
 
 def pair(text):

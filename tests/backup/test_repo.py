@@ -7,9 +7,11 @@ import pathlib
 import subprocess
 import sys
 import tarfile
+import time
 
 import pyjet
 import pytest
+from pyjet import errors
 from pyjet.backup import BackupRepo, VerifyLevel
 from pyjet.backup import prune as pruning
 
@@ -385,3 +387,53 @@ def test_restore_by_time_and_into_a_used_folder(world):
     check(world.place / "then" / "a.edb", world.rows, world.size)
     world.repo.restore("latest", world.place / "rolled", roll_forward=None)
     assert not [n for n in os.listdir(world.place) if n.startswith(".")]
+
+
+def moment():
+    """Between two commits; positions in the log and the clock of sets tell milliseconds apart."""
+    time.sleep(0.02)
+    now = datetime.datetime.now(datetime.timezone.utc)
+    time.sleep(0.02)
+    return now
+
+
+def test_a_point_in_time_finds_its_chain(memory_path):
+    """restore(to=...): each moment of two chains, by time and by position; "latest" means the chain that reaches back so far."""
+    with World(memory_path, rows=50, size=2500) as world:
+        seen = {}
+
+        def note():
+            world.add(10)
+            seen[moment()] = (world.rows, world.inst.info().log_tail)
+
+        world.backup(kind="full")
+        for kind in ("incremental", "incremental", "full", "incremental"):
+            note()
+            note()
+            world.backup(kind=kind)
+        before = {f: f.read_bytes() for f in (memory_path / "repo").rglob("*") if f.is_file() and f.suffix == ".log"}
+        for n, (when, (rows, _)) in enumerate(seen.items()):
+            to = memory_path / f"at{n}"
+            if n in (4, 5):  # behind the last increment of the first chain, before the end of the second chain's full set
+                with pytest.raises(errors.ChainBrokenError) as told:
+                    world.repo.restore("latest", to, to=when)
+                assert "roll_forward" in told.value.hint and not to.exists()
+                continue
+            world.repo.restore("latest", to, to=when, rename={"a.edb": "then.edb"})
+            check(to / "then.edb", rows, world.size)
+        chosen = world.repo.list()
+        for n, (rows, position) in enumerate(seen.values()):
+            if n not in (4, 5):
+                world.repo.restore("latest", memory_path / f"pos{n}", to=position if n % 2 else str(position))
+                check(memory_path / f"pos{n}" / "a.edb", rows, world.size)
+        with pytest.raises(errors.EndingRestoreLogTooLowError) as told:
+            world.repo.restore(chosen[3], memory_path / "early", to=next(iter(seen)))
+        assert told.value.hint
+        with pytest.raises(errors.EndingRestoreLogTooLowError):
+            world.repo.restore("latest", memory_path / "early", to=chosen[0].started - datetime.timedelta(hours=1))
+        with pytest.raises(TypeError):
+            world.repo.restore("latest", memory_path / "early", to=7)
+        with pytest.raises(errors.InvalidParameterError):
+            world.repo.restore("latest", memory_path / "early", to="yesterday")
+        assert not (memory_path / "early").exists()
+        assert before == {f: f.read_bytes() for f in before}

@@ -441,3 +441,56 @@ def test_the_nightly_script(live, tmp_path):
     done = bare(tmp_path / "sets", tmp_path / "x" / "y", script=script)
     said = json.loads(done.stdout)
     assert done.returncode == 1 and said["error"]
+
+
+def test_restore_to_a_moment_and_under_a_new_name(tmp_path):
+    """restore --stop-at and --rename, of a folder and of a repository: rows as they were, errors with their codes."""
+    from pyjet.backup import BackupRepo
+
+    seen, columns = [], {"id": pyjet.Long()}
+    repo = BackupRepo(tmp_path / "repo", create=True)
+    with pyjet.Instance(tmp_path / "live", log_file_size=256 << 10) as inst, inst.session() as ses:
+        t = ses.create(tmp_path / "live" / "a.edb").create_table("t", columns)
+        inst.backup(tmp_path / "set")
+        repo.backup(inst)
+        for n in range(3):
+            t.insert(id=n)
+            time.sleep(0.02)
+            now = pyjet.tool.output.now()
+            seen.append((str(inst.info().log_tail), now))
+            time.sleep(0.02)
+        inst.backup(tmp_path / "set", incremental=True)
+        repo.backup(inst, kind="full")
+        repo.backup(inst, kind="incremental")
+
+    def rows(folder, name="b.edb"):
+        with pyjet.open(folder / name) as db:
+            return len(list(db.table("t")))
+
+    for n, moments in enumerate(seen):
+        for how, moment in zip(("position", "time"), moments):
+            to = tmp_path / f"{how}{n}"
+            done = events("restore", tmp_path / "set", to, "--stop-at", moment, "--rename", "a.edb=b.edb")[-1]
+            assert done["renamed"] == {"a.edb": "b.edb"} and done["stop_at"].startswith(moment[:13])
+            assert [os.path.basename(p) for p in done["databases"]] == ["b.edb"]
+            assert rows(to) == n + 1
+    whole = tmp_path / "live" / "a.edb"  # by where it lay
+    assert "stop_at" not in events("restore", tmp_path / "set", tmp_path / "all", "--rename", f"{whole}=b.edb")[-1]
+    assert rows(tmp_path / "all") == 3
+    last = str(repo.list()[-1].finished)
+    events("restore", repo.root, tmp_path / "r", "--until", last, "--rename", "a.edb=b.edb")
+    assert rows(tmp_path / "r") == 3
+    no = tmp_path / "no"
+    for bad in (("--stop-at", "yesterday"), ("--stop-at", "1:2:3:4"), ("--rename", "a.edb")):
+        assert run("restore", tmp_path / "set", no, *bad)[0] == 2
+    for rc, bad in (
+        (2, ("--rename", "a.edb=x/b.edb")),
+        (2, ("--rename", "a.edb=b.edb", "--rename", "a.edb=c.edb")),
+        (2, ("--stop-at", "0:0:0")),
+        (10, ("--rename", "z.edb=b.edb")),
+        (21, ("--stop-at", "7FFFFFFF:0:0")),
+        (21, ("--stop-at", "2020-01-01T00:00:00")),
+    ):
+        assert events("restore", tmp_path / "set", no, *bad, rc=rc)[-1]["hint"]
+        assert not no.exists()
+    assert events("restore", repo.root, no, "--stop-at", seen[0][1], rc=21)[-1]["hint"]
