@@ -4,7 +4,7 @@
  *  1. One cache a process (decision 15), made by the first instance, gone with the last. One page size a process.
  *  2. An instance's life: created -> initialising -> running -> terminating -> created. The gate (instance_enter) tells each call
  *     what state it meets, in the order of backup-semantics.md section 3.
- *  3. Threads: page writer + checkpoint, log preparer, version sweep. Started after undo, joined by term, dead in a forked child
+ *  3. Threads: page writer + checkpoint, log preparer, log flusher, version sweep. Started after undo, joined by term, dead in a forked child
  *     (instance_enter gives JET_errInstanceUnavailable there).
  *  4. After a failed log or database write the instance is poisoned: JET_errInstanceUnavailable from then on; nothing more
  *     reaches the disk; a restart recovers.

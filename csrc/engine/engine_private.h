@@ -64,7 +64,7 @@ struct instance {
     struct os_lock sweep_lock; /* RANK_CHECKPOINT - 1: one sweep at a time; a detach waits for the one in flight */
     struct trx_pair sweep, system, scrub;
     bool trx_ready;
-    struct os_thread *writer, *preparer, *sweeper;
+    struct os_thread *writer, *preparer, *flusher, *sweeper;
     _Atomic bool stop;
     lgpos_t init_at;
     struct recovery_result recovery;

@@ -1,6 +1,6 @@
 #include "engine/engine_private.h"
 
-/* Background threads: pages and checkpoint, the next log file, old versions. Each waits on a bell of its room. */
+/* Background threads: pages and checkpoint, the next log file, full log segments, old versions. Each waits on a bell of its room. */
 
 #define TICK_MS 200u
 #define DIRTY_HIGH_PERCENT 60u
@@ -82,6 +82,19 @@ static void preparer_loop(void *context)
     }
 }
 
+/* Ends with the instance's first poison: nothing is written after it. */
+static void flusher_loop(void *context)
+{
+    struct instance *inst = context;
+    while (!atomic_load(&inst->stop) && atomic_load(&inst->poison) == 0) {
+        log_wait_full(inst->log, TICK_MS);
+        gate__enter(&inst->gate);
+        if (!atomic_load(&inst->stop) && atomic_load(&inst->poison) == 0)
+            (void)note(inst, log_flush_full(inst->log));
+        gate__leave(&inst->gate);
+    }
+}
+
 static err_t sweep_round(struct instance *inst, bool *worked)
 {
     *worked = false;
@@ -125,8 +138,10 @@ err_t threads__start(struct instance *inst)
     atomic_store(&inst->stop, false);
     if (params_number(inst->params, PYJET_paramPageWriterOff) == 0)
         TRY_RETURN(os_thread_start("pyjet-writer", writer_loop, inst, &inst->writer));
-    if (log_is_enabled(inst->log))
+    if (log_is_enabled(inst->log)) {
         TRY_RETURN(os_thread_start("pyjet-log", preparer_loop, inst, &inst->preparer));
+        TRY_RETURN(os_thread_start("pyjet-flush", flusher_loop, inst, &inst->flusher));
+    }
     return os_thread_start("pyjet-sweep", sweeper_loop, inst, &inst->sweeper);
 }
 
@@ -148,5 +163,6 @@ void threads__stop(struct instance *inst)
         log_ring(inst->log);
     join(&inst->writer);
     join(&inst->preparer);
+    join(&inst->flusher);
     join(&inst->sweeper);
 }

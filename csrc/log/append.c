@@ -247,7 +247,7 @@ static err_t make_ready_locked(struct log *log, const struct log_record *records
     *want = WANT_NOTHING;
     if (needed > log->ring_segments)
         return RAISE(JET_errLogBufferTooSmall);
-    uint64_t used = log->cur_seq - atomic_load_explicit(&log->written_seq, memory_order_acquire);
+    uint64_t used = log__unwritten_locked(log);
     bool reserved = log->cur_from_reserve && atomic_load(&log->use_reserve) == 0; /* not for new changes */
     if ((roll || reserved) && log->next != NEXT_READY)
         *want = log->pending ? WANT_ROLL : WANT_NEXT;
@@ -288,6 +288,22 @@ static err_t append_disabled(struct log *log, struct log_record *records, int co
     return JET_errSuccess;
 }
 
+/* Who waits for room waits for the older half of the ring, where it lies in this generation; else for all that is full. */
+static lgpos_t room_behind_locked(const struct log *log)
+{
+    uint32_t half = log->ring_segments / 2;
+    bool long_ring = log->cur_isec > half + 1 && log__unwritten_locked(log) > half;
+    return LGPOS(log->cur_gen, long_ring ? log->cur_isec - half : log->cur_isec, 0);
+}
+
+static bool flusher_due_locked(struct log *log)
+{
+    bool due = log->flusher_waits && log__unwritten_locked(log) >= LOG_FLUSH_AHEAD;
+    if (due)
+        log->flusher_waits = false;
+    return due;
+}
+
 static void check_records(const struct log_record *records, int count)
 {
     for (int i = 0; i < count; i++) {
@@ -315,14 +331,16 @@ err_t log_append(struct log *log, struct log_record *records, int count, struct 
                                  : make_ready_locked(log, records, count, &want);
         if (err >= 0 && want == WANT_NOTHING)
             append_locked(log, records, count, stamp);
-        lgpos_t full_segments = LGPOS(log->cur_gen, log->cur_isec, 0),
-                begun = LGPOS(log->cur_gen, 1, 0);
+        lgpos_t room = room_behind_locked(log), begun = LGPOS(log->cur_gen, 1, 0);
+        bool ring = flusher_due_locked(log);
         os_lock_release(&log->buffer_lock);
+        if (ring)
+            os_cond_signal(&log->full_cond);
         if (err < 0 || want == WANT_NOTHING)
             return err;
         if (want == WANT_NEXT)
             TRY_RETURN(log__next_make(log));
         else
-            TRY_RETURN(log_flush(log, want == WANT_ROLL ? begun : full_segments));
+            TRY_RETURN(log_flush(log, want == WANT_ROLL ? begun : room));
     }
 }

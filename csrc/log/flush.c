@@ -169,6 +169,36 @@ err_t log_flush_all(struct log *log)
     return log_flush(log, LGPOS_MAX);
 }
 
+/* ---- the flusher: full segments go out while others append ---- */
+
+uint64_t log__unwritten_locked(const struct log *log)
+{
+    return log->cur_seq - atomic_load_explicit(&log->written_seq, memory_order_acquire);
+}
+
+err_t log_flush_full(struct log *log)
+{
+    if (!log->config.enabled || !log->started)
+        return JET_errSuccess;
+    os_lock_take(&log->buffer_lock);
+    bool due = log__unwritten_locked(log) >= LOG_FLUSH_AHEAD;
+    lgpos_t full = LGPOS(log->cur_gen, log->cur_isec, 0);
+    os_lock_release(&log->buffer_lock);
+    return due ? log_flush(log, full) : JET_errSuccess;
+}
+
+void log_wait_full(struct log *log, uint32_t ms)
+{
+    os_lock_take(&log->buffer_lock);
+    while (log__unwritten_locked(log) < LOG_FLUSH_AHEAD && !log->stopped && !log->flusher_rung) {
+        log->flusher_waits = true;
+        if (!os_cond_wait_ms(&log->full_cond, &log->buffer_lock, ms))
+            break;
+    }
+    log->flusher_waits = log->flusher_rung = false;
+    os_lock_release(&log->buffer_lock);
+}
+
 /* ---- a freeze ---- */
 
 void log_freeze(struct log *log)

@@ -139,7 +139,13 @@ uint64_t log_flush_count(struct log *log);
 MUST_CHECK err_t log_prepare_next(struct log *log, bool *worked);
 /* Blocks until a generation was started, `ms` passed, log_ring or log_stop: bell for the log preparer. */
 void log_wait_roll(struct log *log, uint32_t ms);
-void log_ring(struct log *log); /* ends one such wait, also one that has not begun */
+
+/* Background work, called by another thread of engine: makes durable what is full of the ring, so that who appends seldom
+ * waits for room. Any error has poisoned the log. */
+MUST_CHECK err_t log_flush_full(struct log *log);
+/* Blocks until a write's worth of segments is full, `ms` passed, log_ring or log_stop: bell for the log flusher. */
+void log_wait_full(struct log *log, uint32_t ms);
+void log_ring(struct log *log); /* ends one wait for each of the two bells, also one that has not begun */
 
 /* Names and deletion. path: OS_PATH_MAX room. generation 0 = the current file. */
 MUST_CHECK err_t log_path(struct log *log, uint32_t generation, char *path);

@@ -10,6 +10,7 @@
  * tail, valid ones can lie at most this far. */
 #define LOG_WINDOW 64u
 #define LOG_RING_MIN (1u << 20)
+#define LOG_FLUSH_AHEAD LOG_WINDOW /* so many full segments wake the flusher */
 
 /* What the next file (<base>tmp) is. Guarded by buffer_lock; TAKEN: a generation was begun in the
  * ring whose file the flusher has not renamed yet. */
@@ -38,6 +39,9 @@ struct log {
     uint32_t fill;   /* bytes used in the current segment; 0 = not begun */
     lgpos_t next_at; /* position of the next record */
     bool stopped;
+    bool flusher_waits; /* full_cond is worth a call */
+    bool flusher_rung;  /* log_ring */
+    struct os_cond full_cond;
     enum log_next next;
     bool next_from_reserve, cur_from_reserve;
     struct os_cond next_cond; /* `next` left NEXT_MAKING */
@@ -130,6 +134,7 @@ void log__close_segment_locked(struct log *log, bool mark);
 err_t log__poison(struct log *log, err_t cause); /* returns the poison */
 MUST_CHECK err_t log__check(struct log *log);
 void log__flush_release(struct log *log);
+uint64_t log__unwritten_locked(const struct log *log); /* segments full in the ring */
 
 /* ---- segment.c: which segments of a file image count (log-format.md 3.3, decision 3) ---- */
 struct log__scan {

@@ -232,8 +232,9 @@ void log_wait_roll(struct log *log, uint32_t ms)
 void log_ring(struct log *log)
 {
     os_lock_take(&log->buffer_lock);
-    log->rung = true;
+    log->rung = log->flusher_rung = true;
     os_cond_broadcast(&log->roll_cond);
+    os_cond_broadcast(&log->full_cond);
     os_lock_release(&log->buffer_lock);
 }
 

@@ -28,6 +28,7 @@ static void init_locks(struct log *log)
     os_lock_init(&log->flush_lock, RANK_LOG_FLUSH);
     os_cond_init(&log->next_cond);
     os_cond_init(&log->roll_cond);
+    os_cond_init(&log->full_cond);
 }
 
 static err_t make_memory(struct log *log)
@@ -87,6 +88,7 @@ void log_destroy(struct log *log)
     free(log->instance_name);
     os_cond_term(&log->next_cond);
     os_cond_term(&log->roll_cond);
+    os_cond_term(&log->full_cond);
     os_lock_term(&log->buffer_lock);
     os_lock_term(&log->flush_lock);
     free(log);
@@ -275,6 +277,7 @@ err_t log_stop(struct log *log)
     log->stopped = true;
     os_cond_broadcast(&log->roll_cond);
     os_cond_broadcast(&log->next_cond);
+    os_cond_broadcast(&log->full_cond);
     os_lock_release(&log->buffer_lock);
     return err;
 }

@@ -282,7 +282,7 @@ struct live {
     char db[PATH_ROOM + 8];
 };
 
-enum start { START_PLAIN = 0, START_CIRCULAR = 1, START_NO_LOG = 2, START_STEAL = 4, START_NO_WRITER = 8, START_ZERO = 16 };
+enum start { START_PLAIN = 0, START_CIRCULAR = 1, START_NO_LOG = 2, START_STEAL = 4, START_NO_WRITER = 8, START_ZERO = 16, START_LARGE_LOGS = 32 };
 
 static struct instance *new_instance(const char *dir, unsigned how)
 {
@@ -294,7 +294,7 @@ static struct instance *new_instance(const char *dir, unsigned how)
     CHECK_OK(params_set(p, JET_paramCreatePathIfNotExist, 1, NULL, PARAMS_BEFORE_INIT));
     CHECK_OK(params_set(p, JET_paramLogFilePath, 0, folder, PARAMS_BEFORE_INIT));
     CHECK_OK(params_set(p, JET_paramSystemPath, 0, folder, PARAMS_BEFORE_INIT));
-    CHECK_OK(params_set(p, JET_paramLogFileSize, 64, NULL, PARAMS_BEFORE_INIT));
+    CHECK_OK(params_set(p, JET_paramLogFileSize, (how & START_LARGE_LOGS) ? 1024 : 64, NULL, PARAMS_BEFORE_INIT));
     CHECK_OK(params_set(p, JET_paramCheckpointDepthMax, 128 << 10, NULL, PARAMS_BEFORE_INIT));
     CHECK_OK(params_set(p, PYJET_paramVersionStoreBytes, 32 << 20, NULL, PARAMS_BEFORE_INIT));
     CHECK_OK(params_set(p, PYJET_paramBackupReadRetries, 0, NULL, PARAMS_BEFORE_INIT));

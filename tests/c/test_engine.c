@@ -21,16 +21,21 @@ static uint64_t step(uint64_t n)
     return is_long() ? 1 : n < 4 ? 1 : 2 + n / 3;
 }
 
-static void expect_restart(uint64_t wanted)
+static void expect_restart_as(uint64_t wanted, unsigned how)
 {
     struct live l;
-    start(&l, data_dir(), 0);
+    start(&l, data_dir(), how);
     CHECK(digest(&l) == wanted);
     finish(&l);
     uint64_t rows;
     CHECK(digest_file(at("data/a.edb"), &rows) == wanted);
     judge_database(at("data/a.edb"));
     judge_logs(at("data"));
+}
+
+static void expect_restart(uint64_t wanted)
+{
+    expect_restart_as(wanted, 0);
 }
 
 /* ---- order of calls ---- */
@@ -749,6 +754,37 @@ CASE(roll_fails)
 {
     fail_while_inserting("/data", 1u << OS_OP_RENAME | 1u << OS_OP_DIRSYNC, EIO, 1, true);
 }
+/* Full segments go out while nobody waits for them: that write fails, and the instance says so to whoever comes next. */
+CASE(log_write_in_the_background_fails)
+{
+    struct live l;
+    err_t err = JET_errSuccess;
+    world_begin();
+    start(&l, data_dir(), START_NO_WRITER | START_LARGE_LOGS);
+    insert_rows(&l, 0, 30);
+    uint64_t wanted = digest(&l);
+    CHECK_OK(session_begin_transaction(l.s, 0));
+    os_fault_set(&(struct os_fault){.ops = 1u << OS_OP_WRITE, .path_part = "edb.log", .count = 1, .error = EIO});
+    for (int i = 1000; i < 1120 && err >= 0; i++) /* not half of the ring: nobody waits for room */
+        err = insert_row(&l, i, 3500);
+    CHECK(err >= 0 || err == JET_errLogWriteFail);
+    for (int ms = 0; os_fault_hits() == 0 && ms < 20000; ms++)
+        os_sleep_ms(1);
+    CHECK_EQ(os_fault_hits(), 1);
+    for (int ms = 0; (err = instance_enter(l.inst, false)) >= 0 && ms < 20000; ms++) {
+        instance_leave(l.inst);
+        os_sleep_ms(1);
+    }
+    CHECK_EQ(err, JET_errInstanceUnavailable);
+    os_fault_set(NULL);
+    session_leave(l.s);
+    CHECK_EQ(session_enter(l.s), JET_errInstanceUnavailable);
+    CHECK(strstr(err_last()->detail, "initialise again") != NULL);
+    CHECK_OK(instance_term(l.inst, 0));
+    instance_destroy(l.inst);
+    expect_restart_as(wanted, START_LARGE_LOGS);
+}
+
 /* A full disk, for a while: refusals, then on as before; nothing is stopped and nothing half there. */
 CASE(full_disk_logs)
 {

@@ -461,6 +461,44 @@ CASE(threads_share_flushes)
     drop_folder();
 }
 
+static atomic_bool flusher_stop;
+static void flush_full(void *context)
+{
+    struct log *log = context;
+    while (!atomic_load(&flusher_stop)) {
+        log_wait_full(log, 60000);
+        CHECK_OK(log_flush_full(log));
+    }
+}
+
+CASE(full_segments_go_out_unasked)
+{
+    err_t err;
+    struct os_thread *flusher;
+    fresh_folder("unasked");
+    struct log *log = start_new(1024 * KIB);
+    for (uint64_t i = 0; i < 60; i++)
+        (void)append_trace(log, i, 2500, NULL);
+    CHECK_OK(log_flush_full(log));
+    CHECK_EQ(log_flush_count(log), 0); /* too little for a write of its own */
+    CHECK_OK(os_thread_start("flusher", flush_full, log, &flusher));
+    for (uint64_t i = 60; i < 120; i++)
+        (void)append_trace(log, i, 2500, NULL);
+    for (int ms = 0; log_flushed(log) < LGPOS(1, 65, 0) && ms < 20000; ms++)
+        os_sleep_ms(1);
+    CHECK(log_flushed(log) >= LGPOS(1, 65, 0));
+    CHECK(log_flushed(log) < log_tail(log)); /* nobody waits for the segment that is being filled */
+    atomic_store(&flusher_stop, true);
+    uint64_t begun = os_now_ns();
+    log_ring(log);
+    os_thread_join(flusher);
+    CHECK(os_now_ns() - begun < 30 * UINT64_C(1000000000)); /* it does not sleep its minute out */
+    stop(log);
+    CHECK_EQ(count_all(0, &err), 120);
+    CHECK_OK(err);
+    drop_folder();
+}
+
 /* ---- torn tails ---- */
 
 static lgpos_t end_of_log(err_t *err)

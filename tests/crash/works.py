@@ -25,6 +25,7 @@ UPDATE = {"update": 8, "transfer": 4, "undone": 2, "lazy": 1, "insert": 1}
 CHURN = {"many": 6, "few": 6, "delete": 2, "undone": 1, "insert": 2}
 TABLES = {"table": 6, "insert": 2, "update": 2, "undone": 1}
 LAZY = {"lazy": 8, "transfer": 1, "insert": 1}
+LAZIEST = {"lazy": 1}
 UNDONE = {"undone": 8, "many": 2, "update": 3, "transfer": 1}
 
 
@@ -36,9 +37,10 @@ class Work:
     """
 
     def __init__(self, name, weights, threads=2, steps=60, notes=1500, depth=20 << 20, sets=(), body="bank",
-                 circular=False, most=400):  # fmt: skip
+                 circular=False, most=400, log_kib=64):  # fmt: skip
         self.name, self.weights, self.threads, self.steps, self.notes = name, weights, threads, steps, notes
         self.depth, self.sets, self.body, self.circular, self.most = depth, sets, body, circular, most
+        self.log_kib = log_kib
 
 
 WORKS = [
@@ -49,6 +51,7 @@ WORKS = [
     Work("checkpoint", bank.PLAIN, depth=32 << 10, notes=3000),
     Work("lazy commits", LAZY, depth=64 << 10),
     Work("rollbacks", UNDONE, depth=64 << 10),
+    Work("full segments", LAZIEST, steps=90, notes=30000, log_kib=1024, most=60),  # the flusher wakes for 64 at a time
     Work("tables", TABLES, threads=1),
     Work("columns and indexes", None, steps=70, body="schema"),
     Work("circular", UPDATE, steps=80, notes=6000, depth=32 << 10, circular=True),
@@ -73,7 +76,7 @@ BASE = {"data": None, "sets": None}  # the folder of a bank before anything was 
 def instance(data, work, small):
     cjet.set_cache(SMALL[small])
     params = {K.JET_paramCheckpointDepthMax: work.depth}
-    return cjet.Instance(data, log_kib=64, steal=small, circular=work.circular, params=params)
+    return cjet.Instance(data, log_kib=work.log_kib, steal=small, circular=work.circular, params=params)
 
 
 def record(report, top, work, small, seed):
