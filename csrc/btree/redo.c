@@ -44,8 +44,8 @@ err_t btree__redo_open(struct redo *redo, pgno_t pgno, dbtime_t dbtime, dbtime_t
         return JET_errSuccess;
     if (pgno > PGNO_MOST)
         return RAISE(JET_errLogFileCorrupt);
-    if (how == REDO_CREATE && pgno > atomic_load(&db->page_count))
-        TRY_RETURN(dbfile_grow(db, pgno));
+    if (how == REDO_CREATE)
+        TRY_RETURN(dbfile_cover(db, pgno));
     bool read = how == REDO_CHANGE || redo->in_range;
     TRY_RETURN(cache_latch(db, pgno, LATCH_WRITE, read ? CACHE_REDO : CACHE_NO_READ, &out->ref));
     err_t err = JET_errSuccess;

@@ -39,6 +39,7 @@ struct frame {
     _Atomic lgpos_t
         bound_writing;         /* lowest bound of changes copied but not yet known to be on disk */
     _Atomic lgpos_t lgpos_end; /* flush the log up to it before the page is written */
+    _Atomic uint32_t owner; /* thread that holds the write latch; 0 before it lets go */
 };
 static_assert(offsetof(struct frame, lgpos_end) == 64, "a hit touches one line");
 
@@ -120,6 +121,8 @@ void latch__read(struct frame *f);
 void latch__write(struct frame *f);
 bool latch__try_read(struct frame *f);
 bool latch__try_write(struct frame *f);
+/* This thread itself has it for writing: waiting would be for ever. */
+bool latch__is_mine(const struct frame *f);
 void latch__read_release(struct frame *f);
 void latch__write_release(struct frame *f);
 void latch__downgrade(struct frame *f);

@@ -2,6 +2,7 @@
 #include "cache/cache_private.h"
 
 #define GROW_STEP (1u << 20)
+#define COVER_ZEROED_MOST 4096u /* pages: no growth of ours is larger */
 #define HEADER_COPIES 2u
 enum { AT_EXTEND_COUNT = 540, AT_EXTEND_TIME = 544 }; /* edb-format.md 2.2 */
 
@@ -178,20 +179,24 @@ err_t dbfile_sync(struct dbfile *db)
     return os_file_sync(db->file);
 }
 
+static err_t zero_to(struct dbfile *db, uint64_t old, uint64_t end)
+{
+    for (uint64_t at = old; at < end; at += GROW_STEP)
+        TRY_RETURN(os_file_zero(db->file, at, end - at < GROW_STEP ? end : at + GROW_STEP));
+    return JET_errSuccess;
+}
+
 /* The new size is made durable by the sync of the first page written there; after a crash before it
  * redo grows again. */
-err_t dbfile_grow(struct dbfile *db, pgno_t pages)
+static err_t grow(struct dbfile *db, pgno_t pages, bool sparse)
 {
     err_t err = JET_errSuccess;
     ASSERT(!db->read_only);
     os_lock_take(&db->header_lock);
     uint64_t old = ((uint64_t)atomic_load(&db->page_count) + HEADER_COPIES) * db->page_size;
     uint64_t end = ((uint64_t)pages + HEADER_COPIES) * db->page_size;
-    for (uint64_t at = old; at < end; at += GROW_STEP) {
-        err = os_file_zero(db->file, at, end - at < GROW_STEP ? end : at + GROW_STEP);
-        if (err < 0)
-            break;
-    }
+    if (end > old)
+        err = sparse ? os_file_set_size(db->file, end) : zero_to(db, old, end);
     if (err < 0) { /* give a full disk back what was taken */
         struct err_origin why = *err_last();
         if (os_file_set_size(db->file, old) < 0)
@@ -208,6 +213,17 @@ err_t dbfile_grow(struct dbfile *db, pgno_t pages)
     }
     os_lock_release(&db->header_lock);
     return err;
+}
+
+err_t dbfile_grow(struct dbfile *db, pgno_t pages)
+{
+    return grow(db, pages, false);
+}
+
+err_t dbfile_cover(struct dbfile *db, pgno_t pages)
+{
+    pgno_t now = atomic_load(&db->page_count);
+    return pages <= now ? JET_errSuccess : grow(db, pages, pages - now > COVER_ZEROED_MOST);
 }
 
 err_t dbfile_update_header(struct dbfile *db, void (*fn)(struct db_header *h, void *context),

@@ -37,12 +37,25 @@ void latch__read(struct frame *f)
     }
 }
 
+static void set_owner(struct frame *f, uint64_t thread)
+{
+    atomic_store_explicit(&f->owner, (uint32_t)thread, memory_order_relaxed);
+}
+
+/* Another thread's number is never ours, and ours is gone before another gets the latch. */
+bool latch__is_mine(const struct frame *f)
+{
+    return atomic_load_explicit(&f->owner, memory_order_relaxed) == (uint32_t)os_thread_id();
+}
+
 bool latch__try_write(struct frame *f)
 {
     uint32_t w = atomic_load_explicit(&f->latch, memory_order_relaxed);
     while (!(w & (LATCH_X | LATCH_COUNT)))
-        if (atomic_compare_exchange_weak(&f->latch, &w, (w & LATCH_PARKED) | LATCH_X))
+        if (atomic_compare_exchange_weak(&f->latch, &w, (w & LATCH_PARKED) | LATCH_X)) {
+            set_owner(f, os_thread_id());
             return true;
+        }
     return false;
 }
 
@@ -83,6 +96,7 @@ void latch__read_release(struct frame *f)
 
 void latch__write_release(struct frame *f)
 {
+    set_owner(f, 0);
     uint32_t w = atomic_exchange(&f->latch, 0);
     ASSERT(w & LATCH_X);
     wake_all(f, w);
@@ -90,6 +104,7 @@ void latch__write_release(struct frame *f)
 
 void latch__downgrade(struct frame *f)
 {
+    set_owner(f, 0);
     uint32_t w = atomic_exchange(&f->latch, 1);
     ASSERT(w & LATCH_X);
     wake_all(f, w);
@@ -99,7 +114,9 @@ bool latch__upgrade(struct frame *f)
 {
     uint32_t w = atomic_load(&f->latch);
     while ((w & LATCH_COUNT) == 1)
-        if (atomic_compare_exchange_weak(&f->latch, &w, (w & LATCH_PARKED) | LATCH_X))
+        if (atomic_compare_exchange_weak(&f->latch, &w, (w & LATCH_PARKED) | LATCH_X)) {
+            set_owner(f, os_thread_id());
             return true;
+        }
     return false;
 }

@@ -355,17 +355,23 @@ static struct frame *find(struct dbfile *db, pgno_t pgno, enum latch_mode mode, 
     return f;
 }
 
-static bool latch_pinned(struct frame *f, enum latch_mode mode, unsigned how)
+/* Who asks for a page that he is changing already was led there by a damaged link, or by a log record
+ * that names one page twice. */
+static err_t latch_pinned(struct dbfile *db, struct frame *f, enum latch_mode mode, unsigned how)
 {
-    bool got = true;
-    if (how & CACHE_TRY)
-        got = try_latch(f, mode);
-    else if (mode == LATCH_READ)
+    err_t err = JET_errSuccess;
+    if (latch__is_mine(f)) {
+        err = RAISE(JET_errDatabaseCorrupted);
+        err_detail("%s: page %u stands in two places of one change", db->path, atomic_load(&f->pgno));
+    } else if (how & CACHE_TRY) {
+        err = try_latch(f, mode) ? JET_errSuccess : CACHE_WOULD_BLOCK;
+    } else if (mode == LATCH_READ) {
         latch__read(f);
-    else
+    } else {
         latch__write(f);
+    }
     atomic_fetch_sub(&f->pins, 1);
-    return got;
+    return err;
 }
 
 err_t cache_latch(struct dbfile *db, pgno_t pgno, enum latch_mode mode, unsigned how,
@@ -388,8 +394,9 @@ err_t cache_latch(struct dbfile *db, pgno_t pgno, enum latch_mode mode, unsigned
             if (mode == LATCH_READ)
                 latch__downgrade(f);
         } else {
-            if (!latched && !latch_pinned(f, mode, how))
-                return CACHE_WOULD_BLOCK;
+            err_t err = latched ? JET_errSuccess : latch_pinned(db, f, mode, how);
+            if (err != JET_errSuccess)
+                return err;
             if (!frame_is(f, db, pgno)) { /* its reader failed and dropped it */
                 unlatch(f, mode);
                 continue;

@@ -373,8 +373,7 @@ static err_t make_way(struct batch *b)
             TRY_RETURN(dbfile_cover_generation(db, generation < current ? generation : current));
         }
         pgno_t last = b->page[stop - 1].pgno;
-        if (last > atomic_load(&db->page_count)) /* redo met a page before the growth */
-            TRY_RETURN(dbfile_grow(db, last));
+        TRY_RETURN(dbfile_cover(db, last)); /* redo met a page before the growth */
     }
     return JET_errSuccess;
 }

@@ -20,9 +20,23 @@ static struct dbfile *find_none(void *context, dbid_t dbid)
     return dbid == 1 ? r->db : NULL;
 }
 
-static err_t open_rooms(struct reader *r, uint32_t page_size)
+/* A small file gets a small cache: what is opened unseen should cost no more than it is long. */
+static err_t cache_bytes(const char *path, uint64_t *bytes)
 {
-    struct cache_config cache = {.page_size = page_size, .bytes_max = READER_CACHE_BYTES, .bytes_min = page_size};
+    struct os_file *f;
+    TRY_RETURN(os_file_open(path, OS_READ, &f));
+    err_t err = os_file_size(f, bytes);
+    os_file_close(f);
+    if (*bytes > READER_CACHE_BYTES)
+        *bytes = READER_CACHE_BYTES;
+    return err;
+}
+
+static err_t open_rooms(struct reader *r, const char *path, uint32_t page_size)
+{
+    uint64_t bytes = 0;
+    TRY_RETURN(cache_bytes(path, &bytes));
+    struct cache_config cache = {.page_size = page_size, .bytes_max = bytes, .bytes_min = page_size};
     struct log_config log = {.log_dir = "/", .system_dir = "/", .base_name = "edb", .file_size = 65536, .page_size = page_size, .enabled = false};
     TRY_RETURN(cache_create(&cache, &r->cache));
     TRY_RETURN(log_create(&log, &r->log));
@@ -64,7 +78,7 @@ err_t reader_open(const char *path, bool allow_dirty, struct reader **out)
     struct reader *r = calloc(1, sizeof *r);
     if (r == NULL)
         return RAISE(JET_errOutOfMemory);
-    TRY(open_rooms(r, header.page_size));
+    TRY(open_rooms(r, path, header.page_size));
     TRY(open_database(r, path, allow_dirty));
     *out = r;
     return JET_errSuccess;

@@ -102,7 +102,8 @@ static err_t find_unused(void *context, struct extent_place e)
 {
     struct unused *u = context;
     uint32_t run = 0;
-    for (pgno_t p = extent_first(e); p <= e.last; p++) {
+    pgno_t p = extent_first(e);
+    for (; p <= e.last && p <= u->used->last; p++) {
         if (!set_has(u->used, p)) {
             run++;
             continue;
@@ -111,6 +112,8 @@ static err_t find_unused(void *context, struct extent_place e)
             TRY_RETURN(note_run(u, p - 1, run));
         run = 0;
     }
+    if (p <= e.last) /* behind the file's end nothing is in use, however far an entry says that it reaches */
+        run += e.last - p + 1;
     return run > 0 ? note_run(u, e.last, run) : JET_errSuccess;
 }
 

@@ -28,7 +28,7 @@ static void finish(struct redo *redo, struct page_ref refs[3], const struct page
 /* The file grows on demand when a page lies behind its end (log-format.md 7.2). */
 static err_t cover(struct redo *redo, pgno_t last)
 {
-    return atomic_load(&redo->db->page_count) >= last ? JET_errSuccess : dbfile_grow(redo->db, last);
+    return dbfile_cover(redo->db, last);
 }
 
 static err_t redo_create(struct redo *redo, struct slice record)

@@ -339,7 +339,7 @@ CASE(latch_modes)
     CHECK_EQ(cache_latch(w.db, 1, LATCH_WRITE, CACHE_TRY, &b), CACHE_WOULD_BLOCK);
     CHECK(cache_try_upgrade(&a));
     CHECK_EQ(a.mode, LATCH_WRITE);
-    CHECK_EQ(latch_error(&w, 1, CACHE_TRY), CACHE_WOULD_BLOCK);
+    CHECK_EQ(latch_error(&w, 1, CACHE_TRY), JET_errDatabaseCorrupted); /* it is ours */
     cache_downgrade(&a);
     CHECK_OK(cache_latch(w.db, 1, LATCH_READ, CACHE_TRY, &b));
     cache_release(&b);
@@ -682,6 +682,47 @@ CASE(growth)
     CHECK_EQ(w.db->page_count, 1000);
     CHECK(stat(in("a.edb"), &st) == 0);
     CHECK_EQ(st.st_size, 1002 * 4096);
+    end_world(&w);
+}
+
+CASE(leap_is_a_hole)
+{
+    /* a log may name any page: no room is taken for what lies between, and no time */
+    struct world w = make_world(4096, 64, 4, 0);
+    struct stat st;
+    CHECK_OK(dbfile_cover(w.db, 100));
+    CHECK(stat(in("a.edb"), &st) == 0);
+    CHECK_EQ(st.st_size, 102 * 4096);
+    CHECK(st.st_blocks >= 102 * 8 - 8);
+    CHECK_OK(dbfile_cover(w.db, 1u << 28));
+    CHECK_EQ(w.db->page_count, 1u << 28);
+    CHECK(stat(in("a.edb"), &st) == 0);
+    CHECK_EQ(st.st_size, ((off_t)(1u << 28) + 2) * 4096);
+    CHECK(st.st_blocks < 1000 * 8);
+    CHECK_OK(dbfile_cover(w.db, 10));
+    CHECK_EQ(w.db->page_count, 1u << 28);
+    end_world(&w);
+}
+
+CASE(page_twice_in_one_change)
+{
+    /* a damaged link leads back to the page that is being changed: waiting for it would be for ever */
+    struct world w = make_world(4096, 64, 4, 0);
+    struct page_ref held, again;
+    format_all(&w, 4);
+    CHECK_OK(cache_latch(w.db, 2, LATCH_WRITE, CACHE_WAIT, &held));
+    CHECK_EQ(cache_latch(w.db, 2, LATCH_WRITE, CACHE_WAIT, &again), JET_errDatabaseCorrupted);
+    CHECK_EQ(cache_latch(w.db, 2, LATCH_READ, CACHE_WAIT, &again), JET_errDatabaseCorrupted);
+    CHECK_EQ(cache_latch(w.db, 2, LATCH_WRITE, CACHE_TRY, &again), JET_errDatabaseCorrupted);
+    CHECK(again.frame == NULL);
+    cache_downgrade(&held);
+    CHECK_OK(cache_latch(w.db, 2, LATCH_READ, CACHE_WAIT, &again));
+    cache_release(&again);
+    CHECK(cache_try_upgrade(&held));
+    CHECK_EQ(cache_latch(w.db, 2, LATCH_READ, CACHE_WAIT, &again), JET_errDatabaseCorrupted);
+    cache_release(&held);
+    CHECK_OK(cache_latch(w.db, 2, LATCH_WRITE, CACHE_WAIT, &again));
+    cache_release(&again);
     end_world(&w);
 }
 

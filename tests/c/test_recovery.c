@@ -1218,6 +1218,28 @@ CASE(restore)
 }
 
 /* A copy out of a backup set is no database to be recovered softly. */
+CASE(extent_without_end)
+{
+    /* a damaged list of owned extents reaches to the last page there can be, far behind the file's end */
+    struct world w;
+    struct page_ref oe;
+    uint8_t key[4], data[4];
+    uint32_t found = 0;
+    new_scratch();
+    first_path[0] = 0;
+    CHECK_OK(os_dir_create(in(scratch, "live")));
+    CHECK_OK(begin_world(&w, in(scratch, "live"), &plain));
+    create_database(&w, true);
+    CHECK_OK(cache_latch(w.db, 2, LATCH_WRITE, CACHE_WAIT, &oe)); /* of the system root */
+    store_be32(key, UINT32_MAX);
+    store_u32(data, 5);
+    page_insert(oe.page, page_line_count(oe.page), SLICE(key, 4), SLICE(data, 4), 0);
+    cache_release(&oe);
+    CHECK_OK(reconcile(w.db, &w.trx[0], &found));
+    CHECK_EQ(found, 5);
+    abandon(&w);
+}
+
 CASE(backup_copy_refused)
 {
     struct world w;
