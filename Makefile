@@ -63,17 +63,27 @@ FUZZ_FLAGS = $(CFLAGS_ALL) -Itests/fuzz -DPYJET_DEBUG=1 -fsanitize=address,undef
 FUZZ_OBJECTS = $(patsubst csrc/%.c,build/fuzz/%.o,$(foreach r,$(ROOMS),$(wildcard csrc/$(r)/*.c)))
 build/fuzz/%.o: csrc/%.c
 	@mkdir -p $(dir $@)
-	$(FUZZ_CC) $(FUZZ_FLAGS) -O1 -fsanitize=fuzzer-no-link -c $< -o $@
+	$(FUZZ_CC) $(FUZZ_FLAGS) -O2 -fsanitize=fuzzer-no-link -c $< -o $@
 build/fuzz/libpyjet.a: $(FUZZ_OBJECTS)
 	@rm -f $@; ar rcs $@ $^
-build/fuzz/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.h tests/fuzz/fuzz.c tests/fuzz/db_world.c tests/fuzz/db_world.h build/fuzz/libpyjet.a
-	$(FUZZ_CC) $(FUZZ_FLAGS) -O1 -fsanitize=fuzzer $(filter %.c %.a,$^) -o $@ -lz -lpthread -lm
-$(B)/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.h tests/fuzz/fuzz.c tests/fuzz/db_world.c tests/fuzz/db_world.h tests/fuzz/replay.c $(B)/libpyjet.a
-	$(CC) $(CFLAGS_ALL) -Itests/fuzz $(filter %.c %.a,$^) -o $@ $(LDLIBS_ALL)
+FUZZ_SHARED = fuzz db_world redo_world
+build/fuzz/shared/%.o: tests/fuzz/%.c
+	@mkdir -p $(dir $@)
+	$(FUZZ_CC) $(FUZZ_FLAGS) -O1 -c $< -o $@
+build/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(FUZZ_SHARED:%=build/fuzz/shared/%.o) build/fuzz/libpyjet.a
+	$(FUZZ_CC) $(FUZZ_FLAGS) -O1 -fsanitize=fuzzer $< $(filter %.o %.a,$^) -o $@ -lz -lpthread -lm
+$(B)/fuzz/%.o: tests/fuzz/%.c
+	@mkdir -p $(dir $@)
+	$(CC) $(CFLAGS_ALL) -Itests/fuzz -c $< -o $@
+$(B)/replay_%: tests/fuzz/fuzz_%.c $(patsubst %,$(B)/fuzz/%.o,$(FUZZ_SHARED) replay) $(B)/libpyjet.a
+	$(CC) $(CFLAGS_ALL) -Itests/fuzz $< $(filter %.o %.a,$^) -o $@ $(LDLIBS_ALL)
+.SECONDARY: $(patsubst %,$(B)/fuzz/%.o,$(FUZZ_SHARED) replay) $(FUZZ_SHARED:%=build/fuzz/shared/%.o)
 
 .PHONY: fuzz fuzz-replay fuzz-cc
-fuzz-cc:
-	@test -n "$(FUZZ_CC)" || { echo "make fuzz needs clang with libFuzzer: apt-get install clang" >&2; exit 1; }
+fuzz-cc: ## is there a clang whose libraries of libFuzzer and sanitizers are there too (libclang-rt-*-dev is only recommended by its package)
+	@echo 'int LLVMFuzzerTestOneInput(const char *p, unsigned long n); int LLVMFuzzerTestOneInput(const char *p, unsigned long n) { return 0; }' | \
+	    $(or $(FUZZ_CC),false) -x c - -fsanitize=fuzzer,address,undefined -o /dev/null 2>/dev/null || \
+	    { echo "make fuzz needs clang with libFuzzer: apt-get install -o APT::Install-Recommends=1 clang" >&2; exit 1; }
 fuzz: fuzz-cc $(FUZZ_TARGETS:%=build/fuzz/fuzz_%)  ## the fuzz targets; python -m tests.fuzz.run runs them
 fuzz-replay: $(FUZZ_TARGETS:%=$(B)/replay_%)  ## the same drivers, to run given inputs (SANITIZE=address,undefined)
 

@@ -110,9 +110,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         page_seal(page, pgno);
     fuzz_error(page_verify(page, pgno, &corrected));
     read_all(page, key);
-    struct buffer out = {0};
-    fuzz_error(dump_page(page, pgno, &out));
-    buffer_free(&out);
+    if ((how & 0x18) == 0x18) { /* text takes ten times as long as all the rest */
+        struct buffer out = {0};
+        fuzz_error(dump_page(page, pgno, &out));
+        buffer_free(&out);
+    }
     if (page_validate(page) >= 0) {
         read_all(page, key);
         struct input more = {ops.p, ops.n};

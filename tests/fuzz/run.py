@@ -3,7 +3,7 @@
 C targets run under libFuzzer with AddressSanitizer and UBSan (``make fuzz``, clang); the manifest, which Python reads, in a loop of our own.
 A crash, a hang of more than 5 seconds or more than 1 GiB of memory is a finding: its input is kept below ``findings`` with the command
 that replays it, and the exit code is 1. Seeds: the corpus in this folder, and pieces of real files where PYJET_SAMPLES names them.
-``--log`` adds the runs to LOG.rst. ``--keep N`` adds up to N small new inputs to the corpus (without samples only: none of their bytes
+``--log`` adds the runs to LOG.rst, with the lines of the parser's own files that all inputs reach together (gcov). ``--keep N`` adds up to N small new inputs to the corpus (without samples only: none of their bytes
 may get in).
 """
 
@@ -25,6 +25,24 @@ ROOT = HERE.parent.parent
 HANG_SECONDS = 5
 MEMORY_MIB = 1024
 LONGEST = 9000
+LONGEST_EDITS = 400  # of targets whose inputs are edits of a database or a log of our own
+EDITS = {"backup_set", "catalog", "edb", "redo"}
+SMALL_FILE = 2 << 20
+COVERAGE = "build/coverage"
+PARSERS = {  # where the bytes of a target are read
+    "backup_set": r"csrc/backup/(set|trailer|directory|range|restore_plan|restore_time|restore_map)\.c",
+    "catalog": r"csrc/(catalog/(load|rows|rowio|describe|names|use|bootstrap)|check/(catalog|space|tree))\.c",
+    "checkpoint": r"csrc/log/checkpoint_file\.c",
+    "db_header": r"csrc/cache/db_header\.c",
+    "edb": r"csrc/((engine|api)/reader|btree/(search|scan|cursor|visit)|page/(node|page|search|validate|checksum)|table/(move|seek|retrieve|batch|describe)|longval/read)\.c",
+    "key": r"csrc/record/(key|collate)\.c",
+    "log_header": r"csrc/log/header\.c",
+    "log_record": r"csrc/(log/(walk|reader|segment|recordsize)|btree/format|space/format|check/dump_record)\.c",
+    "longvalue": r"csrc/(longval/(read|value)|record/compress)\.c",
+    "page": r"csrc/page/\w+\.c",
+    "record": r"csrc/record/(read|tagged|build|build_tagged)\.c",
+    "redo": r"csrc/(recovery/(replay|macros|undo|attach|databases|scan|end)|btree/(redo|redo_macro|apply|format|image|diff)|(space|txn|version)/redo)\.c",
+}
 NATIVE = sorted(p.stem.removeprefix("fuzz_") for p in HERE.glob("fuzz_*.c"))
 TARGETS = [*NATIVE, "manifest"]
 
@@ -36,11 +54,13 @@ class Run:
     seconds: int
     executions: int = 0
     coverage: str = ""
+    reached: str = ""
     finding: str = ""
 
     def __str__(self):
         found = f"FINDING {self.finding}" if self.finding else "no finding"
-        return f"{self.target}: seed {self.seed}, {self.seconds} s, {self.executions} executions, {self.coverage}: {found}"
+        reached = ", ".join(filter(None, (self.coverage, self.reached)))
+        return f"{self.target}: seed {self.seed}, {self.seconds} s, {self.executions} executions, {reached}: {found}"
 
 
 def build():
@@ -49,34 +69,65 @@ def build():
     return None if done.returncode == 0 else (done.stdout + done.stderr)[-3000:]
 
 
-def keep_finding(target, artifacts):
+def build_coverage():
+    """The drivers by the common compiler, counting lines (gcov); why it cannot be done, or None."""
+    done = subprocess.run(["make", "-s", f"B={COVERAGE}", "CFLAGS=--coverage -O0", "LDLIBS=--coverage", "fuzz-replay"], cwd=ROOT, capture_output=True, text=True)
+    return None if done.returncode == 0 else (done.stdout + done.stderr)[-3000:]
+
+
+def parser_lines(target, env, place, folders):
+    """How much of the parser's files all inputs together reach: (lines reached, lines)."""
+    inputs = [str(p) for folder in folders for p in sorted(folder.iterdir()) if p.is_file()]
+    counts = place / "counts"
+    env = {**env, "GCOV_PREFIX": str(counts)}
+    for n in range(0, len(inputs), 200):
+        done = subprocess.run([ROOT / COVERAGE / f"replay_{target}", *inputs[n : n + 200]], cwd=place, env=env, capture_output=True, text=True, errors="replace")
+        assert done.returncode == 0, f"an input that the fuzzer let pass fails without it: {done.stdout[-500:]}{done.stderr[-3000:]}"
+    reached = lines = 0
+    for data in counts.rglob("*.gcda"):
+        source = "csrc/" + str(data.relative_to(counts)).partition(f"{COVERAGE}/")[2].replace(".gcda", ".c")
+        if not re.fullmatch(PARSERS[target], source):
+            continue
+        shutil.copy(ROOT / COVERAGE / source.removeprefix("csrc/").replace(".c", ".gcno"), data.with_suffix(".gcno"))
+        told = subprocess.run(["gcov", "-n", str(data)], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        found = re.search(rf"File '{re.escape(source)}'\nLines executed:([\d.]+)% of (\d+)", told)
+        lines += int(found[2])
+        reached += round(float(found[1]) * int(found[2]) / 100)
+    return f"{reached} of {lines} lines of the parser"
+
+
+def keep_finding(target, artifacts, work):
     kept = []
     for path in sorted(artifacts.iterdir()):
         to = ROOT / "build" / "fuzz" / "findings" / target
         to.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, to / path.name)
+        if (folders := [f for f in work.iterdir() if f.is_dir()]) and not (to / f"{path.name}-files").exists():
+            shutil.copytree(folders[0], to / f"{path.name}-files", symlinks=True)  # what the target had made of it
         kept.append(f"{(to / path.name).relative_to(ROOT)} (replay: build/fuzz/fuzz_{target} THAT FILE)")
     return "; ".join(kept)
 
 
-def fuzz_native(target, seconds, seed, samples, keep):
+def fuzz_native(target, seconds, seed, samples, keep, lines):
     run = Run(target, seed, seconds)
     with tempfile.TemporaryDirectory(dir=memory(), prefix="pyjet-fuzzing-") as place:
         place = pathlib.Path(place)
         found, artifacts, work = place / "found", place / "artifacts", place / "work"
-        for folder in (found, artifacts, work, place / "seeds"):
+        for folder in (found, artifacts, work, place / "seeds", place / "files"):
             folder.mkdir()
         corpus = HERE / "corpus" / target
         corpus.mkdir(parents=True, exist_ok=True)
         if samples:
             seeds.write(target, samples, place / "seeds")
+            seeds.write_databases(samples, place / "files", SMALL_FILE)
+        longest = LONGEST_EDITS if target in EDITS else LONGEST
         command = [
             str(ROOT / "build" / "fuzz" / f"fuzz_{target}"), f"-max_total_time={seconds}", f"-seed={seed}", f"-timeout={HANG_SECONDS}",
-            f"-rss_limit_mb={MEMORY_MIB}", f"-max_len={LONGEST}", "-len_control=0", "-print_final_stats=1", f"-artifact_prefix={artifacts}/",
+            f"-rss_limit_mb={MEMORY_MIB}", f"-max_len={longest}", "-len_control=0", "-print_final_stats=1", f"-artifact_prefix={artifacts}/",
             str(found), str(corpus), str(place / "seeds"),
         ]  # fmt: skip
         env = {**os.environ, "TMPDIR": str(work), "ASAN_OPTIONS": "quarantine_size_mb=16:allocator_may_return_null=1",
-               "UBSAN_OPTIONS": "print_stacktrace=1"}  # fmt: skip
+               "UBSAN_OPTIONS": "print_stacktrace=1", "PYJET_FUZZ_FILES": str(place / "files")}  # fmt: skip
         done = subprocess.run(command, cwd=place, env=env, capture_output=True, text=True, errors="replace", timeout=seconds + 300)
         told = done.stdout + done.stderr
         numbers = re.findall(r"cov: (\d+) ft: (\d+)", told)
@@ -84,9 +135,12 @@ def fuzz_native(target, seconds, seed, samples, keep):
         executed = re.search(r"stat::number_of_executed_units: *(\d+)", told)
         run.executions = int(executed[1]) if executed else 0
         if done.returncode != 0:
-            run.finding = keep_finding(target, artifacts) or f"exit code {done.returncode}"
+            run.finding = keep_finding(target, artifacts, work) or f"exit code {done.returncode}"
             print(told[-6000:], file=sys.stderr)
-        elif keep and not samples:
+            return run
+        if lines:
+            run.reached = parser_lines(target, env, place, [found, corpus, place / "seeds"])
+        if keep and not samples:
             keep_inputs(target, found, corpus, keep)
     return run
 
@@ -111,10 +165,10 @@ def memory():
     return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
-def fuzz(target, seconds, seed, samples=None, keep=0):
+def fuzz(target, seconds, seed, samples=None, keep=0, lines=False):
     if target == "manifest":
         return fuzz_manifest(seconds, seed)
-    return fuzz_native(target, seconds, seed, samples, keep)
+    return fuzz_native(target, seconds, seed, samples, keep, lines)
 
 
 def note(runs):
@@ -122,7 +176,7 @@ def note(runs):
     day = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d")
     with open(HERE / "LOG.rst", "a") as log:
         for run in runs:
-            log.write(f'   "{day}", {run.target}, {run.seed}, {run.seconds}, {run.executions}, "{run.coverage}", "{run.finding and "finding" or "none"}"\n')
+            log.write(f'   "{day}", {run.target}, {run.seed}, {run.seconds}, {run.executions}, "{run.coverage}", "{run.reached}", "{run.finding and "finding" or "none"}"\n')
 
 
 def main():
@@ -138,9 +192,11 @@ def main():
     samples = None if options.no_samples or options.keep else seeds.folder()
     if why := build():
         sys.exit(f"the fuzz targets cannot be built: {why}")
+    if options.log and (why := build_coverage()):
+        sys.exit(f"lines cannot be counted: {why}")
     runs = []
     for target in options.targets or TARGETS:
-        runs.append(fuzz(target, options.seconds, seed, samples, options.keep))
+        runs.append(fuzz(target, options.seconds, seed, samples, options.keep, options.log))
         print(runs[-1], flush=True)
     if options.log:
         note(runs)

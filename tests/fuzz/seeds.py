@@ -57,19 +57,22 @@ def records(page):
         yield node[at + 2 + suffix :]
 
 
-def of_page(page):
-    how = {2048: 0, 4096: 1, 8192: 2, 16384: 3, 32768: 4}[len(page)]
-    return bytes([how | 0x20, 0]) + page
+def of_page(page, dumped):
+    """The first byte names the page's size (mod 5), says that the bytes lie as they do on disk (0x20) and whether they become text (0x18)."""
+    size = {2048: 0, 4096: 1, 8192: 2, 16384: 3, 32768: 4}[len(page)]
+    first = 56 if dumped else 32
+    return bytes([first + (size - first) % 5, 0]) + page
 
 
 def inputs(target, samples):
+    n = 4  # edb: the files of its own come first
     for name, data in files(samples):
         database, log = is_database(data), name.lower().endswith((".log", ".jtx"))
         if target == "db_header" and database:
             size = page_size(data)
             yield data[:size][:1024] + bytes([{2048: 0, 4096: 1, 8192: 2, 16384: 3, 32768: 4}[size]])
         elif target == "page" and database:
-            yield from (of_page(p) for p in pages(data) if len(p) <= 8192)
+            yield from (of_page(p, i % 8 == 0) for i, p in enumerate(pages(data)) if len(p) <= 8192)
         elif target == "record" and database:
             for page in pages(data):
                 yield from (bytes([9, 0xFF, 0]) + r for r in records(page))
@@ -83,6 +86,9 @@ def inputs(target, samples):
             yield data[:4096] + b"\0"
         elif target == "log_record" and log:
             yield from (b"\3" + data[at + 40 : at + 4096] for at in range(4096, min(len(data), 160 * 4096), 16 * 4096))
+        elif target == "edb" and database and len(data) <= 2 << 20:
+            yield bytes([n])
+            n += 1
         elif target == "checkpoint" and name.lower().endswith((".chk", ".jcp")):
             yield data[:4096] + b"\0"
 
@@ -92,3 +98,10 @@ def write(target, samples, to):
         if n >= 400:
             return
         (to / f"sample-{n}").write_bytes(data[:9000])
+
+
+def write_databases(samples, to, largest):
+    """Whole files, for the target that opens them."""
+    for name, data in files(samples):
+        if is_database(data) and len(data) <= largest:
+            (to / name).write_bytes(data)

@@ -2,7 +2,7 @@
 
 import os
 import pathlib
-import shutil
+import re
 import subprocess
 import sys
 
@@ -47,9 +47,22 @@ def test_a_manifest_loop_sees_a_finding(monkeypatch):
     assert finding
 
 
+@pytest.mark.parametrize("compiler", ["", "false"])
+def test_a_compiler_without_a_fuzzer(compiler):
+    """Clang's package may come without the libraries: the build says what to install, and CI that nothing was run."""
+    done = subprocess.run(["make", "-s", f"FUZZ_CC={compiler}", "fuzz-cc"], cwd=run.ROOT, capture_output=True, text=True)
+    assert done.returncode != 0 and "apt-get install" in done.stderr
+
+
+@pytest.mark.parametrize("target", run.NATIVE)
+def test_a_parser_is_named(target):
+    """Lines are counted in files that are there."""
+    files = [str(p.relative_to(run.ROOT)) for p in run.ROOT.glob("csrc/*/*.c")]
+    assert any(re.fullmatch(run.PARSERS[target], f) for f in files)
+
+
 @pytest.fixture(scope="session")
 def fuzzers():
-    assert shutil.which("clang") or any(shutil.which(f"clang-{n}") for n in range(14, 20)), "the mark fuzz needs clang with libFuzzer"
     why = run.build()
     assert why is None, why
 
