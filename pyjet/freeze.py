@@ -49,7 +49,8 @@ class Snapshot:
         return self._frozen
 
     def freeze(self):
-        """Stop all writing, in all of the instances at one moment. Waits for the statements that are being carried out.
+        """Stop all writing, in all of the instances at one moment. Waits for the statements that are being carried out, not longer
+        than the time-out (two seconds at least): OSSnapshotTimeOutError then, and nothing is frozen.
 
         OSSnapshotNotAllowedError: a backup or another snapshot runs, or logging is off. MissingFullBackupError: an increment of a
         database that has had no full snapshot. ESE: JetOSSnapshotPrepare, JetOSSnapshotPrepareInstance, JetOSSnapshotFreeze.

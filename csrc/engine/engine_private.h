@@ -28,7 +28,8 @@ struct gate {
 };
 void gate__enter(struct gate *g); /* waits while it is shut; nothing may be held that a reader needs */
 void gate__leave(struct gate *g);
-void gate__shut(struct gate *g); /* returns when nobody is inside */
+/* True: nobody is inside, and nobody comes in. False when somebody still is at `deadline` (os_now_ns): it is open again then. */
+bool gate__shut(struct gate *g, uint64_t deadline);
 void gate__open(struct gate *g);
 
 struct instance {

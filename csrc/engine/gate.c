@@ -22,11 +22,19 @@ void gate__leave(struct gate *g)
         os_unpark(&g->inside, INT_MAX);
 }
 
-void gate__shut(struct gate *g)
+bool gate__shut(struct gate *g, uint64_t deadline)
 {
     atomic_store(&g->shut, 1);
-    for (uint32_t n; (n = atomic_load(&g->inside)) != 0;)
-        os_park(&g->inside, n);
+    for (uint32_t n; (n = atomic_load(&g->inside)) != 0;) {
+        uint64_t now = os_now_ns();
+        if (now >= deadline) {
+            gate__open(g);
+            return false;
+        }
+        uint64_t ms = (deadline - now) / 1000000u + 1;
+        os_park_ms(&g->inside, n, ms < INT_MAX ? (uint32_t)ms : INT_MAX);
+    }
+    return true;
 }
 
 void gate__open(struct gate *g)

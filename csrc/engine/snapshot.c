@@ -85,16 +85,33 @@ static void ungather(struct ossnap *s)
             ossnap__remove_part(s, i, false);
 }
 
+/* Nobody starts a change while the gates are shut: so long, and no longer, the others wait for the one that does not end. */
+static err_t shut_gates(struct ossnap *s)
+{
+    enum { LEAST_MS = 2000 }; /* rounds of the background threads end in that */
+    uint64_t ms = params_number(params_global(), JET_paramOSSnapshotTimeout);
+    ms = ms < LEAST_MS ? LEAST_MS : ms;
+    uint64_t deadline = os_now_ns() + ms * 1000000u;
+    for (int i = 0; i < s->count; i++) {
+        s->part[i].shut = gate__shut(&s->part[i].inst->gate, deadline);
+        if (s->part[i].shut)
+            continue;
+        err_t err = RAISE(JET_errOSSnapshotTimeOut);
+        err_detail("%s: a change was still at work after %llu ms (an index being built, a long update); nothing is frozen, all goes on. "
+                   "Freeze again when it has ended",
+                   s->part[i].inst->display, (unsigned long long)ms);
+        return err;
+    }
+    return JET_errSuccess;
+}
+
 /* What can be written while others still write is written first, so that they wait for little. Then all gates are shut, before
  * the first file is made still: one moment for all instances. */
 static err_t freeze_entered(struct ossnap *s)
 {
     for (int i = 0; i < s->count; i++)
         TRY_RETURN(snapshot_write_down(s->part[i].snap));
-    for (int i = 0; i < s->count; i++) {
-        gate__shut(&s->part[i].inst->gate);
-        s->part[i].shut = true;
-    }
+    TRY_RETURN(shut_gates(s));
     for (int i = 0; i < s->count; i++) {
         err_t err = snapshot_freeze(s->part[i].snap);
         if (err < 0)

@@ -225,6 +225,12 @@ void os_park(_Atomic uint32_t *word, uint32_t seen)
     (void)syscall(SYS_futex, (uint32_t *)word, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
 }
 
+void os_park_ms(_Atomic uint32_t *word, uint32_t seen, uint32_t ms)
+{
+    struct timespec most = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+    (void)syscall(SYS_futex, (uint32_t *)word, FUTEX_WAIT_PRIVATE, seen, &most, NULL, 0);
+}
+
 void os_unpark(_Atomic uint32_t *word, int count)
 {
     (void)syscall(SYS_futex, (uint32_t *)word, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);

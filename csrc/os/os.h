@@ -129,6 +129,7 @@ void os_rwlock_release(struct os_rwlock *lock); /* either mode */
 
 /* Wait while *word == seen (a futex); may wake early. Wake up to `count` waiters. */
 void os_park(_Atomic uint32_t *word, uint32_t seen);
+void os_park_ms(_Atomic uint32_t *word, uint32_t seen, uint32_t ms); /* the same, so long at most */
 void os_unpark(_Atomic uint32_t *word, int count);
 void os_cpu_relax(void);
 

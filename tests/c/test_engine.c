@@ -140,6 +140,97 @@ CASE(session_in_two_threads)
     finish(&l);
 }
 
+/* ---- a freeze that meets a change which does not end ---- */
+
+static void *change_that_lasts(void *context)
+{
+    struct session *s;
+    CHECK_OK(session_begin(context, &s));
+    CHECK_OK(session_enter(s));
+    session_begin_change(s);
+    atomic_store(&stage, 1);
+    while (atomic_load(&stage) == 1)
+        os_sleep_ms(1);
+    session_leave(s);
+    CHECK_OK(session_end(s));
+    return NULL;
+}
+
+struct late {
+    struct instance *inst;
+    uint64_t waited_ms;
+};
+
+/* Comes while the gate is shut, and goes on when it is opened. */
+static void *change_that_waits(void *context)
+{
+    struct late *l = context;
+    struct session *s;
+    CHECK_OK(session_begin(l->inst, &s));
+    CHECK_OK(session_enter(s));
+    os_sleep_ms(300);
+    uint64_t began = os_now_ns();
+    session_begin_change(s);
+    l->waited_ms = (os_now_ns() - began) / 1000000u;
+    session_leave(s);
+    CHECK_OK(session_end(s));
+    return NULL;
+}
+
+static void freeze_refused(uint64_t id, struct instance *inst)
+{
+    struct frozen_instance *list;
+    struct late late = {.inst = inst};
+    pthread_t waits;
+    int count;
+    CHECK_EQ(pthread_create(&waits, NULL, change_that_waits, &late), 0);
+    uint64_t began = os_now_ns();
+    events_begin();
+    CHECK_EQ(ossnap_freeze(id, &list, &count), JET_errOSSnapshotTimeOut);
+    uint64_t ms = (os_now_ns() - began) / 1000000u;
+    CHECK(strstr(err_last()->detail, "still at work") != NULL && list == NULL);
+    CHECK(event_find(2002) != NULL && event_find(2004) == NULL);
+    event_set_sink(NULL, NULL);
+    pthread_join(waits, NULL);
+    CHECK(ms >= 2000 && ms < 20000); /* JET_paramOSSnapshotTimeout, and two seconds at least */
+    CHECK(late.waited_ms > 500);     /* it had come to the shut gate, and was let in */
+}
+
+CASE(freeze_waits_no_longer)
+{
+    struct live l;
+    struct frozen_instance *list;
+    uint64_t id;
+    int count;
+    pthread_t lasts;
+    world_begin();
+    start(&l, data_dir(), 0);
+    insert_rows(&l, 0, 50);
+    CHECK_OK(params_set(params_global(), JET_paramOSSnapshotTimeout, 100, NULL, PARAMS_BEFORE_INIT));
+    atomic_store(&stage, 0);
+    CHECK_EQ(pthread_create(&lasts, NULL, change_that_lasts, l.inst), 0);
+    while (atomic_load(&stage) == 0)
+        os_sleep_ms(1);
+    CHECK_OK(ossnap_prepare(0, &id));
+    session_leave(l.s);
+    freeze_refused(id, l.inst);
+    CHECK_OK(session_enter(l.s));
+    insert_rows(&l, 50, 60); /* all goes on, while the change is still at work */
+    session_leave(l.s);
+    atomic_store(&stage, 2);
+    pthread_join(lasts, NULL);
+    CHECK_OK(params_set(params_global(), JET_paramOSSnapshotTimeout, 70000, NULL, PARAMS_BEFORE_INIT));
+    CHECK_OK(ossnap_freeze(id, &list, &count)); /* the session is as it was prepared: it can be tried again */
+    CHECK_EQ(count, 1);
+    free(list);
+    CHECK_OK(ossnap_thaw(id));
+    CHECK_OK(session_enter(l.s));
+    insert_rows(&l, 60, 70);
+    uint64_t wanted = digest(&l);
+    finish(&l);
+    expect_restart(wanted);
+}
+
 /* ---- several instances, several processes ---- */
 
 static void take_folder(void *context)
