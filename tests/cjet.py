@@ -129,6 +129,10 @@ RESTORE_OPTIONS = _struct("RESTORE_OPTIONS", ("set", C.c_char_p), ("destination"
                           ("rename", P(RSTMAP)), ("renames", u32), ("stop", u64), ("stop_time", u8 * 8))
 RSTINFO = _struct("RSTINFO", ("cbStruct", u32), ("rgrstmap", P(RSTMAP)), ("crstmap", i32), ("ib", C.c_uint16), ("isec", C.c_uint16),
                   ("lGeneration", i32), ("logtimeStop", u8 * 8), ("pfnStatus", C.c_void_p))
+RSTMAP2 = _struct("RSTMAP2", ("cbStruct", u32), ("old", C.c_char_p), ("new", C.c_char_p), ("params", C.c_void_p), ("csetdbparam", u32),
+                  ("grbit", u32))
+RSTINFO2 = _struct("RSTINFO2", ("cbStruct", u32), ("rgrstmap", P(RSTMAP2)), ("crstmap", i32), ("ib", C.c_uint16), ("isec", C.c_uint16),
+                   ("lGeneration", i32), ("logtimeStop", u8 * 8), ("pfnCallback", C.c_void_p), ("context", C.c_void_p))
 LOGINFO = _struct("LOGINFO", ("cbSize", u32), ("ulGenLow", u32), ("ulGenHigh", u32), ("szBaseName", C.c_char * 4))
 SET = _struct("SET", ("dir", C.c_char * 4096), ("base_name", C.c_char * 4),
               *((n, u32) for n in ("gen_low", "gen_high", "page_size", "log_file_size", "databases")),
@@ -150,6 +154,7 @@ CHECK = _struct("CHECK", *((n, u64) for n in (
 FAULT = _struct("FAULT", ("ops", u32), ("path_part", C.c_char_p), ("after", u64), ("count", u64), ("error", i32), ("delay_ms", u32))
 EVENT = _struct("EVENT", ("id", i32), ("severity", i32), ("instance", C.c_char_p), ("cParams", i32),
                 ("rgszParams", P(C.c_char_p)), ("text", C.c_char_p))
+INIT_FN = C.CFUNCTYPE(i32, u32, u32, P(SNPROG), C.c_void_p)
 STATUS_FN = C.CFUNCTYPE(i32, u64, u32, u32, P(SNPROG))
 PROGRESS_FN = C.CFUNCTYPE(i32, C.c_void_p, u32, u32, u32, u32)
 PAUSE_FN = C.CFUNCTYPE(None, C.c_void_p, u32)
@@ -265,6 +270,18 @@ class Instance:
         fn = STATUS_FN(lambda s, snp, snt, p: status(snp, snt, p.contents.cunitDone if p else None) or 0) if status else None
         info = RSTINFO(C.sizeof(RSTINFO), array, n, stop & 0xFFFF, stop >> 16 & 0xFFFF, stop >> 32, (u8 * 8)(), C.cast(fn, C.c_void_p) if fn else None)
         err = call("JetInit3A", C.byref(self.handle), C.byref(info), u32(grbit))
+        self.running = True
+        return err
+
+    def init4(self, entries=(), stop=0, grbit=0, heard=None):
+        """JetInit4 with a JET_RSTINFO2; entries: (old or None, new, grbit). heard: a list that gets (snp, snt, context)."""
+        array = (RSTMAP2 * len(entries))(
+            *(RSTMAP2(C.sizeof(RSTMAP2), text(old), text(new), None, 0, bits) for old, new, bits in entries)
+        )
+        fn = INIT_FN(lambda snp, snt, p, context: heard.append((snp, snt, context)) or 0) if heard is not None else None
+        info = RSTINFO2(C.sizeof(RSTINFO2), array if entries else None, len(entries), stop & 0xFFFF, stop >> 16 & 0xFFFF, stop >> 32,
+                        (u8 * 8)(), C.cast(fn, C.c_void_p) if fn else None, 4711)
+        err = call("JetInit4A", C.byref(self.handle), C.byref(info), u32(grbit))
         self.running = True
         return err
 

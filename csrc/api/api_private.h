@@ -143,7 +143,8 @@ MUST_CHECK err_t text_give(const char *text, bool wide, void *to, uint32_t room)
 
 /* ---- progress: one run's way from the rooms to a callback: Begin, Progress, Complete or Fail, percent never back ---- */
 struct api_progress {
-    JET_PFNSTATUS status;    /* one of the two, or none */
+    JET_PFNSTATUS status;    /* one of the three, or none */
+    JET_PFNINITCALLBACK init;
     PYJET_PROGRESS progress;
     void *context;
     bool begun;
@@ -160,6 +161,7 @@ MUST_CHECK err_t api_invalid(const char *what); /* JET_errInvalidParameter with 
 /* ---- instance.c: init for JetInit3 and PyjetInit ---- */
 MUST_CHECK err_t api_init(JET_INSTANCE *pinstance, const struct init_options *options, struct api_progress *progress,
                           struct recovery_result *result);
+MUST_CHECK err_t api_check_init_grbit(JET_GRBIT grbit);
 void api_recovery_out(const struct recovery_result *from, PYJET_RECOVERY *to);
 
 /* ---- restore.c: result may be NULL ---- */

@@ -10,10 +10,11 @@ static err_t tell(struct api_progress *p, JET_SNT snt, uint32_t done, uint32_t t
 {
     if (p->progress != NULL)
         return p->progress(p->context, p->snp, snt, done, total);
-    if (p->status == NULL)
-        return JET_errSuccess;
     JET_SNPROG prog = {.cbStruct = sizeof prog, .cunitDone = done, .cunitTotal = total};
-    err_t ignored = p->status(JET_sesidNil, p->snp, snt, snt == JET_sntFail ? NULL : &prog); /* decision 26 */
+    void *pv = snt == JET_sntFail ? NULL : &prog;
+    err_t ignored = p->status != NULL ? p->status(JET_sesidNil, p->snp, snt, pv) /* decision 26 */
+                    : p->init != NULL ? p->init(p->snp, snt, pv, p->context)
+                                      : JET_errSuccess;
     (void)ignored;
     return JET_errSuccess;
 }

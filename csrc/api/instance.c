@@ -271,95 +271,12 @@ err_t api_init(JET_INSTANCE *pinstance, const struct init_options *options, stru
     return err;
 }
 
-static err_t check_init_grbit(JET_GRBIT grbit)
+err_t api_check_init_grbit(JET_GRBIT grbit)
 {
     const JET_GRBIT known = JET_bitReplayIgnoreMissingDB | JET_bitRecoveryWithoutUndo | JET_bitTruncateLogsAfterRecovery |
                             JET_bitReplayMissingMapEntryDB | JET_bitLogStreamMustExist | JET_bitReplayIgnoreLostLogs |
                             JET_bitKeepDbAttachedAtEndOfRecovery;
     return (grbit & ~known) != 0 ? RAISE(JET_errInvalidGrbit) : JET_errSuccess;
-}
-
-static err_t no_new_name(const char *old)
-{
-    err_t err = RAISE(JET_errDatabaseInvalidName);
-    err_detail("JET_RSTINFO: the map gives %.200s no new name", old);
-    return err;
-}
-
-static err_t check_rstinfo(const JET_RSTINFO_A *info)
-{
-    if (info->cbStruct != sizeof *info)
-        return api_invalid("JET_RSTINFO.cbStruct is wrong");
-    if (info->crstmap < 0 || info->crstmap > 14 || (info->rgrstmap == NULL) != (info->crstmap == 0))
-        return api_invalid("JET_RSTINFO: the map and its count do not belong together");
-    for (int32_t i = 0; i < info->crstmap; i++)
-        if (info->rgrstmap[i].szDatabaseName == NULL)
-            return api_invalid("JET_RSTINFO: an entry without a database name");
-        else if (info->rgrstmap[i].szNewDatabaseName == NULL || info->rgrstmap[i].szNewDatabaseName[0] == '\0')
-            return no_new_name(info->rgrstmap[i].szDatabaseName);
-    static const JET_LOGTIME never;
-    if (memcmp(&info->logtimeStop, &never, sizeof never) != 0)
-        return api_invalid("JET_RSTINFO.logtimeStop is reserved; stop at a position, or restore with a time (PyjetRestoreTo)");
-    if (info->lgposStop.lGeneration < 0 || (info->lgposStop.lGeneration == 0 && (info->lgposStop.isec != 0 || info->lgposStop.ib != 0)))
-        return api_invalid("JET_RSTINFO.lgposStop: there is no such generation");
-    return JET_errSuccess;
-}
-
-static err_t init_with(JET_INSTANCE *pinstance, const JET_RSTINFO_A *info, JET_GRBIT grbit)
-{
-    struct recovery_map map[14];
-    struct init_options options = {.grbit = grbit, .map = map};
-    struct api_progress progress = {.status = NULL};
-    TRY_RETURN(check_init_grbit(grbit));
-    if (info != NULL) {
-        TRY_RETURN(check_rstinfo(info));
-        for (int32_t i = 0; i < info->crstmap; i++)
-            map[i] = (struct recovery_map){info->rgrstmap[i].szDatabaseName, info->rgrstmap[i].szNewDatabaseName};
-        options.map_count = info->crstmap;
-        memcpy(&options.stop, &info->lgposStop, sizeof options.stop);
-        progress.status = info->pfnStatus;
-    }
-    return api_init(pinstance, &options, &progress, NULL);
-}
-
-JET_ERR JetInit3A(JET_INSTANCE *pinstance, JET_RSTINFO_A *prstInfo, JET_GRBIT grbit)
-{
-    return init_with(pinstance, prstInfo, grbit);
-}
-PLAIN_IS_A(JetInit3);
-
-JET_ERR JetInit3W(JET_INSTANCE *pinstance, JET_RSTINFO_W *prstInfo, JET_GRBIT grbit)
-{
-    JET_RSTMAP_A map[14] = {{0}};
-    JET_RSTINFO_A info;
-    err_t err = JET_errSuccess;
-    if (prstInfo == NULL)
-        return init_with(pinstance, NULL, grbit);
-    memcpy(&info, prstInfo, sizeof info);
-    int32_t n = prstInfo->rgrstmap == NULL || prstInfo->crstmap < 0 || prstInfo->crstmap > 14 ? 0 : prstInfo->crstmap;
-    for (int32_t i = 0; i < n; i++) {
-        TRY(text_from_wide(prstInfo->rgrstmap[i].szDatabaseName, &map[i].szDatabaseName));
-        TRY(text_from_wide(prstInfo->rgrstmap[i].szNewDatabaseName, &map[i].szNewDatabaseName));
-    }
-    if (n > 0)
-        info.rgrstmap = map;
-    err = init_with(pinstance, &info, grbit);
-out:
-    for (int i = 0; i < 14; i++) {
-        free(map[i].szDatabaseName);
-        free(map[i].szNewDatabaseName);
-    }
-    return err;
-}
-
-JET_ERR JetInit2(JET_INSTANCE *pinstance, JET_GRBIT grbit)
-{
-    return init_with(pinstance, NULL, grbit);
-}
-
-JET_ERR JetInit(JET_INSTANCE *pinstance)
-{
-    return init_with(pinstance, NULL, 0);
 }
 
 void api_recovery_out(const struct recovery_result *from, PYJET_RECOVERY *to)
@@ -388,7 +305,7 @@ JET_ERR PyjetInit(JET_INSTANCE *pinstance, JET_GRBIT grbit, PYJET_PROGRESS progr
     struct init_options options = {.grbit = grbit};
     struct api_progress p = {.progress = progress, .context = context};
     struct recovery_result recovery = {0};
-    TRY_RETURN(check_init_grbit(grbit));
+    TRY_RETURN(api_check_init_grbit(grbit));
     err_t err = api_init(pinstance, &options, &p, &recovery);
     if (result != NULL)
         api_recovery_out(&recovery, result);

@@ -17,7 +17,7 @@ JET_ERR PyjetInitMapped(JET_INSTANCE *pinstance, const JET_RSTMAP_A *rgrstmap, u
     for (uint32_t i = 0; i < crstmap; i++) {
         if (rgrstmap[i].szDatabaseName == NULL || rgrstmap[i].szNewDatabaseName == NULL)
             return api_invalid("a pair of names has one missing");
-        map[i] = (struct recovery_map){rgrstmap[i].szDatabaseName, rgrstmap[i].szNewDatabaseName};
+        map[i] = (struct recovery_map){rgrstmap[i].szDatabaseName, rgrstmap[i].szNewDatabaseName, 0};
     }
     options.map_count = (int32_t)crstmap;
     err_t err = api_init(pinstance, &options, &p, &recovery);

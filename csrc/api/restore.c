@@ -93,7 +93,7 @@ JET_ERR PyjetRestoreTo(JET_INSTANCE instance, const PYJET_RESTORE_OPTIONS *optio
     if (options == NULL || options->renames > DBID_MAX || (options->renames > 0 && options->rename == NULL))
         return api_invalid("the options of a restore, with at most as many renames as a set has databases, are needed");
     for (uint32_t i = 0; i < options->renames; i++)
-        map[i] = (struct recovery_map){options->rename[i].szDatabaseName, options->rename[i].szNewDatabaseName};
+        map[i] = (struct recovery_map){options->rename[i].szDatabaseName, options->rename[i].szNewDatabaseName, 0};
     memcpy(&time, &options->stop_time, sizeof time);
     struct instance_restore r = {
         .set = options->set,

@@ -27,7 +27,7 @@ static err_t replay(struct job *job, struct recovery_config *config)
     int n = 0;
     for (int i = 0; i < job->count; i++)
         if (job->plans[i].original[0] != '\0')
-            map[n++] = (struct recovery_map){job->plans[i].original, job->plans[i].to};
+            map[n++] = (struct recovery_map){job->plans[i].original, job->plans[i].to, 0};
     config->set_dir = set->dir;
     config->set_gen_low = set->gen_low;
     config->set_gen_high = job->gen_high;

@@ -1105,6 +1105,53 @@ typedef struct {
     JET_PFNSTATUS pfnStatus;
 } JET_RSTINFO_W;
 
+/* What JetInit4 takes: each database with its own rules. dbparams are not supported: csetdbparam is 0. */
+typedef struct {
+    uint32_t dbparamid;
+    void *pvParam;
+    uint32_t cbParam;
+} JET_SETDBPARAM;
+
+typedef struct {
+    uint32_t cbStruct;
+    char *szDatabaseName; /* NULL: the database whose signature the file under the new name has */
+    char *szNewDatabaseName;
+    JET_SETDBPARAM *rgsetdbparam;
+    uint32_t csetdbparam;
+    JET_GRBIT grbit; /* JET_bitRestoreMap... */
+} JET_RSTMAP2_A;
+
+typedef struct {
+    uint32_t cbStruct;
+    JET_WCHAR *szDatabaseName;
+    JET_WCHAR *szNewDatabaseName;
+    JET_SETDBPARAM *rgsetdbparam;
+    uint32_t csetdbparam;
+    JET_GRBIT grbit;
+} JET_RSTMAP2_W;
+
+typedef JET_ERR (*JET_PFNINITCALLBACK)(JET_SNP snp, JET_SNT snt, void *pv, void *pvContext);
+
+typedef struct {
+    uint32_t cbStruct;
+    JET_RSTMAP2_A *rgrstmap;
+    int32_t crstmap;
+    JET_LGPOS lgposStop;
+    JET_LOGTIME logtimeStop;
+    JET_PFNINITCALLBACK pfnCallback;
+    void *pvCallbackContext;
+} JET_RSTINFO2_A;
+
+typedef struct {
+    uint32_t cbStruct;
+    JET_RSTMAP2_W *rgrstmap;
+    int32_t crstmap;
+    JET_LGPOS lgposStop;
+    JET_LOGTIME logtimeStop;
+    JET_PFNINITCALLBACK pfnCallback;
+    void *pvCallbackContext;
+} JET_RSTINFO2_W;
+
 typedef struct {
     uint32_t cbStruct;
     JET_ERR errValue;
@@ -1550,6 +1597,9 @@ JET_EXPORT JET_ERR JetUpdate2(JET_SESID sesid, JET_TABLEID tableid, void *pvBook
 JET_EXPORT JET_ERR JetInit3A(JET_INSTANCE *pinstance, JET_RSTINFO_A *prstInfo, JET_GRBIT grbit);
 JET_EXPORT JET_ERR JetInit3(JET_INSTANCE *pinstance, JET_RSTINFO_A *prstInfo, JET_GRBIT grbit); /* = JetInit3A */
 JET_EXPORT JET_ERR JetInit3W(JET_INSTANCE *pinstance, JET_RSTINFO_W *prstInfo, JET_GRBIT grbit);
+JET_EXPORT JET_ERR JetInit4A(JET_INSTANCE *pinstance, JET_RSTINFO2_A *prstInfo, JET_GRBIT grbit);
+JET_EXPORT JET_ERR JetInit4(JET_INSTANCE *pinstance, JET_RSTINFO2_A *prstInfo, JET_GRBIT grbit); /* = JetInit4A */
+JET_EXPORT JET_ERR JetInit4W(JET_INSTANCE *pinstance, JET_RSTINFO2_W *prstInfo, JET_GRBIT grbit);
 
 /* table */
 JET_EXPORT JET_ERR JetCreateTableColumnIndex3A(JET_SESID sesid, JET_DBID dbid, JET_TABLECREATE3_A *ptablecreate);

@@ -49,6 +49,7 @@
 #define JetGetTableInfo JetGetTableInfoW
 #define JetGetTruncateLogInfoInstance JetGetTruncateLogInfoInstanceW
 #define JetInit3 JetInit3W
+#define JetInit4 JetInit4W
 #define JetOSSnapshotFreeze JetOSSnapshotFreezeW
 #define JetOSSnapshotGetFreezeInfo JetOSSnapshotGetFreezeInfoW
 #define JetOpenDatabase JetOpenDatabaseW

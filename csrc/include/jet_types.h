@@ -69,6 +69,10 @@ enum jet_param {
 #define JET_bitShrinkDatabaseRealtime 0x00000002u
 #define JET_bitShrinkDatabaseTrim 0x00000001u
 #define JET_bitReplayIgnoreMissingDB 0x00000004u
+/* JET_RSTMAP2.grbit */
+#define JET_bitRestoreMapIgnoreWhenMissing 0x00000001u
+#define JET_bitRestoreMapFailWhenMissing 0x00000002u
+#define JET_bitRestoreMapOverwriteOnCreate 0x00000004u
 #define JET_bitRecoveryWithoutUndo 0x00000008u
 #define JET_bitTruncateLogsAfterRecovery 0x00000010u
 #define JET_bitReplayMissingMapEntryDB 0x00000020u

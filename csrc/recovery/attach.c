@@ -40,26 +40,30 @@ static bool lies_at(const char *path, const struct signature *sign_db)
     return yes;
 }
 
-static const char *mapped_to(const struct recovery *r, const struct logged *l)
+static const struct recovery_map *mapped_to(const struct recovery *r, const struct logged *l)
 {
     const struct recovery_map *map = r->config->map;
     int n = r->config->map_count;
     for (int i = 0; i < n; i++)
         if (map[i].from != NULL && strcmp(map[i].from, l->path) == 0)
-            return map[i].to;
+            return &map[i];
     for (int i = 0; i < n; i++)
         if (lies_at(map[i].to, l->sign_db))
-            return map[i].to;
+            return &map[i];
     for (int i = 0; i < n; i++)
         if (map[i].from != NULL && strcmp(base_name(map[i].from), base_name(l->path)) == 0)
-            return map[i].to;
+            return &map[i];
     return NULL;
 }
 
-/* *unmapped: a restore that names its databases leaves out this one. */
-static err_t place(const struct recovery *r, const struct logged *l, char *path, size_t room, bool *unmapped)
+/* Into d->path. *unmapped: a restore that names its databases leaves out this one. */
+static err_t place(const struct recovery *r, const struct logged *l, struct redo_database *d, bool *unmapped)
 {
-    const char *to = mapped_to(r, l);
+    char *path = d->path;
+    const size_t room = sizeof d->path;
+    const struct recovery_map *entry = mapped_to(r, l);
+    const char *to = entry == NULL ? NULL : entry->to;
+    d->map_grbit = entry == NULL ? 0 : entry->grbit;
     *unmapped = false;
     if (to == NULL && r->config->restore_dir != NULL)
         return os_join(path, room, r->config->restore_dir, base_name(l->path));
@@ -136,8 +140,9 @@ static err_t decide(struct recovery *r, const struct logged *l, const struct db_
                     enum decision *decision)
 {
     TRY_RETURN(wrong_state(h, d->path));
+    bool overwrite = l->by == BY_CREATE && (d->map_grbit & JET_bitRestoreMapOverwriteOnCreate) != 0;
     if (!same_signature(&h->sign_db, l->sign_db)) {
-        *decision = defer(d, DEFER_FOREIGN, 0); /* also one that a later record, or none yet, creates at this place */
+        *decision = overwrite ? MAKE_FILE : defer(d, DEFER_FOREIGN, 0); /* also one that a later record, or none yet, creates at this place */
     } else if (h->state == DB_JUST_CREATED) {
         *decision = l->by == BY_CREATE ? MAKE_FILE : defer(d, DEFER_MISSING, 0);
     } else if (same_signature(&h->sign_log, &r->sign_log)) {
@@ -325,7 +330,7 @@ static err_t attach(struct recovery *r, const struct logged *l)
     if (d->state == REDO_OPEN)
         TRY_RETURN(leave(r, d));
     *d = (struct redo_database){.sign_db = *l->sign_db, .lgpos_attach = l->attach};
-    TRY_RETURN(place(r, l, d->path, sizeof d->path, &unmapped));
+    TRY_RETURN(place(r, l, d, &unmapped));
     if (unmapped)
         defer(d, DEFER_UNMAPPED, 0);
     else

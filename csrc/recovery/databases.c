@@ -130,7 +130,8 @@ static err_t check_deferred(struct recovery *r, struct redo_database *d)
     case DEFER_UNMAPPED:
         return JET_errSuccess;
     case DEFER_MISSING:
-        if (r->config->ignore_missing_db)
+        if ((d->map_grbit & JET_bitRestoreMapIgnoreWhenMissing) != 0 ||
+            (r->config->ignore_missing_db && (d->map_grbit & JET_bitRestoreMapFailWhenMissing) == 0))
             return JET_errSuccess;
         return deferred_error(d, JET_errAttachedDatabaseMismatch, "the file is missing");
     case DEFER_ATTACH_LATER:

@@ -13,8 +13,9 @@ struct progress {
 
 /* Where a database named in the logs lies now; NULL map entry = where the log says. Paths UTF-8, absolute. */
 struct recovery_map {
-    const char *from;
+    const char *from; /* NULL: the database whose signature the file at `to` has */
     const char *to;
+    JET_GRBIT grbit;  /* JET_bitRestoreMapIgnoreWhenMissing, ...FailWhenMissing (whatever the run ignores), ...OverwriteOnCreate */
 };
 
 struct recovery_config {

@@ -23,6 +23,7 @@ struct redo_database {
     struct dbfile *db;
     char path[1040];         /* where it lies now */
     struct signature sign_db;
+    JET_GRBIT map_grbit;     /* of the map's entry */
     lgpos_t lgpos_attach;    /* records up to here belong to an earlier life */
     lgpos_t header_position; /* deferred: the lgposConsistent or lgposAttach that the log must reach */
     lgpos_t detached_at;     /* absent: where its DetachDB was */

@@ -220,6 +220,33 @@ def a_database_is_gone(place):
     inst.term()
 
 
+@ROWS("BK-341", "init4")
+def a_map_says_what_a_missing_database_means(place):
+    """JET_RSTMAP2.grbit: each entry for its own; the call's grbit means those that say nothing."""
+    ignore, fail = K.JET_bitRestoreMapIgnoreWhenMissing, K.JET_bitRestoreMapFailWhenMissing
+    d = Dirty(place)
+    inst = d.use()
+    path, kept = d.data / "a.edb", d.place / "aside.edb"
+    path.rename(kept)
+    (d.data / "edb.dwr").unlink(missing_ok=True)
+
+    def refused(bits, grbit=0):
+        try:
+            inst.init4([(path, path, bits)], 0, grbit)
+        except cjet.JetError as told:
+            assert told.name == "JET_errAttachedDatabaseMismatch" and told.hint
+        else:
+            raise AssertionError("it recovered without the file")
+
+    refused(0)
+    refused(fail)
+    refused(fail, K.JET_bitReplayIgnoreMissingDB)
+    assert not path.exists()
+    inst.init4([(path, path, ignore)])
+    inst.term()
+    assert not path.exists() and kept.exists()
+
+
 # ---- files ----
 
 

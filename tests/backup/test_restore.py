@@ -3,6 +3,7 @@
 import ctypes as C
 import datetime
 import hashlib
+import os
 import pathlib
 import random
 import shutil
@@ -629,6 +630,85 @@ def init_with_a_map(place):
     assert [str(w.data / "a.edb"), str(moved)] in [e[2] for e in events.seen if e[0] == 216]
     inst.term()
     assert contents(moved) == w.now and not (w.data / "a.edb").exists()
+
+
+# ---- JetInit4 ----
+
+
+def wide(name):
+    return name.decode().encode("utf-16-le") + b"\0\0"
+
+
+@ROWS("BK-342", "init4")
+def init4_with_bad_information(place):
+    w = crashed(place, 20)
+    inst = cjet.Instance(w.data, log_kib=64)
+
+    def init(error, entry=None, count=1, **fields):
+        e = cjet.RSTMAP2(C.sizeof(cjet.RSTMAP2), b"/a", b"/b", None, 0, 0)
+        for name, value in (entry or {}).items():
+            setattr(e, name, value)
+        given = cjet.RSTINFO2(C.sizeof(cjet.RSTINFO2), C.pointer(e), count)
+        for name, value in fields.items():
+            setattr(given, name, value)
+        for form in "AW":
+            w.fails(error, cjet.call, "JetInit4" + form, C.byref(inst.handle), C.byref(given), u32(0))
+            e.old, e.new = (None if name is None else wide(name) for name in (e.old, e.new))
+
+    init("JET_errInvalidParameter", cbStruct=C.sizeof(cjet.RSTINFO))
+    init("JET_errInvalidParameter", {"cbStruct": 16})
+    init("JET_errInvalidParameter", count=15)
+    init("JET_errInvalidParameter", count=-1)
+    init("JET_errInvalidParameter", count=0)
+    init("JET_errInvalidParameter", rgrstmap=None)
+    init("JET_errInvalidParameter", isec=4)
+    init("JET_errInvalidParameter", logtimeStop=(cjet.u8 * 8)(*logtime(1e9)))
+    init("JET_errInvalidDbparamId", {"csetdbparam": 1})
+    init("JET_errInvalidGrbit", {"grbit": 8})
+    init("JET_errInvalidGrbit", {"grbit": K.JET_bitRestoreMapIgnoreWhenMissing | K.JET_bitRestoreMapFailWhenMissing})
+    init("JET_errDatabaseInvalidName", {"new": b""})
+    init("JET_errDatabaseInvalidName", {"new": None})
+    w.fails("JET_errInvalidGrbit", inst.init4, (), 0, 0x40000000)
+    w.fails("JET_errMissingLogFile", inst.init4, (), (w.logs()[-1] + 5) << 32)
+    heard = []
+    inst.init4(heard=heard)
+    assert {x[2] for x in heard} == {4711} and [x[1] for x in heard][-1] == K.JET_sntComplete
+    inst.term()
+    assert contents(w.data / "a.edb") == w.now
+
+
+@ROWS("BK-347", "init4")
+def init4_with_a_map(place):
+    """By the old name, or by the signature alone."""
+    for old in (True, False):
+        w = crashed(os.path.join(place, str(old)), 60)
+        moved = w.place / "elsewhere" / "ünder an other name.edb"
+        moved.parent.mkdir()
+        (w.data / "a.edb").rename(moved)
+        inst = cjet.Instance(w.data, log_kib=64)
+        with cjet.Events() as events:
+            assert inst.init4([(w.data / "a.edb" if old else None, moved, K.JET_bitRestoreMapFailWhenMissing)]) == 0
+        assert [str(w.data / "a.edb"), str(moved)] in [e[2] for e in events.seen if e[0] == 216]
+        inst.term()
+        assert contents(moved) == w.now and not (w.data / "a.edb").exists()
+
+
+@ROWS("init4-overwrite")
+def init4_overwrites_what_the_log_creates(place):
+    """Another database lies where CreateDB is redone: it is an error, or with JET_bitRestoreMapOverwriteOnCreate it goes."""
+    w = crashed(place, 60)
+    with cjet.Instance(w.place / "other", log_kib=64) as other, other.session() as ses:
+        ses.create(w.place / "other" / "a.edb")
+    (w.data / "edb.chk").unlink(missing_ok=True)  # from the first log on
+    to = w.place / "other" / "a.edb"
+    before = to.read_bytes()
+    (w.data / "a.edb").unlink()
+    inst = cjet.Instance(w.data, log_kib=64)
+    w.fails("JET_errAttachedDatabaseMismatch", inst.init4, [(w.data / "a.edb", to, 0)])
+    assert to.read_bytes() == before
+    inst.init4([(w.data / "a.edb", to, K.JET_bitRestoreMapOverwriteOnCreate)])
+    inst.term()
+    assert contents(to) == w.now
 
 
 # ---- JetExternalRestore ----
