@@ -300,7 +300,11 @@ class Instance:
         return _jet.stats(self.handle)
 
     def close(self, *, abrupt=False):
-        """Terminate: waits for calls of other threads, ends sessions. abrupt: without writing pages back; the next start recovers."""
+        """Terminate: waits for calls of other threads, ends sessions. abrupt: without writing pages back; the next start recovers.
+
+        InstanceUnavailableError, DiskIOError and their kin: the instance is gone all the same, but not everything could be written; what was
+        committed is in the logs, and the next start recovers it. TooManyActiveUsersError, BackupInProgressError: it goes on.
+        """
         if not self.handle.ended:
             for pace in list(self._paces):
                 pace.stop()

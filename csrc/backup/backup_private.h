@@ -92,6 +92,12 @@ MUST_CHECK err_t scrub__database(struct series *s, struct dbfile *db);
 /* ---- stop.c ---- */
 err_t stop__refused(void); /* raises JET_errBackupAbortByServer */
 
+/* ---- zeros.c: pages that lie on the disk as zeros ---- */
+struct zeros;
+MUST_CHECK err_t zeros__note(struct zeros **zeros, pgno_t last, pgno_t pgno); /* free() it */
+/* JET_errPageNotInitialized, the detail names the page: one of them is in use, and the disk has lost it. */
+MUST_CHECK err_t zeros__check(struct zeros *zeros, const struct series *s, struct dbfile *db);
+
 /* ---- stream.c: a database of the set as it is given out: header twice, its pages, the trailer ---- */
 struct stream {
     struct series *series;
@@ -101,8 +107,10 @@ struct stream {
     pgno_t last;
     pgno_t ahead; /* the disk has been asked for the pages before it */
     uint64_t at, size;
+    struct zeros *zeros; /* pages that were all zero; NULL: none */
 };
 void stream__open(struct stream *st, struct series *s, struct member *m);
+void stream__close(struct stream *st); /* also one that is all zero */
 /* The next bytes, verified; n: whole pages. *actual < n only at the end. What was not read is as it was. */
 MUST_CHECK err_t stream__read(struct stream *st, uint8_t *to, uint32_t n, uint32_t *actual);
 uint32_t stream__kib(const struct dbfile *db);

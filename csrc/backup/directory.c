@@ -196,16 +196,23 @@ err_t directory__promote(struct run *run)
     return remove_folder(run, "old");
 }
 
+static bool remove_made(struct run *run, const char *path)
+{
+    bool gone = os_unlink(path) >= 0 || !os_exists(path); /* noted, and then not made */
+    return gone && (run->full || os_dir_sync(run->target) >= 0);
+}
+
 void directory__clean_up(struct run *run, bool failed)
 {
     struct err_origin origin = *err_last();
+    bool remove = failed && !run->promoted;
     while (run->created != NULL) {
         struct created *c = run->created;
         run->created = c->next;
-        /* What cannot be removed stays: the run's own error is told. Of an increment's logs the last goes first, for good. */
-        bool gone = failed && !run->promoted && os_unlink(c->path) >= 0;
-        if (failed && !run->promoted && (!gone || (!run->full && os_dir_sync(run->target) < 0)))
-            err_clear();
+        /* What cannot be removed stays: the run's own error is told. Of an increment's logs the last goes first, for good; when
+         * one stays all before it do, since a gap would make the whole set unrestorable. */
+        if (remove)
+            remove = remove_made(run, c->path) || run->full;
         free(c->path);
         free(c);
     }

@@ -83,6 +83,7 @@ static void forget_file(struct external *e)
 {
     free(e->log);
     e->log = NULL;
+    stream__close(&e->stream);
     e->open = OPEN_NOTHING;
 }
 

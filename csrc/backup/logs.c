@@ -36,9 +36,10 @@ static err_t write_whole(struct run *run, const char *path, const uint8_t *bytes
 {
     struct os_file *file;
     size_t used = used_size(bytes, n);
+    TRY_RETURN(run__note_created(run, path));
     TRY_RETURN(os_file_open(path, OS_WRITE | OS_CREATE | OS_TRUNCATE, &file));
-    err_t err = run__note_created(run, path);
-    if (err >= 0 && used > 0)
+    err_t err = JET_errSuccess;
+    if (used > 0)
         err = os_file_write(file, 0, bytes, used);
     if (err >= 0 && used < n)
         err = os_file_set_size(file, n);
@@ -79,11 +80,11 @@ static err_t put_log(struct run *run, const char *to, const uint8_t *bytes, size
     bool was_there = os_exists(to);
     if ((size_t)snprintf(beside, sizeof beside, "%s.tmp", to) >= sizeof beside)
         return RAISE(JET_errInvalidPath);
+    if (!was_there)
+        TRY_RETURN(run__note_created(run, to)); /* before it is there: a log that nobody takes away again may leave a gap behind it */
     TRY_RETURN(write_whole(run, beside, bytes, n));
     TRY_RETURN(os_rename(beside, to));
     forget_created(run, beside);
-    if (!was_there)
-        TRY_RETURN(run__note_created(run, to));
     return run->full ? JET_errSuccess : os_dir_sync(run->target);
 }
 

@@ -33,7 +33,10 @@ static err_t copy_file(struct run *run, struct stream *st, const char *to)
     struct copier *c = NULL;
     err_t err = JET_errSuccess;
     TRY(copier__create(to, true, st->size, &c));
-    TRY(run__note_created(run, to));
+    err = run__note_created(run, to);
+    if (err < 0 && os_unlink(to) < 0)
+        err_clear();
+    TRY(err);
     TRY(copy_stream(run, st, c));
     err = copier__finish(c);
     c = NULL;
@@ -53,6 +56,7 @@ err_t pages__copy_database(struct run *run, struct member *m)
     if (err >= 0) {
         stream__open(&st, s, m);
         err = copy_file(run, &st, to);
+        stream__close(&st);
     }
     if (err < 0) {
         series__event_file(s, 217, EVENT_ERROR, "copy of a database failed", err, m->db->path);

@@ -101,7 +101,7 @@ err_t range__read_whole(const char *path, uint8_t **bytes, size_t *n)
 bool backup__is_unread(err_t err)
 {
     return err == JET_errOutOfMemory || err == JET_errDiskIO || err == JET_errDiskFull || err == JET_errOutOfFileHandles ||
-           err == JET_errFileAccessDenied || err == JET_errNTSystemCallFailed;
+           err == JET_errFileAccessDenied || err == JET_errNTSystemCallFailed || err == JET_errFileSystemCorruption;
 }
 
 static err_t check_sequence(const struct series *s, const char *path)

@@ -56,7 +56,13 @@ static err_t bad_page(const struct series *s, struct dbfile *db, pgno_t pgno)
     return err;
 }
 
-/* 0: all pages are sound or never written. */
+void stream__close(struct stream *st)
+{
+    free(st->zeros);
+    st->zeros = NULL;
+}
+
+/* 0: all pages are sound or all zero. */
 static pgno_t first_bad(struct dbfile *db, pgno_t first, uint32_t count, uint8_t *bytes)
 {
     for (uint32_t i = 0; i < count; i++) {
@@ -95,7 +101,15 @@ static void look_ahead(struct stream *st, pgno_t first)
     }
 }
 
-static err_t read_pages(const struct stream *st, pgno_t first, uint32_t count, uint8_t *bytes)
+static err_t note_zeros(struct stream *st, pgno_t first, uint32_t count, const uint8_t *bytes)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (page_is_all_zero((struct page){(uint8_t *)(uintptr_t)bytes + (size_t)i * st->page_size, st->page_size}))
+            TRY_RETURN(zeros__note(&st->zeros, st->last, first + i));
+    return JET_errSuccess;
+}
+
+static err_t read_pages(struct stream *st, pgno_t first, uint32_t count, uint8_t *bytes)
 {
     const struct series *s = st->series;
     struct dbfile *db = st->member->db;
@@ -105,7 +119,7 @@ static err_t read_pages(const struct stream *st, pgno_t first, uint32_t count, u
         if (bad == PGNO_NIL) {
             if (attempt > 0)
                 series__event_file(s, 493, EVENT_WARNING, "pages could be read after some retries", 0, db->path);
-            return JET_errSuccess;
+            return note_zeros(st, first, count, bytes);
         }
         if (attempt >= s->read_retries)
             return bad_page(s, db, bad);
@@ -135,6 +149,7 @@ static err_t read_piece(struct stream *st, uint8_t *to, uint32_t blocks, uint32_
     }
     pgno_t first = (pgno_t)(block - 1);
     if (first > st->last) {
+        TRY_RETURN(zeros__check(st->zeros, st->series, st->member->db));
         store_trailer(st, to);
         return JET_errSuccess;
     }

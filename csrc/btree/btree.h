@@ -22,7 +22,7 @@ struct btree;
  * Called without latches of the tree's ordinary pages held, under the tree's split lock. */
 struct page_source {
     MUST_CHECK err_t (*take)(struct btree *tree, struct trx *inner, pgno_t near, pgno_t *out);
-    MUST_CHECK err_t (*give)(struct btree *tree, struct trx *inner, pgno_t pgno);
+    MUST_CHECK err_t (*give)(struct btree *tree, struct trx *inner, pgno_t pgno); /* keeps in mind what it cannot take back */
     void (*forget)(struct btree *tree); /* the last user of the tree is gone: free tree->space; may be NULL */
 };
 
@@ -158,6 +158,8 @@ MUST_CHECK err_t btree_set_external(struct btree *tree, struct trx *trx, struct 
 /* Visits every page of a tree: branch pages are read, leaves only named (or read when read_leaves). */
 typedef err_t (*btree_visit_fn)(void *context, pgno_t pgno, struct page page /* .p NULL for unread leaves */, int depth);
 MUST_CHECK err_t btree_visit(struct btree *tree, bool read_leaves, btree_visit_fn visit, void *context);
+/* Every page that the tree points to, while others use it: splits and merges wait until it is over. */
+MUST_CHECK err_t btree_visit_still(struct btree *tree, btree_visit_fn visit, void *context);
 
 /* ---- redo ---- */
 /* What recovery knows when it redoes a record. */

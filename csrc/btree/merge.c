@@ -498,15 +498,17 @@ static err_t merge_three(struct merge *m, int line, bool *done)
     return moved ? merge_line(m, line - 1, done) : JET_errSuccess;
 }
 
-static err_t give_back(struct merge *m)
+/* The merge is made, whatever the source says: it keeps in mind what it could not take. */
+static void give_back(struct merge *m)
 {
     struct btree *tree = m->tree;
+    struct err_origin origin = *err_last();
     for (int i = 0; i < m->freed_count; i++) {
         pgno_t hint = m->freed[i];
         atomic_compare_exchange_strong(&tree->last_leaf, &hint, PGNO_NIL);
-        TRY_RETURN(tree->source->give(tree, m->trx, m->freed[i]));
+        (void)!tree->source->give(tree, m->trx, m->freed[i]);
     }
-    return JET_errSuccess;
+    err_restore(&origin);
 }
 
 static err_t merge_around(struct merge *m, struct slice joined)
@@ -522,7 +524,9 @@ static err_t merge_around(struct merge *m, struct slice joined)
         TRY_RETURN(merge_line(m, line - 1, &done));
     if (!done)
         TRY_RETURN(merge_three(m, line, &done));
-    return done ? give_back(m) : JET_errSuccess;
+    if (done)
+        give_back(m);
+    return JET_errSuccess;
 }
 
 err_t btree__merge(struct btree *tree, struct trx *trx, struct slice joined)

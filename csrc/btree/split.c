@@ -582,15 +582,15 @@ static err_t take_pages(struct job *j)
     return JET_errSuccess;
 }
 
-static err_t give_back(struct job *j)
+/* The source keeps in mind what it could not take: the change itself may have been made, and says so. */
+static void give_back(struct job *j)
 {
-    err_t first = JET_errSuccess;
-    while (j->taken_count > 0) {
-        err_t err = j->tree->source->give(j->tree, j->inner.trx, j->taken[--j->taken_count]);
-        if (err < 0 && first >= 0)
-            first = err;
-    }
-    return first;
+    if (j->taken_count == 0)
+        return;
+    struct err_origin origin = *err_last();
+    while (j->taken_count > 0)
+        (void)!j->tree->source->give(j->tree, j->inner.trx, j->taken[--j->taken_count]);
+    err_restore(&origin);
 }
 
 /* Nearly every call needs one page: it is taken at once, and the leaf's right neighbour read in, so
@@ -654,9 +654,8 @@ err_t btree__split(struct btree *tree, struct trx *trx, const struct bookmark *a
     TRY(btree__inner_begin(trx, &j->inner));
     err = run(j, done);
     release_all(j);
-    ended = give_back(j);
-    if (ended >= 0)
-        ended = btree__inner_end(&j->inner);
+    give_back(j);
+    ended = btree__inner_end(&j->inner);
     if (err >= 0)
         err = ended;
 out:

@@ -59,3 +59,11 @@ err_t btree_visit(struct btree *tree, bool read_leaves, btree_visit_fn visit, vo
     struct visit v = {.tree = tree, .fn = visit, .context = context, .read_leaves = read_leaves};
     return visit_page(&v, tree->root, 0, false);
 }
+
+err_t btree_visit_still(struct btree *tree, btree_visit_fn visit, void *context)
+{
+    btree__lock_structure(tree);
+    err_t err = btree_visit(tree, false, visit, context);
+    btree__unlock_structure(tree);
+    return err;
+}

@@ -78,6 +78,10 @@ struct cache_stats {
     uint64_t frames, used, dirty, reads, writes, hits, misses, evictions, double_writes, stolen, write_errors;
 };
 void cache_stats(struct cache *cache, struct cache_stats *out);
+/* The page that the caller has latched is changed, or on its way to disk. */
+bool cache_will_write(const struct page_ref *ref);
+/* How often no frame could be had: all latched, or with pages that may not be written yet. */
+uint64_t cache_starved(struct cache *cache);
 
 /* ---- write-back, driven by engine's writer thread ---- */
 struct write_goal {
@@ -156,9 +160,11 @@ struct dbfile {
     _Atomic pgno_t window_low, window_high; /* backup window [low, high): write-back skips it */
     _Atomic uint32_t pins;       /* running backups, check */
     _Atomic uint32_t frozen;     /* between dbfile_freeze and dbfile_thaw: nothing of it is written */
+    _Atomic bool space_lost;     /* space's: pages of it may belong to nobody (space_note_lost) */
     void *trees;                 /* btree's registry of open trees */
     void *catalog;               /* catalog's per-database state */
     void *frames;                /* cache's own */
+    _Atomic err_t *write_failed; /* of the configuration */
 };
 struct dbfile_config {
     struct cache *cache;
@@ -167,6 +173,7 @@ struct dbfile_config {
     struct double_write *double_write;
     dbid_t dbid;
     bool read_only;
+    _Atomic err_t *write_failed; /* gets the first error of a write or sync of the file; NULL: nobody asks */
 };
 /* Opens and locks the file; the header is read and checked for page size (JET_errPageSizeMismatch), not for its state. */
 MUST_CHECK err_t dbfile_open(const struct dbfile_config *config, const char *path, struct dbfile **out);

@@ -86,7 +86,7 @@ struct cache {
     struct batch *idle;
 
     _Atomic uint32_t databases;
-    _Atomic uint64_t reads, writes, evictions, double_writes, stolen, write_errors;
+    _Atomic uint64_t reads, writes, evictions, double_writes, stolen, write_errors, starved;
 };
 
 /* dbfile.frames: what the cache keeps about a database. */
@@ -159,6 +159,10 @@ void cache__wait_written(struct frame *f);
 bool cache__wait_any_written(struct cache *cache); /* false: nothing is on its way to disk */
 /* Some page of the database is dirty or on its way to disk. */
 bool cache__database_dirty(struct cache *cache, struct dbfile *db);
+
+/* dbfile.c */
+/* What became of a write or sync of the file: an error that no room or memory explains is for ever. Returns err. */
+err_t dbfile__wrote(struct dbfile *db, err_t err);
 
 /* double_write.c */
 struct double_write_page {

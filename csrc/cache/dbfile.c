@@ -19,6 +19,7 @@ static err_t make(const struct dbfile_config *config, const char *path, struct d
     db->double_write = config->double_write;
     db->dbid = config->dbid;
     db->read_only = config->read_only;
+    db->write_failed = config->write_failed;
     db->logged = config->log != NULL && log_is_enabled(config->log) && !config->read_only;
     db->page_size = config->cache->page_size;
     db->path = strdup(path);
@@ -69,6 +70,15 @@ err_t dbfile_open(const struct dbfile_config *config, const char *path, struct d
     return JET_errSuccess;
 out:
     dbfile_close(db);
+    return err;
+}
+
+err_t dbfile__wrote(struct dbfile *db, err_t err)
+{
+    err_t none = JET_errSuccess;
+    bool passes = err >= 0 || err == JET_errDiskFull || err == JET_errOutOfMemory;
+    if (!passes && db->write_failed != NULL)
+        (void)atomic_compare_exchange_strong(db->write_failed, &none, err);
     return err;
 }
 
@@ -176,7 +186,7 @@ void dbfile_thaw(struct dbfile *db)
 
 err_t dbfile_sync(struct dbfile *db)
 {
-    return os_file_sync(db->file);
+    return dbfile__wrote(db, os_file_sync(db->file));
 }
 
 static err_t zero_to(struct dbfile *db, uint64_t old, uint64_t end)
@@ -203,6 +213,7 @@ static err_t grow(struct dbfile *db, pgno_t pages, bool sparse)
             err_clear();
         err = err_raise(err, why.file, why.line);
         err_detail("%s: growing to %u pages: %.150s", db->path, pages, why.detail);
+        (void)dbfile__wrote(db, err);
     } else if (end > old) {
         struct logtime now;
         os_logtime_now(&now);
@@ -240,7 +251,7 @@ err_t dbfile_update_header(struct dbfile *db, void (*fn)(struct db_header *h, vo
     h->dbtime = dbtime > h->dbtime ? dbtime : h->dbtime;
     h->objid_last = objid > h->objid_last ? objid : h->objid_last;
     fn(h, context);
-    err_t err = db_header_write(db->file, h);
+    err_t err = dbfile__wrote(db, db_header_write(db->file, h));
     if (err >= 0) {
         db->header = *h;
         atomic_store(&db->gen_covered, h->gen_max_required);

@@ -168,8 +168,8 @@ err_t double_write__begin(struct double_write *dw, const struct double_write_pag
     TRY(os_file_sync(dw->file));
     return JET_errSuccess;
 out:
-    /* No page was touched in place: a full disk may have room later. */
-    double_write__end(dw, err == JET_errDiskFull ? JET_errSuccess : err);
+    /* No page was touched in place: a full disk may have room later, and so may memory. */
+    double_write__end(dw, err == JET_errDiskFull || err == JET_errOutOfMemory ? JET_errSuccess : err);
     return err;
 }
 

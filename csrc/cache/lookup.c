@@ -559,6 +559,16 @@ bool cache_has_undo(const struct page_ref *ref)
     return atomic_load(&ref->frame->undo) != 0;
 }
 
+bool cache_will_write(const struct page_ref *ref)
+{
+    return atomic_load(&ref->frame->dirty) || atomic_load(&ref->frame->writing);
+}
+
+uint64_t cache_starved(struct cache *cache)
+{
+    return atomic_load(&cache->starved);
+}
+
 void cache_stats(struct cache *cache, struct cache_stats *out)
 {
     *out = (struct cache_stats){.frames = cache->frame_count};

@@ -104,8 +104,9 @@ static struct frame *take_by_clock(struct cache *cache)
     return NULL;
 }
 
-static err_t all_in_use(const struct cache *cache)
+static err_t all_in_use(struct cache *cache)
 {
+    atomic_fetch_add(&cache->starved, 1);
     err_t err = RAISE(JET_errOutOfMemory);
     err_detail("page cache: all %u frames are latched or cannot be written", cache->frame_count);
     return err;

@@ -404,14 +404,14 @@ static err_t write_batch(struct cache *cache, struct batch *b)
         page_seal(page, b->page[i].pgno);
     }
     if (b->dw == NULL)
-        return write_in_place(cache, b);
-    TRY_RETURN(double_write__begin(b->dw, b->page, b->count, b->pages));
+        return dbfile__wrote(b->page[0].db, write_in_place(cache, b));
+    TRY_RETURN(dbfile__wrote(b->page[0].db, double_write__begin(b->dw, b->page, b->count, b->pages)));
     atomic_fetch_add_explicit(&cache->double_writes, b->count, memory_order_relaxed);
     err_t err = write_in_place(cache, b);
     if (err == JET_errDiskFull) /* a page may be half there: that does not pass when the disk has room again */
         err = RAISE(JET_errDiskIO);
     double_write__end(b->dw, err);
-    return err;
+    return dbfile__wrote(b->page[0].db, err);
 }
 
 /* `writing` falls last: then the frame may be evicted and its database closed. */

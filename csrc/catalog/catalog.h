@@ -99,5 +99,8 @@ MUST_CHECK err_t catalog_visit_trees(struct dbfile *db, catalog_tree_fn visit, v
 /* After a recovery that undid something: frees trees that no row names, gives leaked pages back
  * (decision 8). */
 MUST_CHECK err_t catalog_reconcile(struct dbfile *db, struct trx *trx, uint32_t *pages_found);
+/* Before a clean end: the same when errors left pages to nobody (space_has_lost). Nobody uses the database, nothing of it waits
+ * for the sweep. */
+MUST_CHECK err_t catalog_reclaim(struct dbfile *db, struct trx *trx);
 
 #endif

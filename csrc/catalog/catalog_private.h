@@ -272,6 +272,8 @@ MUST_CHECK err_t catalog__check_writable(const struct catalog *cat, const struct
 MUST_CHECK err_t catalog__check_quiet(struct catalog_table *t, struct trx *trx);
 /* Gives a tree's space back; takes the caller's reference. */
 MUST_CHECK err_t catalog__free_tree(struct btree *tree, struct trx *trx);
+/* A tree was made, and then an error came: it goes again. Returns err, whatever comes of it. */
+MUST_CHECK err_t catalog__give_up_tree(struct dbfile *db, struct trx *trx, pgno_t root, err_t err);
 
 MUST_CHECK err_t catalog__parse_name(const char *utf8, char name[NAME_ROOM]);
 void catalog__set_name(char to[NAME_ROOM], const char *from);

@@ -50,10 +50,25 @@ void catalog__change_cancel(struct change_action *change)
 
 err_t catalog__free_tree(struct btree *tree, struct trx *trx)
 {
+    struct dbfile *db = tree->db;
     err_t err = btree_retire(tree);
     if (err >= 0)
         err = space_free_tree(tree, trx);
+    else
+        space_note_lost(db);
     btree_close(tree);
+    return err;
+}
+
+err_t catalog__give_up_tree(struct dbfile *db, struct trx *trx, pgno_t root, err_t err)
+{
+    struct err_origin why = *err_last();
+    struct btree *tree;
+    if (btree_open(db, root, &tree) >= 0)
+        (void)!catalog__free_tree(tree, trx);
+    else
+        space_note_lost(db);
+    err_restore(&why);
     return err;
 }
 
@@ -86,6 +101,8 @@ static void free_table_space(struct catalog_table *t, struct trx *trx)
     desc->index_count = 0;
     if (retired && btree_retire(desc->tree) >= 0)
         (void)!space_free_tree(desc->tree, trx);
+    else
+        space_note_lost(t->cat->db);
 }
 
 static void undo_created(struct change_action *c, struct trx *trx)

@@ -43,8 +43,10 @@ err_t catalog__make_table(struct catalog *cat, struct trx *trx, const struct tab
     *out = NULL;
     catalog__set_name(row.name, parts->name);
     TRY_RETURN(space_create_tree(&want, trx, &row.root_or_coltyp));
-    TRY_RETURN(register_table(cat, trx, &row, out));
-    err_t err = catalog__own(*out, trx);
+    err_t err = register_table(cat, trx, &row, out);
+    if (err < 0)
+        return catalog__give_up_tree(cat->db, trx, row.root_or_coltyp, err);
+    err = catalog__own(*out, trx);
     if (err >= 0)
         err = catalog__insert_row(cat, trx, &row);
     if (err >= 0)
@@ -120,8 +122,11 @@ static err_t make_longval(struct catalog_table *t, struct trx *trx)
     struct btree *tree;
     TRY_RETURN(catalog__change_new(t, CHANGE_LONGVAL, &c));
     err_t err = space_create_tree(&want, trx, &row.root_or_coltyp);
-    if (err >= 0)
+    if (err >= 0) {
         err = btree_open(t->cat->db, row.root_or_coltyp, &tree);
+        if (err < 0)
+            err = catalog__give_up_tree(t->cat->db, trx, row.root_or_coltyp, err);
+    }
     if (err < 0) {
         catalog__change_cancel(c);
         return err;

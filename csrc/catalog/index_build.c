@@ -225,7 +225,8 @@ static err_t make_tree(struct catalog_table *t, struct trx *trx, struct catalog_
                                    .objid = row->id,
                                    .cpg = 1};
     TRY_RETURN(space_create_tree(&want, trx, &row->root_or_coltyp));
-    return btree_open(t->cat->db, row->root_or_coltyp, &c->tree);
+    err_t err = btree_open(t->cat->db, row->root_or_coltyp, &c->tree);
+    return err < 0 ? catalog__give_up_tree(t->cat->db, trx, row->root_or_coltyp, err) : err;
 }
 
 static err_t insert_rows(struct catalog_table *t, struct trx *trx, const struct catalog_row *row)

@@ -102,3 +102,13 @@ out:
     free(trees.list);
     return err;
 }
+
+err_t catalog_reclaim(struct dbfile *db, struct trx *trx)
+{
+    uint32_t found;
+    if (!space_has_lost(db))
+        return JET_errSuccess;
+    TRY_RETURN(catalog_reconcile(db, trx, &found));
+    space_lost_found(db);
+    return JET_errSuccess;
+}

@@ -329,7 +329,8 @@ static err_t open_file(struct instance *inst, const char *full, bool read_only, 
                                    .log = inst->log,
                                    .versions = inst->versions,
                                    .double_write = inst->double_write,
-                                   .read_only = read_only};
+                                   .read_only = read_only,
+                                   .write_failed = &inst->write_failed};
     TRY_RETURN(free_slot(inst, &config.dbid));
     return dbfile_open(&config, full, out);
 }
@@ -446,7 +447,8 @@ static bool is_unfinished(const char *full)
 static err_t create_file(struct instance *inst, const char *full, bool overwrite, struct dbfile **out)
 {
     struct dbfile_config config = {
-        .cache = inst->cache, .log = inst->log, .versions = inst->versions, .double_write = inst->double_write};
+        .cache = inst->cache, .log = inst->log, .versions = inst->versions, .double_write = inst->double_write,
+        .write_failed = &inst->write_failed};
     TRY_RETURN(free_slot(inst, &config.dbid));
     err_t err = dbfile_create(&config, full, PAGES_AT_CREATE, overwrite, out);
     if (err != JET_errDatabaseDuplicate || !is_unfinished(full))
@@ -630,7 +632,11 @@ static err_t detach_slot(struct instance *inst, struct attached *a)
     char path[OS_PATH_MAX];
     snprintf(path, sizeof path, "%s", db->path);
     bool stays = false;
-    if (clean)
+    if (clean) {
+        err = catalog_reclaim(db, &inst->system.trx);
+        stays = err < 0;
+    }
+    if (clean && !stays)
         err = shut_file(inst, db, &stays);
     if (stays) {
         ready_slot(inst, db->dbid);

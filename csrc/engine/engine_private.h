@@ -42,7 +42,9 @@ struct instance {
     struct gate gate;
     _Atomic uint64_t handle; /* what the API calls it */
     _Atomic int state;
+    struct cache *redo_cache; /* recovery's own, when the shared one was too small; else NULL */
     _Atomic err_t poison;
+    _Atomic err_t write_failed; /* of a database's file, as cache met it: becomes poison at the next look */
     _Atomic uint32_t service; /* JET_bitStopService... that hold, or SERVICE_STOPPED */
     _Atomic int inside;
     int process_id;
@@ -116,6 +118,7 @@ MUST_CHECK err_t threads__sweep_rounds(struct instance *inst, uint32_t most); /*
 /* rooms.c: everything below an instance, built in floor order and taken down in reverse. */
 MUST_CHECK err_t rooms__open(struct instance *inst);
 void rooms__close(struct instance *inst);
+void rooms__drop_redo_cache(struct instance *inst);
 MUST_CHECK err_t rooms__recovery_config(struct instance *inst, const struct init_options *options, struct recovery_config *out);
 /* The process's cache. */
 MUST_CHECK err_t cache__acquire(uint32_t page_size, struct cache **out);
@@ -144,7 +147,9 @@ bool instance__stops_backup(JET_GRBIT term_grbit);
 /* session.c */
 void session__close_cursors(struct session *s, int above_level); /* opened at a deeper level; -1 = all */
 
-/* An error that leaves the instance unable to go on? Then it is poisoned. Returns err. */
+bool instance__write_failed(struct instance *inst);
+/* An error that leaves the instance unable to go on: a failed write or sync, of the log or of a database? Then it is poisoned. What
+ * could not be read, or had no memory, is the caller's. Returns err. */
 err_t instance__judge(struct instance *inst, err_t err);
 
 #endif

@@ -119,6 +119,25 @@ bool instance_is_running(struct instance *inst)
 
 /* ---- the gate (backup-semantics.md section 3) ---- */
 
+/* Never success. ESE has two codes: one tells that room is what it lacked. */
+static err_t unavailable(struct instance *inst)
+{
+    err_t why = atomic_load(&inst->poison);
+    if (why == 0)
+        why = log_poisoned(inst->log);
+    err_t err = why == JET_errLogDiskFull ? RAISE(JET_errInstanceUnavailableDueToFatalLogDiskFull) : RAISE(JET_errInstanceUnavailable);
+    err_detail("%s stopped the instance: nothing more is written; terminate and initialise again", err_name(why));
+    return err;
+}
+
+static bool is_poisoned(struct instance *inst)
+{
+    err_t failed = atomic_load(&inst->write_failed);
+    if (failed < 0)
+        instance_poison(inst, failed);
+    return atomic_load(&inst->poison) < 0 || log_poisoned(inst->log) < 0;
+}
+
 static err_t refuse(struct instance *inst, bool for_backup)
 {
     if (inst->process_id != os_process_id()) {
@@ -126,20 +145,14 @@ static err_t refuse(struct instance *inst, bool for_backup)
         err_detail("the instance belongs to the parent process; open one of your own after fork");
         return err;
     }
-    err_t poison = atomic_load(&inst->poison), log_poison = 0;
-    if (atomic_load(&inst->state) == INSTANCE_RUNNING)
-        log_poison = log_poisoned(inst->log);
-    poison = poison == 0 ? log_poison : poison;
-    if (log_poison < 0 && for_backup) {
+    bool running = atomic_load(&inst->state) == INSTANCE_RUNNING;
+    if (running && for_backup && log_poisoned(inst->log) < 0) {
         err_t err = RAISE(JET_errLogWriteFail);
         err_detail("writing the log failed before; terminate and initialise again, then back up");
         return err;
     }
-    if (poison < 0) {
-        err_t err = RAISE(JET_errInstanceUnavailable);
-        err_detail("a write failed before (%s): nothing more is written; terminate and initialise again", err_name(poison));
-        return err;
-    }
+    if (running ? is_poisoned(inst) : atomic_load(&inst->poison) < 0)
+        return unavailable(inst);
     switch (atomic_load(&inst->state)) {
     case INSTANCE_RUNNING:
         return JET_errSuccess;
@@ -191,12 +204,17 @@ void instance_poison(struct instance *inst, err_t why)
         return;
     char number[16];
     snprintf(number, sizeof number, "%d", (int)why);
-    event_report(104, EVENT_ERROR, inst->display, "the instance stops: a write failed", number, NULL);
+    event_report(104, EVENT_ERROR, inst->display, "the instance stops: a write failed, or a rollback", number, NULL);
+}
+
+bool instance__write_failed(struct instance *inst)
+{
+    return log_poisoned(inst->log) < 0 || atomic_load(&inst->write_failed) < 0;
 }
 
 err_t instance__judge(struct instance *inst, err_t err)
 {
-    if (err == JET_errLogWriteFail || err == JET_errDiskIO || (err < 0 && log_poisoned(inst->log) < 0))
+    if (err < 0 && instance__write_failed(inst))
         instance_poison(inst, err);
     return err;
 }
@@ -280,6 +298,7 @@ static err_t init_rooms(struct instance *inst, const struct init_options *option
         struct recovery_config config;
         TRY_RETURN(rooms__recovery_config(inst, options, &config));
         TRY_RETURN(recovery_run(&config, &inst->recovery));
+        rooms__drop_redo_cache(inst);
     }
     TRY_RETURN(start_logging(inst));
     TRY_RETURN(make_checkpointer(inst));
@@ -373,6 +392,7 @@ err_t instance_init(struct instance *inst, const struct init_options *options, s
         return RAISE(JET_errAlreadyInitialized);
     inst->process_id = os_process_id();
     atomic_store(&inst->poison, 0);
+    atomic_store(&inst->write_failed, 0);
     atomic_store(&inst->service, 0);
     static const struct init_options none;
     add_event_gate(inst);
@@ -428,6 +448,17 @@ static err_t end_sessions(struct instance *inst)
     return JET_errSuccess;
 }
 
+/* No clean end while errors have left pages to nobody: where they cannot come back now, recovery does it. */
+static err_t reclaim_space(struct instance *inst)
+{
+    struct dbfile *list[DBID_MAX];
+    int n = instance_databases(inst, list);
+    for (int i = 0; i < n; i++)
+        if (!list[i]->read_only)
+            TRY_RETURN(catalog_reclaim(list[i], &inst->system.trx));
+    return JET_errSuccess;
+}
+
 /* All pages on disk, ShutDownMark, clean headers, Term2, checkpoint there (log-format.md 6.4, 8.7). */
 static err_t end_clean(struct instance *inst)
 {
@@ -435,6 +466,7 @@ static err_t end_clean(struct instance *inst)
     if (!log_is_enabled(inst->log))
         return databases__close_all(inst, LGPOS_MIN, false);
     TRY_RETURN(threads__sweep_all(inst));
+    TRY_RETURN(reclaim_space(inst));
     TRY_RETURN(checkpointer_run(inst->checkpointer, true));
     struct dbfile *list[DBID_MAX];
     int n = instance_databases(inst, list);
@@ -470,16 +502,17 @@ static err_t stop_backup_first(struct instance *inst, JET_GRBIT grbit)
 
 static err_t term_rooms(struct instance *inst, bool dirty)
 {
-    bool poisoned = atomic_load(&inst->poison) != 0 || log_poisoned(inst->log) != 0;
+    bool poisoned = is_poisoned(inst);
     err_t err = JET_errSuccess;
     if (!poisoned && !dirty)
         log_use_reserve(inst->log, true);
     err_t ended = end_sessions(inst);
     threads__stop(inst);
+    poisoned = poisoned || is_poisoned(inst);
     if (poisoned || dirty || ended < 0) {
-        err = dirty ? RAISE(JET_errDirtyShutdown) : poisoned ? JET_errSuccess : ended;
         err_t closed = databases__close_all(inst, LGPOS_MIN, false);
-        err = err < 0 || poisoned ? err : closed;
+        (void)closed; /* nothing was written */
+        err = dirty ? RAISE(JET_errDirtyShutdown) : poisoned ? unavailable(inst) : ended;
     } else {
         err = end_clean(inst);
         if (err < 0) {

@@ -63,6 +63,7 @@ err_t instance_restore(struct instance *inst, const struct instance_restore *r, 
         return err;
     }
     atomic_store(&inst->poison, 0); /* of an earlier life */
+    atomic_store(&inst->write_failed, 0);
     err_t err = restore_surveyed(inst, r, result);
     struct err_origin origin = *err_last();
     rooms__close(inst);

@@ -166,13 +166,15 @@ void trx_pair_term(struct trx_pair *pair)
     trx_term(&pair->inner);
 }
 
-err_t rooms__open(struct instance *inst)
+static uint32_t page_size_now(void)
 {
-    uint32_t page_size = (uint32_t)params_number(params_global(), JET_paramDatabasePageSize);
-    memset(&inst->recovery, 0, sizeof inst->recovery);
-    TRY_RETURN(open_folders(inst));
-    TRY_RETURN(cache__acquire(page_size, &inst->cache));
-    TRY_RETURN(open_log(inst, page_size));
+    return (uint32_t)params_number(params_global(), JET_paramDatabasePageSize);
+}
+
+/* Log, versions, and the transactions of our own. */
+static err_t open_changes(struct instance *inst)
+{
+    TRY_RETURN(open_log(inst, page_size_now()));
     inst->version_bytes = version_bytes(inst);
     TRY_RETURN(versions_create(inst->version_bytes, &inst->versions));
     inst->finder = (struct txn_databases){.context = inst, .find = databases__find};
@@ -183,12 +185,16 @@ err_t rooms__open(struct instance *inst)
     return JET_errSuccess;
 }
 
-void rooms__close(struct instance *inst)
+err_t rooms__open(struct instance *inst)
 {
-    backup_destroy(inst->backup);
-    inst->backup = NULL;
-    checkpointer_destroy(inst->checkpointer);
-    inst->checkpointer = NULL;
+    memset(&inst->recovery, 0, sizeof inst->recovery);
+    TRY_RETURN(open_folders(inst));
+    TRY_RETURN(cache__acquire(page_size_now(), &inst->cache));
+    return open_changes(inst);
+}
+
+static void close_changes(struct instance *inst)
+{
     if (inst->trx_ready) {
         trx_pair_term(&inst->scrub);
         trx_pair_term(&inst->sweep);
@@ -201,6 +207,49 @@ void rooms__close(struct instance *inst)
     inst->versions = NULL;
     log_destroy(inst->log);
     inst->log = NULL;
+}
+
+void rooms__drop_redo_cache(struct instance *inst)
+{
+    cache_destroy(inst->redo_cache);
+    inst->redo_cache = NULL;
+}
+
+/* Four times the last one. The whole memory is the limit: what redo keeps there is little beside it, for somebody has written the log. */
+static err_t larger_cache(void *context, struct recovery_config *c)
+{
+    struct instance *inst = context;
+    struct cache_stats stats;
+    cache_stats(c->cache, &stats);
+    uint64_t bytes = stats.frames * 4 * page_size_now();
+    if (bytes > os_memory_total()) {
+        err_t err = RAISE(JET_errOutOfMemory);
+        err_detail("recovery has no room in %llu pages of cache, and the machine has no memory for four times as many",
+                   (unsigned long long)stats.frames);
+        return err;
+    }
+    close_changes(inst);
+    rooms__drop_redo_cache(inst);
+    struct cache_config config = {.page_size = page_size_now(), .bytes_max = bytes};
+    TRY_RETURN(cache_create(&config, &inst->redo_cache));
+    TRY_RETURN(open_changes(inst));
+    c->cache = inst->redo_cache;
+    c->log = inst->log;
+    c->versions = inst->versions;
+    char number[24];
+    snprintf(number, sizeof number, "%llu", (unsigned long long)stats.frames * 4);
+    event_report(300, EVENT_INFO, inst->display, "recovery begins anew with a larger cache of its own", number, NULL);
+    return JET_errSuccess;
+}
+
+void rooms__close(struct instance *inst)
+{
+    backup_destroy(inst->backup);
+    inst->backup = NULL;
+    checkpointer_destroy(inst->checkpointer);
+    inst->checkpointer = NULL;
+    close_changes(inst);
+    rooms__drop_redo_cache(inst);
     if (inst->cache != NULL)
         cache__release_shared();
     inst->cache = NULL;
@@ -216,7 +265,7 @@ err_t rooms__recovery_config(struct instance *inst, const struct init_options *o
         .log = inst->log,
         .versions = inst->versions,
         .double_write = params_number(inst->params, PYJET_paramDoubleWrite) != 0 ? &inst->double_write : NULL,
-        .page_size = (uint32_t)params_number(params_global(), JET_paramDatabasePageSize),
+        .page_size = page_size_now(),
         .log_dir = inst->log_dir,
         .system_dir = inst->system_dir,
         .base_name = inst->base_name,
@@ -228,6 +277,8 @@ err_t rooms__recovery_config(struct instance *inst, const struct init_options *o
         .ignore_lost_logs = (options->grbit & JET_bitReplayIgnoreLostLogs) != 0,
         .undo = (options->grbit & JET_bitRecoveryWithoutUndo) == 0,
         .progress = options->progress,
+        .larger_cache = larger_cache,
+        .larger_context = inst,
     };
     return JET_errSuccess;
 }

@@ -4,6 +4,8 @@
 
 /* Sessions: one call at a time, transactions bound to the thread that began them unless a context is set (api-notes.md 6). */
 
+#define ROLLBACK_TRIES 4u
+
 static err_t take_procid(struct instance *inst, uint16_t *procid)
 {
     uint64_t most = params_number(inst->params, JET_paramMaxSessions);
@@ -75,6 +77,18 @@ bool session_has_changes(struct session *s)
     return s->pair.trx.level_logged > 0;
 }
 
+/* What a rollback has taken back stays so: one that lacked memory, or could not read a page, goes on where it stopped. */
+static err_t roll_back_patiently(struct session *s, uint8_t levels)
+{
+    struct instance *inst = s->inst;
+    err_t err = txn_rollback(&s->pair.trx, &inst->finder, levels);
+    for (uint32_t i = 0; i < ROLLBACK_TRIES && err < 0 && err != JET_errLogDiskFull && !instance__write_failed(inst); i++) {
+        os_sleep_ms(i);
+        err = txn_rollback(&s->pair.trx, &inst->finder, levels);
+    }
+    return err;
+}
+
 /* The one way back: it may use the reserved logs, and when it fails the instance cannot go on. */
 static err_t roll_back(struct session *s, uint8_t levels)
 {
@@ -82,7 +96,7 @@ static err_t roll_back(struct session *s, uint8_t levels)
     if (session_has_changes(s))
         session_begin_change(s);
     log_use_reserve(inst->log, true);
-    err_t err = txn_rollback(&s->pair.trx, &inst->finder, levels);
+    err_t err = roll_back_patiently(s, levels);
     log_use_reserve(inst->log, false);
     if (err < 0)
         instance_poison(inst, err);

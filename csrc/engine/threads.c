@@ -115,8 +115,8 @@ static void sweeper_loop(void *context)
         versions_wait_work(inst->versions, TICK_MS);
         bool worked = atomic_load(&inst->poison) == 0;
         while (worked && !atomic_load(&inst->stop))
-            if (note(inst, sweep_round(inst, &worked)) < 0)
-                break;
+            if (instance__judge(inst, sweep_round(inst, &worked)) < 0)
+                break; /* a page that cannot be read now: what waits for it stays queued */
     }
 }
 

@@ -93,6 +93,13 @@ static void end_sessions(struct instance *i)
     }
 }
 
+/* Errors of JetTerm2 that leave the instance as it was; after any other it is gone, what it could not write included. */
+static bool term_was_refused(JET_ERR err)
+{
+    return err == JET_errTooManyActiveUsers || err == JET_errBackupInProgress || err == JET_errTermInProgress || err == JET_errInvalidGrbit ||
+           err == JET_errSessionSharingViolation;
+}
+
 bool py_instance_end(struct state *st, struct instance *i, JET_GRBIT grbit, bool sessions)
 {
     if (!alive_here(st, i->epoch))
@@ -120,11 +127,9 @@ bool py_instance_end(struct state *st, struct instance *i, JET_GRBIT grbit, bool
     AWAY(err, JetTerm2(i->id, grbit));
     i->ending = false;
     if (err < 0 && err != JET_errNotInitialized) {
-        /* whatever the reason, the engine has let go of an instance whose handle it no longer knows
-         */
-        if (err == JET_errInvalidInstance || err == JET_errInvalidParameter)
-            instance_mark_ended(i);
         raise_jet(st, err);
+        if (!term_was_refused(err))
+            instance_mark_ended(i);
         return false;
     }
     instance_mark_ended(i);

@@ -42,6 +42,11 @@ struct recovery_config {
     bool ignore_lost_logs;
     bool undo;                   /* false: stop after redo (JET_bitRecoveryWithoutUndo) */
     struct progress progress;
+    /* Redo keeps pages in memory whose before-images are not in the log yet: as many as the cache held that wrote the log. One that
+     * has no frame left is exchanged for a larger one, with a fresh log and fresh versions, and recovery begins anew. NULL:
+     * JET_errOutOfMemory. */
+    err_t (*larger_cache)(void *context, struct recovery_config *c);
+    void *larger_context;
     /* Gives pages that nobody uses back after undo; NULL = catalog_open, catalog_reconcile. Tests on bare trees set their own. */
     err_t (*reconcile)(struct dbfile *db, struct trx *trx, uint32_t *pages_found);
 };

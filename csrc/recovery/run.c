@@ -99,9 +99,12 @@ static void count(struct recovery *r)
     r->result->inc_time = r->checkpoint.inc_time;
 }
 
-err_t recovery_run(const struct recovery_config *config, struct recovery_result *result)
+/* *starved: the cache had no frame left, and a larger one can be had; nothing is told then. */
+static err_t run_once(const struct recovery_config *config, struct recovery_result *result, bool *starved)
 {
+    uint64_t before = cache_starved(config->cache);
     *result = (struct recovery_result){0};
+    *starved = false;
     struct recovery *r = calloc(1, sizeof *r);
     if (r == NULL)
         return RAISE(JET_errOutOfMemory);
@@ -109,7 +112,10 @@ err_t recovery_run(const struct recovery_config *config, struct recovery_result 
     r->result = result;
     btree_stats(&r->stats_before);
     trx_init(&r->inner, config->versions, config->log, PROCID_RECOVERY_INNER, true, NULL);
-    err_t err = tell_end(r, run(r));
+    err_t err = run(r);
+    *starved = err == JET_errOutOfMemory && config->larger_cache != NULL && cache_starved(config->cache) != before;
+    if (!*starved)
+        err = tell_end(r, err);
     recovery__end_sessions(r);
     trx_term(&r->inner);
     for (int i = 1; i <= DBID_MAX; i++)
@@ -117,5 +123,17 @@ err_t recovery_run(const struct recovery_config *config, struct recovery_result 
     log_reader_close(r->reader);
     count(r);
     free(r);
+    return err;
+}
+
+err_t recovery_run(const struct recovery_config *config, struct recovery_result *result)
+{
+    struct recovery_config own = *config;
+    bool starved;
+    err_t err = run_once(&own, result, &starved);
+    while (starved) {
+        TRY_RETURN(own.larger_cache(own.larger_context, &own));
+        err = run_once(&own, result, &starved);
+    }
     return err;
 }

@@ -173,6 +173,15 @@ err_t space_create_root(struct dbfile *db, struct trx *trx, pgno_t pages)
     return err < 0 ? err : ended;
 }
 
+/* No tree came to be there: its pages go back. The first error is the one to tell. */
+static err_t give_up_run(const struct space_tree_want *want, struct trx *inner, struct extent_place run, err_t err)
+{
+    struct err_origin why = *err_last();
+    (void)!space__give_to(want->parent, inner, run); /* it notes what it could not give */
+    err_restore(&why);
+    return err;
+}
+
 static err_t create_with(const struct space_tree_want *want, struct trx *inner, pgno_t *root)
 {
     struct dbfile *db = want->parent->db;
@@ -189,7 +198,7 @@ static err_t create_with(const struct space_tree_want *want, struct trx *inner, 
     if (want->fixed_root != PGNO_NIL && first != want->fixed_root) {
         err = RAISE(JET_errDatabaseCorrupted);
         err_detail("%s: page %u was to be a root and is not free", db->path, want->fixed_root);
-        return err;
+        return give_up_run(want, inner, run, err);
     }
     struct create_record r = {.dbid = db->dbid,
                               .root = first,
@@ -200,7 +209,9 @@ static err_t create_with(const struct space_tree_want *want, struct trx *inner, 
                               .cpg_primary = cpg,
                               .page_flags = want->page_flags,
                               .unique = want->unique};
-    TRY_RETURN(make_tree(db, inner, &r));
+    err = make_tree(db, inner, &r);
+    if (err < 0)
+        return give_up_run(want, inner, run, err);
     *root = first;
     return JET_errSuccess;
 }
@@ -268,13 +279,11 @@ static err_t free_with(struct btree *tree, struct trx *inner)
 {
     struct extent_list list = {0};
     err_t err = owned_extents(tree, inner, &list);
-    for (uint32_t i = 0; i < list.n && err >= 0; i++) {
-        struct space_hold parent;
-        err = space__hold(tree->parent, inner, &parent);
-        if (err >= 0) {
-            err = space__give_run(&parent, list.e[i]);
-            space__let_go(&parent);
-        }
+    if (err < 0)
+        space_note_lost(tree->db);
+    for (uint32_t i = 0; i < list.n; i++) { /* one that cannot be given does not keep the others */
+        err_t given = space__give_to(tree->parent, inner, list.e[i]);
+        err = err < 0 ? err : given;
     }
     free(list.e);
     return err;
@@ -285,6 +294,10 @@ err_t space_free_tree(struct btree *tree, struct trx *trx)
     ASSERT(tree->parent != NULL);
     struct trx *inner;
     bool begun;
-    TRY_RETURN(begin_inner(trx, &inner, &begun));
+    err_t err = begin_inner(trx, &inner, &begun);
+    if (err < 0) {
+        space_note_lost(tree->db);
+        return err;
+    }
     return end_inner(inner, begun, free_with(tree, inner));
 }

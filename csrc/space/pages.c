@@ -68,7 +68,7 @@ static err_t find_run(struct space_hold *hold, uint32_t wanted, uint32_t least, 
     return JET_errSuccess;
 }
 
-err_t space__take_run(struct space_hold *hold, uint32_t wanted, uint32_t least, struct extent_place *out)
+static err_t take_run(struct space_hold *hold, uint32_t wanted, uint32_t least, struct extent_place *out)
 {
     struct extent_place found;
     TRY_RETURN(space__fill_split_buffers(hold));
@@ -83,6 +83,19 @@ err_t space__take_run(struct space_hold *hold, uint32_t wanted, uint32_t least, 
         }
     }
     return take_low(hold, found, found.count < wanted ? found.count : wanted, out);
+}
+
+/* What is in hand when one step of several fails belongs to nobody. */
+static err_t note_if_lost(struct space_hold *hold, err_t err)
+{
+    if (err < 0)
+        space_note_lost(hold->tree->db);
+    return err;
+}
+
+err_t space__take_run(struct space_hold *hold, uint32_t wanted, uint32_t least, struct extent_place *out)
+{
+    return note_if_lost(hold, take_run(hold, wanted, least, out));
 }
 
 /* Joins the run with the available extents that touch it. What is taken out first can leak in a crash, never be owned twice. */
@@ -104,7 +117,7 @@ err_t space__add_available(struct space_hold *hold, struct extent_place run)
     return extent__resize(&hold->ae, hold->trx, right);
 }
 
-err_t space__give_run(struct space_hold *hold, struct extent_place run)
+static err_t give_run(struct space_hold *hold, struct extent_place run)
 {
     if (!space__is_multiple(hold) && single_covers(hold, run)) {
         hold->header.avail_or_oe |= single_mask(hold, run);
@@ -114,6 +127,11 @@ err_t space__give_run(struct space_hold *hold, struct extent_place run)
         TRY_RETURN(space__convert(hold)); /* pages behind the bit map's 32 */
     TRY_RETURN(space__fill_split_buffers(hold));
     return space__add_available(hold, run);
+}
+
+err_t space__give_run(struct space_hold *hold, struct extent_place run)
+{
+    return note_if_lost(hold, give_run(hold, run));
 }
 
 static err_t source_take(struct btree *tree, struct trx *trx, pgno_t near, pgno_t *out)
@@ -130,13 +148,22 @@ static err_t source_take(struct btree *tree, struct trx *trx, pgno_t near, pgno_
     return err;
 }
 
-static err_t source_give(struct btree *tree, struct trx *trx, pgno_t pgno)
+err_t space__give_to(struct btree *tree, struct trx *trx, struct extent_place run)
 {
     struct space_hold hold;
-    TRY_RETURN(space__hold(tree, trx, &hold));
-    err_t err = space__give_run(&hold, (struct extent_place){pgno, 1});
+    err_t err = space__hold(tree, trx, &hold);
+    if (err < 0) {
+        space_note_lost(tree->db);
+        return err;
+    }
+    err = space__give_run(&hold, run);
     space__let_go(&hold);
     return err;
+}
+
+static err_t source_give(struct btree *tree, struct trx *trx, pgno_t pgno)
+{
+    return space__give_to(tree, trx, (struct extent_place){pgno, 1});
 }
 
 static const struct page_source tree_source = {source_take, source_give, NULL};
@@ -144,6 +171,21 @@ static const struct page_source tree_source = {source_take, source_give, NULL};
 err_t space_init(struct dbfile *db)
 {
     return btree_registry_create(db, &tree_source);
+}
+
+void space_note_lost(struct dbfile *db)
+{
+    atomic_store(&db->space_lost, true);
+}
+
+bool space_has_lost(struct dbfile *db)
+{
+    return atomic_load(&db->space_lost);
+}
+
+void space_lost_found(struct dbfile *db)
+{
+    atomic_store(&db->space_lost, false);
 }
 
 void space_term(struct dbfile *db)

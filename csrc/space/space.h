@@ -47,10 +47,18 @@ typedef err_t (*space_extent_fn)(void *context, struct space_extent extent, bool
 MUST_CHECK err_t space_visit(struct btree *tree, space_extent_fn visit, void *context);
 /* The pages of the tree that nobody uses: available ones, and those set aside for its space trees. */
 MUST_CHECK err_t space_visit_unused(struct btree *tree, space_extent_fn visit, void *context);
+/* The pages of its space trees. */
+MUST_CHECK err_t space_visit_pages(struct btree *tree, btree_visit_fn visit, void *context);
 
 /* After a recovery that undid something: every page that the tree owns and nobody uses becomes available again.
  * children: roots of the trees whose space came from this one (table -> indexes, LV; system root -> tables). */
 MUST_CHECK err_t space_reconcile(struct btree *tree, const pgno_t *children, int child_count, struct trx *trx, uint32_t *pages_found);
+
+/* An error left pages of the database to nobody. They come back when it is detached or the instance ends (catalog_reconcile, where
+ * space_has_lost), or by the recovery when it does not end cleanly. */
+void space_note_lost(struct dbfile *db);
+bool space_has_lost(struct dbfile *db);
+void space_lost_found(struct dbfile *db); /* all are where they belong again */
 
 /* Redo of CreateSingleExtentFDP, CreateMultipleExtentFDP, ConvertFDP2, ExtendDB. */
 MUST_CHECK err_t space_redo(struct redo *redo, struct slice record);

@@ -54,6 +54,7 @@ MUST_CHECK err_t extent__visit(struct btree *tree, struct trx *trx, extent_fn fn
 /* Taking and giving with the hold (pages.c). */
 MUST_CHECK err_t space__take_run(struct space_hold *hold, uint32_t wanted, uint32_t least, struct extent_place *out);
 MUST_CHECK err_t space__give_run(struct space_hold *hold, struct extent_place run);
+MUST_CHECK err_t space__give_to(struct btree *tree, struct trx *trx, struct extent_place run); /* with a hold of its own */
 MUST_CHECK err_t space__add_available(struct space_hold *hold, struct extent_place run); /* joined with its neighbours */
 
 /* Growth (grow.c): gets the tree a further extent of at least `least` pages into OE and AE. */

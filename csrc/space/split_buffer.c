@@ -61,9 +61,10 @@ static err_t buffer_take(struct btree *tree, struct trx *trx, pgno_t near, pgno_
 
 /* A page that a space tree's merge freed: back into the buffer when an entry can take it. Otherwise it is lost until the next
  * reconciliation: merges of space trees free pages rarely, and one at a time. */
-static err_t buffer_give(struct btree *tree, struct trx *trx, pgno_t pgno)
+static err_t put_in_buffer(struct btree *tree, struct trx *trx, pgno_t pgno, bool *taken)
 {
     struct extent_place entries[2];
+    *taken = false;
     TRY_RETURN(read_buffer(tree, entries, NULL, NULL));
     for (int i = 0; i < 2; i++) {
         if (entries[i].count == 0)
@@ -74,9 +75,20 @@ static err_t buffer_give(struct btree *tree, struct trx *trx, pgno_t pgno)
             entries[i].count++;
         else
             continue;
-        return write_buffer(tree, trx, entries);
+        TRY_RETURN(write_buffer(tree, trx, entries));
+        *taken = true;
+        break;
     }
     return JET_errSuccess;
+}
+
+static err_t buffer_give(struct btree *tree, struct trx *trx, pgno_t pgno)
+{
+    bool taken;
+    err_t err = put_in_buffer(tree, trx, pgno, &taken);
+    if (!taken)
+        space_note_lost(tree->db);
+    return err;
 }
 
 const struct page_source space__split_buffer_source = {buffer_take, buffer_give, NULL};

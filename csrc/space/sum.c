@@ -44,6 +44,20 @@ out:
     return err;
 }
 
+err_t space_visit_pages(struct btree *tree, btree_visit_fn fn, void *context)
+{
+    struct space_hold hold;
+    TRY_RETURN(space__hold(tree, NULL, &hold));
+    err_t err = JET_errSuccess;
+    if (space__is_multiple(&hold)) {
+        TRY(btree_visit(&hold.oe, false, fn, context));
+        TRY(btree_visit(&hold.ae, false, fn, context));
+    }
+out:
+    space__let_go(&hold);
+    return err;
+}
+
 static err_t pass_available(void *context, struct space_extent e, bool available)
 {
     struct visit *v = context;

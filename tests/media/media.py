@@ -67,8 +67,7 @@ class Run:
         return Case("page", cls, way, pgno, "a.edb", at, block, outcome, faults)
 
     def judge_page(self, pgno, told, reader, attached, backup, events, path, blank):
-        """What was seen of the case, as a set of words; and what must not be. A page of zeros is one that was never written, to a
-        backup, which does not know what is in use: then the set must say so."""
+        """What was seen of the case, as a set of words; and what must not be."""
         seen, faults = set(), []
         if told:
             seen.add("checked")
@@ -93,10 +92,8 @@ class Run:
             restored = world.read_set(self.place / "set", self.truth)
             if restored == "right":
                 seen.add("backed up")
-            elif restored == "wrong" or not blank or not world.names_page(restored, pgno):
-                faults.append(f"the set: {restored}")
             else:
-                seen.add("set refused")
+                faults.append(f"the set: {restored}")
         elif backup is not None:
             seen.add("backup refused")
             if not world.names_page(backup, pgno):

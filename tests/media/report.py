@@ -24,8 +24,6 @@ A column counts the cases in which
   copy of a header served, or no row needs the page;
 - *healed*: after an instance had read it and detached it, the file was in order again, written back by the cache;
 - *backed up*: the set restores to the right rows; *backup refused*: with the page's number;
-- *set refused*: the page was zeros, which to a backup is a page never written; restoring or reading the set tells the page.
-  Check the database, or verify the set with ``--level restore``, to know it earlier;
 - *harmless*: zeros over a page that is not in use.
 
 """
@@ -61,7 +59,7 @@ What to do
 refuses, so the last good set stays the last good set: restore it and roll forward over the live logs, which lose nothing.
 """
 
-PAGE_COLUMNS = ("checked", "corrected", "reported", "refused", "healed", "backed up", "backup refused", "set refused", "harmless")
+PAGE_COLUMNS = ("checked", "corrected", "reported", "refused", "healed", "backed up", "backup refused", "harmless")
 LOG_COLUMNS = ("recovered", "refused", "shorter")
 
 
