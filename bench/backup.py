@@ -1,4 +1,4 @@
-"""python bench/backup.py [--gb 2] [--pairs 7] [--parts copy,writer,increment,restore,peers] [--dir DIR] [--out FILE]
+"""python bench/backup.py [--size 2G] [--pairs 7] [--parts copy,writer,increment,restore,peers] [--dir DIR] [--out FILE]
 
 Backup of a large database beside cp + sync of the same bytes, a fresh process each, in interleaved pairs whose order turns;
 prints the median (min, max) of the ratios. Everything that was made is removed at the end, also when it fails.
@@ -22,7 +22,8 @@ from report import spread
 
 PARTS = ("copy", "writer", "increment", "restore", "peers")
 ROW_BYTES = 160  # of pyjet's file
-FILES = {"pyjet": "kv.edb", "sqlite": "kv.sqlite", "lmdb": "data.mdb"}
+FILES = {"pyjet": "kv.edb", "sqlite": "kv.sqlite", "lmdb": "data.mdb"}  # RocksDB: all that its folder holds
+ROCKSDB = "rocksdb/c.h"
 MEMORY_LIMIT = 64 << 20
 NOISY = 0.5  # cores that others used
 
@@ -48,6 +49,10 @@ def cp_and_sync(sources, to):
     start = time.perf_counter()
     subprocess.run(["sh", "-c", command], check=True)
     return time.perf_counter() - start
+
+
+def allocated(paths):
+    return sum(p.stat().st_blocks * 512 for p in paths)  # LMDB's file has holes
 
 
 class Bench:
@@ -100,9 +105,13 @@ class Bench:
 
     # ---- parts ----
 
+    def sources(self, engine, base):
+        """The files that are the engine's database."""
+        return [base / FILES[engine]] if engine in FILES else sorted(p for p in base.iterdir() if p.is_file())
+
     def backup_once(self, engine, base, cold):
-        if not cold:
-            touch(base / FILES[engine])
+        for source in self.sources(engine, base):
+            (drop if cold else touch)(source)
         row = self.drive(engine, "backup_only", base, "--to", self.folder("to"), "--cache", "256", "--cold", int(cold))
         shutil.rmtree(self.work / "to")
         return row
@@ -116,17 +125,17 @@ class Bench:
 
     def against_copy(self, engine, pairs, cold):
         base = self.load(engine)
-        source = base / FILES[engine]
         ratios, rates, memory = [], [], []
         for turn in range(pairs):
-            rows, size = [], source.stat().st_blocks * 512  # LMDB's file has holes
+            rows = []
 
-            def backup(rows=rows, size=size):
+            def backup(rows=rows):
                 rows.append(self.backup_once(engine, base, cold))
-                return rows[0]["wall_s"] / (rows[0]["bytes"] if engine == "pyjet" else size)
+                return rows[0]["wall_s"] / (rows[0]["bytes"] if engine == "pyjet" else allocated(self.sources(engine, base)))
 
-            def copy(size=size):
-                return self.copy_once([source], cold) / size
+            def copy():
+                sources = self.sources(engine, base)  # anew: RocksDB's are others after each time it was open
+                return self.copy_once(sources, cold) / allocated(sources)
 
             mine, other = self.pair(turn, backup, copy)
             ratios.append(other / mine)
@@ -165,26 +174,47 @@ class Bench:
         share = row["bytes"] / (base / FILES["pyjet"]).stat().st_size
         self.say("increment after 1 % / log written", f"{row['bytes'] / row['log_bytes']:.2f}   {share:.3f} of the database")
 
+    def replayed(self, kept):
+        """Seconds for what a restore has to do once cp has put the files in place: redo of the set's logs."""
+        row = self.drive("pyjet", "replay_copied", kept, "--to", self.work / "to", "--cache", "256")
+        return row["wall_s"]
+
     def restore(self):
-        """A quiet set has next to nothing to replay, so cp + sync of its files is all that restore is held against."""
+        """A full set and an increment with one percent of the rows changed; beside it cp + sync of the set, and the replay alone."""
         base = self.load("pyjet")
         kept = self.folder("set")
-        self.drive("pyjet", "backup_only", base, "--to", kept, "--cache", "256")
+        self.drive("pyjet", "backup_incr_1pct", base, "--to", kept, "--cache", "256")
         sources = sorted(p for p in kept.rglob("*") if p.is_file())
+        for cold in (False, True):
+            ratios, shares = [], []
 
-        def restored():
-            for source in sources:
-                touch(source)
-            row = self.drive("pyjet", "restore_full", kept, "--to", self.folder("restored"), "--cache", "256")
-            shutil.rmtree(self.work / "restored")
-            return row["wall_s"]
+            def warm(cold=cold):
+                for source in sources:
+                    (drop if cold else touch)(source)
 
-        ratios = []
-        for turn in range(self.options.writer_pairs):
-            mine, other = self.pair(turn, restored, lambda: self.copy_once(sources, False))
-            ratios.append(other / mine)
+            def restored(warm=warm):
+                warm()
+                row = self.drive("pyjet", "restore_full", kept, "--to", self.folder("restored"), "--cache", "256")
+                shutil.rmtree(self.work / "restored")
+                return row["wall_s"]
+
+            def copied(warm=warm, shares=shares):
+                warm()
+                took = cp_and_sync(sources, self.folder("to"))
+                for log in (self.work / "to").glob("*.log"):
+                    log.unlink()  # they are redone from the set, and the new instance has its own
+                replay = self.replayed(kept)
+                shutil.rmtree(self.work / "to")
+                shares.append(replay / (took + replay))
+                return took + replay
+
+            for turn in range(self.options.writer_pairs):
+                mine, other = self.pair(turn, restored, copied)
+                ratios.append(other / mine)
+                self.note(part="restore", cold=cold, turn=turn, restore_s=mine, cp_and_replay_s=other)
+            what = f"replay is {statistics.median(shares):.2f} of that"
+            self.say(f"restore / cp + sync + replay, {'cold' if cold else 'warm'}", f"{spread(ratios)}   {what}")
         shutil.rmtree(kept)
-        self.say("restore / cp + sync of the set", spread(ratios))
 
     def vacuum_into(self, base):
         to = self.folder("to")
@@ -207,33 +237,56 @@ class Bench:
         base = self.load(engine)
         source = base / FILES[engine]
         ratios = []
-        for turn in range(self.options.peer_pairs):
+
+        def mine(base=base, source=source):
             touch(source)
-            mine, other = self.pair(turn, lambda: call(base), lambda: self.copy_once([source], False))
-            ratios.append(other / mine)
+            return call(base)
+
+        for turn in range(self.options.peer_pairs):
+            tool, other = self.pair(turn, mine, lambda: self.copy_once([source], False))
+            ratios.append(other / tool)
+            self.note(part="peers", tool=name, turn=turn, ratio=other / tool)
         self.say(f"{name} / cp + sync, warm", spread(ratios))
 
+    def peer_engine(self, engine, what):
+        for cold in (False, True):
+            ratios, rates, memory = self.against_copy(engine, self.options.peer_pairs, cold)
+            figures = f"{spread(ratios)}   {statistics.median(rates):.0f} MB/s, adds {max(memory) / 1e6:.0f} MB"
+            self.say(f"{what} / cp + sync, {'cold' if cold else 'warm'}", figures)
+
     def peers(self):
-        engines = run.find_engines({"sqlite", "lmdb"})
-        for engine, what in (("sqlite", "sqlite3_backup"), ("lmdb", "mdb_env_copy")):
-            if engine in engines:
-                ratios, rates, _ = self.against_copy(engine, self.options.peer_pairs, False)
-                self.say(f"{what} / cp + sync, warm", f"{spread(ratios)}   {statistics.median(rates):.0f} MB/s")
-            if engine == "sqlite" and engine in engines:
+        engines = set(run.find_engines({"sqlite", "lmdb"}))
+        if run.has_header(ROCKSDB):
+            run.build("rocksdb")
+            engines.add("rocksdb")
+        for engine, what in (("sqlite", "sqlite3_backup"), ("lmdb", "mdb_env_copy"), ("rocksdb", "RocksDB BackupEngine")):
+            if engine not in engines:
+                self.say(what, "its headers are not installed")
+                continue
+            self.peer_engine(engine, what)
+            if engine == "sqlite":
                 self.peer_tool(engine, "VACUUM INTO", self.vacuum_into)
-            if engine == "lmdb" and engine in engines and shutil.which("mdb_copy"):
+            if engine == "lmdb" and shutil.which("mdb_copy"):
                 self.peer_tool(engine, "mdb_copy", self.mdb_copy)
         if not shutil.which("mdb_copy"):
-            self.say("mdb_copy", "not installed")
-        self.say("RocksDB BackupEngine", "no adapter here")
+            self.say("mdb_copy", "not installed (Debian: lmdb-utils)")
+
+
+def gigabytes(text):
+    """ "2G", "200M", "0.5": GB of 10^9 bytes."""
+    units = {"G": 1.0, "M": 1e-3}
+    number, unit = (text[:-1], units[text[-1].upper()]) if text[-1:].upper() in units else (text, 1.0)
+    return float(number) * unit
 
 
 def arguments(argv):
     parser = argparse.ArgumentParser(description="backup of a large database beside cp + sync")
-    parser.add_argument("--gb", type=float, default=2.0, help="size of pyjet's file; the others hold the same rows")
+    parser.add_argument(
+        "--size", "--gb", dest="gb", type=gigabytes, default=2.0, help="of pyjet's file: 2G, 200M; the others hold the same rows"
+    )
     parser.add_argument("--pairs", type=int, default=7)
-    parser.add_argument("--writer-pairs", type=int, default=5, help="also those of restore")
-    parser.add_argument("--peer-pairs", type=int, default=3)
+    parser.add_argument("--writer-pairs", type=int, default=7, help="also those of restore")
+    parser.add_argument("--peer-pairs", type=int, default=7)
     parser.add_argument("--parts", type=lambda s: s.split(","), default=list(PARTS), help=", ".join(PARTS))
     parser.add_argument("--dir", help="where the databases are made (default: a temporary folder below build/)")
     parser.add_argument("--out", help="JSON lines, one a run")
@@ -251,7 +304,7 @@ def main(argv=None):
     place = options.dir or run.BUILD
     needed = int(options.gb * 4e9) + (1 << 30)
     if shutil.disk_usage(place).free < needed:
-        raise SystemExit(f"{place}: {needed / 1e9:.0f} GB of room are needed; choose another --dir or a smaller --gb")
+        raise SystemExit(f"{place}: {needed / 1e9:.0f} GB of room are needed; choose another --dir or a smaller --size")
     run.build("pyjet")
     with tempfile.TemporaryDirectory(dir=place) as work:
         bench = Bench(options, pathlib.Path(work))

@@ -60,12 +60,16 @@ def test_cp_and_sync_copies_every_file_whatever_its_name(tmp_path):
     assert {p.name: p.read_bytes() for p in to.iterdir()} == {name: name.encode() * 1000 for name in names}
 
 
-@pytest.mark.parametrize("words", [["--parts", "copy,cpoy"], ["--gb", "0"], ["--pairs", "0"]])
+@pytest.mark.parametrize("words", [["--parts", "copy,cpoy"], ["--gb", "0"], ["--size", "0"], ["--size", "2T"], ["--size", "much"], ["--pairs", "0"]])
 def test_a_wrong_argument_is_refused_before_anything_is_made(words, capsys):
     with pytest.raises(SystemExit) as refused:
         backup.arguments(words)
     assert refused.value.code == 2
     assert "error:" in capsys.readouterr().err
+
+
+def test_sizes():
+    assert [backup.arguments(["--size", text]).gb for text in ("2G", "200M", "0.5")] == [2.0, 0.2, 0.5]
 
 
 @pytest.mark.bench
@@ -74,10 +78,10 @@ def test_a_small_backup_run_tells_every_line_and_leaves_nothing(tmp_path):
     out = tmp_path / "out.jsonl"
     work = tmp_path / "work"
     work.mkdir()
-    command = [sys.executable, ROOT / "bench" / "backup.py", "--gb", "0.02", "--pairs", "2", "--writer-pairs", "1"]
+    command = [sys.executable, ROOT / "bench" / "backup.py", "--size", "20M", "--pairs", "2", "--writer-pairs", "1"]
     done = subprocess.run([*command, "--parts", "copy,writer,increment,restore", "--dir", work, "--out", out], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for name in ("backup / cp + sync, warm", "backup / cp + sync, cold", "writer keeps beside a cp", "increment after 1 %", "restore / cp"):
+    for name in ("backup / cp + sync, warm", "backup / cp + sync, cold", "writer keeps beside a cp", "increment after 1 %", "restore / cp + sync + replay, warm", "restore / cp + sync + replay, cold"):
         assert name in done.stdout
     assert [r["memory_added"] for r in report.read(out) if r.get("workload") == "backup_only" and "memory_added" in r]
     assert list(work.iterdir()) == []

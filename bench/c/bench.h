@@ -55,6 +55,7 @@ struct bench_engine {
     uint64_t (*scan_rows)(struct bench_session *s, uint64_t *sum); /* row by row, NULL: scan is that already */
     uint64_t (*backup)(struct bench_db *db, const char *to, bool incremental); /* returns bytes in the set */
     uint64_t (*restore)(const char *from, const char *to);                     /* NULL: a copy of the file */
+    uint64_t (*replay)(const char *from, const char *to);                      /* the rest of a restore whose files were copied; NULL */
     const char *(*database_file)(void);                                         /* its name below the directory */
     void (*counters)(struct bench_db *db, struct bench_counters *out);          /* may be NULL */
 };

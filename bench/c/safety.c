@@ -179,6 +179,16 @@ static void restore_full(const struct drive *d, struct line *line)
     line->ops = 1;
 }
 
+static void replay_copied(const struct drive *d, struct line *line)
+{
+    if (bench_engine.replay == NULL)
+        die("replay", 0, "this engine's restore is a copy of a file");
+    meter_start(&line->meter);
+    line->bytes = bench_engine.replay(d->dir, d->to);
+    meter_stop(&line->meter);
+    line->ops = 1;
+}
+
 /* ---- recovery: one process updates and is killed, the next one opens ---- */
 
 static void recover_prepare(const struct drive *d, struct line *line)
@@ -212,7 +222,7 @@ workload_fn workload_find_backup(const char *name)
     } all[] = {
         {"backup_only", backup_only},             {"backup_full_quiet", backup_full_quiet}, {"backup_full_writer", beside_writer},
         {"backup_incr_1pct", backup_incr_1pct},   {"restore_full", restore_full},
-        {"recover_prepare", recover_prepare},     {"recover_open", recover_open},
+        {"recover_prepare", recover_prepare},     {"recover_open", recover_open},           {"replay_copied", replay_copied},
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (strcmp(all[i].name, name) == 0)
