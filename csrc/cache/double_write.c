@@ -6,8 +6,9 @@
 #include "cache/cache_private.h"
 
 #define DW_MAGIC 0x52574a50u /* "PJWR" */
-#define DW_FORMAT 1u
+#define DW_FORMAT 2u
 #define DW_FIXED 32u
+#define DW_ENTRY 16u
 #define DW_HEADER_MAX (1u << 20)
 #define DW_DATABASES_MAX BATCH_PAGES_MAX
 #define DW_BLOCK 4096u
@@ -118,8 +119,17 @@ static err_t add_database(struct double_write *dw, struct dbfile *db)
     return buffer_append(&dw->header, SLICE(path, strlen(path)));
 }
 
+/* Not a checksum of pages, in front of which a sector that was lost may look like one flipped bit, or like nothing at all: the
+ * copies are there to judge torn pages by. */
+static uint64_t sum_of(const void *p, uint32_t n) { return hash_bytes(SLICE(p, n), DW_MAGIC); }
+
+static uint32_t header_sum(const uint8_t *header, uint32_t n)
+{
+    return (uint32_t)sum_of(header + AT_MAGIC, n - AT_MAGIC);
+}
+
 static err_t build_header(struct double_write *dw, const struct double_write_page *list,
-                          uint32_t count)
+                          uint32_t count, const uint8_t *pages)
 {
     static const uint8_t zero[DW_BLOCK];
     struct buffer *h = &dw->header;
@@ -130,6 +140,8 @@ static err_t build_header(struct double_write *dw, const struct double_write_pag
         databases += i == 0 || list[i].db != list[i - 1].db;
         TRY_RETURN(add_u32(h, databases - 1));
         TRY_RETURN(add_u32(h, list[i].pgno));
+        uint64_t sum = sum_of(pages + (size_t)i * dw->page_size, dw->page_size);
+        TRY_RETURN(buffer_append(h, SLICE_OF(sum)));
     }
     for (uint32_t i = 0; i < count; i++)
         if (i == 0 || list[i].db != list[i - 1].db)
@@ -142,7 +154,7 @@ static err_t build_header(struct double_write *dw, const struct double_write_pag
     store_u32(h->p + AT_HEADER, h->n);
     store_u32(h->p + AT_PAGES, count);
     store_u32(h->p + AT_DATABASES, databases);
-    store_u32(h->p + AT_CHECKSUM, checksum_xor(h->p, h->n));
+    store_u32(h->p + AT_CHECKSUM, header_sum(h->p, h->n));
     return JET_errSuccess;
 }
 
@@ -162,7 +174,7 @@ err_t double_write__begin(struct double_write *dw, const struct double_write_pag
 {
     err_t err = JET_errSuccess;
     TRY_RETURN(take(dw));
-    TRY(build_header(dw, list, count));
+    TRY(build_header(dw, list, count, pages));
     struct os_iovec v[2] = {{dw->header.p, dw->header.n}, {pages, (size_t)count * dw->page_size}};
     TRY(os_file_writev(dw->file, 0, v, 2));
     TRY(os_file_sync(dw->file));
@@ -212,14 +224,14 @@ static err_t read_image(const char *path, struct dw_image *image, bool *valid)
         return JET_errSuccess;
     if (image->header_size < DW_BLOCK || image->header_size > DW_HEADER_MAX ||
         image->header_size % DW_BLOCK != 0 || !page_size_valid(image->page_size) ||
-        image->pages > (image->header_size - DW_FIXED) / 8 || image->databases > DW_DATABASES_MAX)
+        image->pages > (image->header_size - DW_FIXED) / DW_ENTRY || image->databases > DW_DATABASES_MAX)
         return JET_errSuccess;
     image->header = malloc(image->header_size);
     if (image->header == NULL)
         return RAISE(JET_errOutOfMemory);
     TRY_RETURN(os_file_read_some(image->file, 0, image->header, image->header_size, &got));
-    *valid = got == image->header_size && checksum_xor(image->header, image->header_size) ==
-                                              load_u32(image->header + AT_CHECKSUM);
+    *valid = got == image->header_size &&
+             header_sum(image->header, image->header_size) == load_u32(image->header + AT_CHECKSUM);
     return JET_errSuccess;
 }
 
@@ -249,14 +261,16 @@ static bool next_database(const struct dw_image *image, const char *dw_path, uin
 
 /* Puts the copy in the place of a page that is bad, or of a good one that is not newer. A good checksum proves little of a
  * torn page: ESE's is built of parities, so a lost sector that repeats itself does not change it, and several delete flags
- * set in a lost sector look like the one flipped bit that it corrects. A page that the batch had not reached may be replaced
+ * set in a lost sector look like the one flipped bit that it corrects. So a copy must be what its entry's sum says: of a batch that was
+ * torn itself no page was touched in place. A page that the batch had not reached may be replaced
  * as well: the copy is what was to be written, and the log covers it. (Not in a database that was closed since: it may be
  * another copy of the file.) memory: two pages. */
 static err_t restore_page(struct os_file *db, bool open, const struct dw_image *image, uint32_t entry,
                           uint8_t *memory, uint64_t *restored)
 {
     struct page page = {memory, image->page_size}, copy = {memory + image->page_size, image->page_size};
-    pgno_t pgno = load_u32(image->header + DW_FIXED + 8 * entry + 4);
+    const uint8_t *about = image->header + DW_FIXED + DW_ENTRY * entry;
+    pgno_t pgno = load_u32(about + 4);
     uint64_t at = page_offset(pgno, page.size);
     bool corrected = false;
     size_t got = 0;
@@ -264,7 +278,7 @@ static err_t restore_page(struct os_file *db, bool open, const struct dw_image *
         return JET_errSuccess;
     TRY_RETURN(os_file_read_some(image->file, image->header_size + (uint64_t)entry * page.size,
                                  copy.p, page.size, &got));
-    if (got < page.size || page_verify(copy, pgno, &corrected) < 0)
+    if (got < page.size || sum_of(copy.p, copy.size) != load_u64(about + 8) || page_verify(copy, pgno, &corrected) < 0)
         return JET_errSuccess;
     TRY_RETURN(os_file_read_some(db, at, page.p, page.size, &got));
     bool same = got == page.size && memcmp(page.p, copy.p, page.size) == 0;
@@ -299,7 +313,7 @@ static err_t restore_database(const struct dw_image *image, uint32_t index,
         memcmp(&h->sign_db, &where->sign, sizeof h->sign_db) != 0)
         goto out;
     for (uint32_t i = 0; i < image->pages; i++)
-        if (load_u32(image->header + DW_FIXED + 8 * i) == index)
+        if (load_u32(image->header + DW_FIXED + DW_ENTRY * i) == index)
             TRY(restore_page(file, h->state != DB_CLEAN, image, i, memory, restored));
     if (*restored > before)
         TRY(os_file_sync(file));
@@ -325,7 +339,7 @@ err_t double_write_restore(const char *path, uint64_t *restored)
         goto out;
     }
     TRY(err);
-    uint32_t at = DW_FIXED + 8 * image.pages;
+    uint32_t at = DW_FIXED + DW_ENTRY * image.pages;
     for (uint32_t i = 0; i < image.databases && next_database(&image, path, &at, where); i++)
         TRY(restore_database(&image, i, where, memory, restored));
 out:

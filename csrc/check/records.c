@@ -30,6 +30,8 @@ static err_t check_tagged(struct table_check *t, struct slice record)
 {
     const struct record_layout *layout = &t->desc->layout;
     colid_t id = 0;
+    if (!t->deleted_columns)
+        TRY_RETURN(record_has_unknown(layout, record, &t->deleted_columns));
     for (;;) {
         colid_t before = id;
         TRY_RETURN(record_next_tagged(layout, record, before, &id));
@@ -37,11 +39,6 @@ static err_t check_tagged(struct table_check *t, struct slice record)
             return JET_errSuccess;
         if (id <= before)
             return RAISE(JET_errDatabaseCorrupted);
-        const struct column_def *column = record_column(layout, id);
-        if (column == NULL) {
-            t->deleted_columns = true;
-            continue;
-        }
         uint32_t count;
         TRY_RETURN(record_count_values(layout, record, id, &count));
         for (uint32_t i = 1; i <= count; i++) {

@@ -57,19 +57,46 @@ static bool shadow_serves(const uint8_t *image, uint32_t isec, uint32_t generati
            position_state(next, isec, generation) == SEG_VALID;
 }
 
-/* A segment that a waited flush filled is the last one of its batch: what follows it was written
- * after a sync. */
-static bool ends_batch(const uint8_t *segment)
+/* Where the NOP2 stands that a waited flush filled the segment with; LOG_SEGMENT when it did not. */
+static uint32_t fill_at(const uint8_t *segment)
 {
     uint32_t at = LOG_SEGMENT_HEAD, size;
     while (at < LOG_SEGMENT) {
         if (log_record_size(SLICE(segment + at, LOG_SEGMENT - at), &size) < 0 || size == 0 ||
             size > LOG_SEGMENT - at)
-            return false;
+            return LOG_SEGMENT;
         if (segment[at] == LOG_NOP2 && at + size == LOG_SEGMENT)
-            return true;
+            return at;
         at += size;
     }
+    return LOG_SEGMENT;
+}
+
+/* A segment that a waited flush filled is the last one of its batch: what follows it was written
+ * after a sync. */
+static bool ends_batch(const uint8_t *segment)
+{
+    return fill_at(segment) < LOG_SEGMENT;
+}
+
+/* Zeros, or one bit that a correction set among them. */
+static bool is_lost_sector(const uint8_t *p, uint32_t n)
+{
+    int bits = 0;
+    for (uint32_t i = 0; i < n && bits <= 1; i += 8)
+        bits += __builtin_popcountll(load_u64(p + i));
+    return bits <= 1;
+}
+
+/* A lost sector of 512 bytes may look like one flipped bit: the checksum sees parities of it only. (Zeros are what was there
+ * before. In front of a NOP2 none are expected.) */
+static bool lacks_a_sector(const uint8_t *segment)
+{
+    enum { SECTOR = 512 };
+    uint32_t fill = fill_at(segment);
+    for (uint32_t at = 0; at < fill; at += SECTOR)
+        if (is_lost_sector(segment + at, SECTOR))
+            return true;
     return false;
 }
 
@@ -141,6 +168,11 @@ void log__scan(uint8_t *image, uint32_t segments, uint32_t generation, enum log_
         uint8_t *segment = image + (size_t)s * LOG_SEGMENT;
         bool repaired;
         enum segment_state state = classify(segment, s, generation, &repaired);
+        uint32_t at;
+        if (repaired && as == SCAN_LAST && lacks_a_sector(segment) && lost_batch(image, segments, generation, s, &at)) {
+            state = SEG_BAD; /* torn, and nobody was promised what is in it */
+            repaired = false;
+        }
         if (state != SEG_VALID && state != SEG_EMPTY && shadow_serves(image, s, generation)) {
             if (as == SCAN_STRICT) {
                 out->end = s;

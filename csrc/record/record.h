@@ -64,6 +64,8 @@ struct record_value {
 MUST_CHECK err_t record_get(const struct record_layout *layout, struct slice record, colid_t id, uint32_t sequence,
                             struct record_value *out);
 MUST_CHECK err_t record_count_values(const struct record_layout *layout, struct slice record, colid_t id, uint32_t *count);
+/* Does it hold values of tagged columns that the layout has not (any more)? */
+MUST_CHECK err_t record_has_unknown(const struct record_layout *layout, struct slice record, bool *found);
 /* The next tagged column id that has values in this record, after `after` (0 = first); 0 at the end. */
 MUST_CHECK err_t record_next_tagged(const struct record_layout *layout, struct slice record, colid_t after, colid_t *id);
 MUST_CHECK err_t record_validate(const struct record_layout *layout, struct slice record);

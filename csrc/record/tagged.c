@@ -166,6 +166,16 @@ err_t record__tagged_instance(const struct record__tagged_entry *entry, uint32_t
     return JET_errSuccess;
 }
 
+err_t record_has_unknown(const struct record_layout *layout, struct slice record, bool *found)
+{
+    struct record__tagged_area area;
+    *found = false;
+    TRY_RETURN(record__tagged_open(layout, record, &area));
+    for (uint32_t i = 0; i < area.count && !*found; i++)
+        *found = record__column(layout, record__order_id(entry_order(&area, i))) == NULL;
+    return JET_errSuccess;
+}
+
 err_t record_next_tagged(const struct record_layout *layout, struct slice record, colid_t after,
                          colid_t *id)
 {

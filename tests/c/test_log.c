@@ -590,6 +590,45 @@ CASE(torn_batches)
     drop_folder();
 }
 
+/* A batch of two records; the first has, in a sector of its segment, `words` words with the same one bit set, else zeros. */
+static void write_sparse_batch(int words)
+{
+    enum { DURABLE = 3, AT = 1024, SECTOR = 512 };
+    struct log *log = start_new(64 * KIB);
+    for (uint64_t i = 0; i < DURABLE; i++)
+        CHECK_OK(log_flush(log, append_trace(log, i, 700, NULL)));
+    struct log_record r = trace_record(DURABLE, 2200);
+    memset(trace_bytes + AT - LOG_SEGMENT_HEAD, 0, SECTOR);
+    for (int i = 0; i < words; i++)
+        trace_bytes[AT - LOG_SEGMENT_HEAD + 4 * i] = 0x10;
+    struct log_stamp stamp = {0};
+    CHECK_OK(log_append(log, &r, 1, &stamp));
+    CHECK_EQ(LGPOS_SEC(stamp.first), 1 + DURABLE);
+    CHECK_OK(log_flush(log, append_trace(log, DURABLE + 1, 4000, NULL)));
+    stop(log);
+}
+
+CASE(torn_segment_that_looks_like_one_flipped_bit)
+{
+    enum { SEGMENT = 4 * LOG_SEGMENT };
+    uint64_t size;
+    err_t err;
+    fresh_folder("looks");
+    write_sparse_batch(3);
+    uint8_t *bytes = load_file("edb.log", &size);
+    uint8_t copy[LOG_SEGMENT];
+    memset(bytes + SEGMENT + 1024, 0, 512); /* the power cut */
+    memcpy(copy, bytes + SEGMENT, LOG_SEGMENT);
+    CHECK(checksum_ecc_correct(copy, LOG_SEGMENT, load_u64(copy), checksum_ecc(copy, LOG_SEGMENT, 4, true)));
+    store_file("edb.log", bytes, size);
+    CHECK_EQ(count_all(0, &err), 3);
+    CHECK_OK(err);
+    restart_and_write(3, 4);
+    CHECK_EQ(count_restarted(LOG_READ_STRICT), 7);
+    free(bytes);
+    drop_folder();
+}
+
 CASE(windows_shadow)
 {
     /* The last segment partial, its copy behind it: the segment itself damaged is read from the

@@ -342,7 +342,9 @@ def record_recovery(top, work, small, seed):
     first = top / "first"
     (top / "trace").rename(first)
     shutil.rmtree(top / "run")
-    state = next(replay.states(first, seed, 1, BASE, first=1 + sum(1 for _ in replay.records(first)) // 3))
+    trace = list(replay.records(first))
+    created = next(i for i, record in enumerate(trace) if record.text == json.dumps(["CREATED"]))  # before it, there is no bank to read
+    state = next(replay.states(trace, seed, 1, BASE, first=1 + max(len(trace) // 3, created + 1)))
     first.unlink()
     replay.materialise(state, top / "run")
     shutil.copytree(top / "run", top / "base")
