@@ -8,6 +8,7 @@ import tempfile
 from .. import _jet, errors
 from ..position import stop_options
 from ..progress import watch
+from . import places
 from .results import Result, human
 
 
@@ -99,7 +100,8 @@ def backup(instance, path, *, incremental, atomic, progress, create_path):
     grbit = (_jet.JET_bitBackupIncremental if incremental else 0) | (
         _jet.JET_bitBackupAtomic if atomic else 0
     )
-    made = _make_folders(path) if path is not None and create_path else []
+    with places.told(path):
+        made = _make_folders(path) if path is not None and create_path else []
     try:
         with watch("backup", progress) as watching:
             r = _jet.backup(instance.handle, path, grbit, watching.callback)
@@ -156,6 +158,17 @@ def _remove_if_empty(folder):
         pass  # not empty: somebody else uses it
 
 
+def check_destination(destination, source):
+    """What can be told before anything is copied: a name too long, a place that is in use, or that is read."""
+    places.check_length(os.path.join(f"{destination}.12345678.restoring.", LOGS, ""))
+    places.check_apart(destination, source)
+    with places.unused(destination):
+        pass
+
+
+LOGS = "restore-logs"  #: folder of the instance that restores, in the destination while it is made
+
+
 def restore(
     source,
     destination,
@@ -179,7 +192,8 @@ def restore(
 
     The restored databases are clean: open them from any instance. Page size, base name and log size are read from the set.
     EndingRestoreLogTooLowError (stop_at is before the end of the backup), MissingLogFileError (the logs end before stop_at),
-    DatabaseNotFoundError (rename names none of the set), CommittedLogFilesMissingError, RequiredLogFilesMissingError, MissingRestoreLogFilesError, ReadVerifyFailureError, ...
+    DatabaseNotFoundError (rename names none of the set), DatabaseInUseError (a running instance has files below the destination),
+    InvalidParameterError (the destination is, holds or lies in the set), CommittedLogFilesMissingError, RequiredLogFilesMissingError, MissingRestoreLogFilesError, ReadVerifyFailureError, ...
     ESE: JetRestoreInstance, https://learn.microsoft.com/windows/win32/extensible-storage-engine/jetrestoreinstance-function
     """
     source, destination = os.path.abspath(source), os.path.abspath(destination)
@@ -190,17 +204,20 @@ def restore(
         raise DestinationNotEmpty(destination)
     if not replace and os.path.isdir(destination) and os.listdir(destination):
         raise DestinationNotEmpty(destination)
+    check_destination(destination, source)
     found = _jet.survey(source)
     parent = os.path.dirname(destination)
-    os.makedirs(parent, exist_ok=True)
-    work = tempfile.mkdtemp(
-        prefix=f".{os.path.basename(destination)}-", suffix=".restoring", dir=parent
-    )
-    os.chmod(work, 0o777 & ~_umask())
+    with places.told(destination):
+        os.makedirs(parent, exist_ok=True)
+        work = tempfile.mkdtemp(
+            prefix=f".{os.path.basename(destination)}-", suffix=".restoring", dir=parent
+        )
+        os.chmod(work, 0o777 & ~_umask())
     try:
         with watch("restore", progress) as watching:
             r = _restore_into(source, work, found, options, watching.callback)
-        _put_in_place(work, destination)
+        with places.told(destination):
+            _put_in_place(work, destination)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
@@ -235,7 +252,7 @@ def _renames(rename):
     """Pairs for the engine; a new name is a plain one, since the folder of all databases appears as a whole."""
     pairs = [(os.fspath(old), os.fspath(new)) for old, new in (rename or {}).items()]
     for old, new in pairs:
-        if not new or new in (".", "..", "restore-logs") or os.path.basename(new) != new:
+        if not new or new in (".", "..", LOGS) or os.path.basename(new) != new:
             raise errors.InvalidParameterError(
                 f"rename: {old!r} cannot become {new!r}; a new name is a file name in the destination, without folders"
             )
@@ -243,7 +260,7 @@ def _renames(rename):
 
 
 def _restore_into(source, work, found, options, callback):
-    logs = os.path.join(work, "restore-logs")
+    logs = os.path.join(work, LOGS)
     os.mkdir(logs)
     if _jet.JetGetSystemParameter(None, _jet.JET_paramDatabasePageSize) != found["page_size"]:
         _jet.JetSetSystemParameter(None, _jet.JET_paramDatabasePageSize, found["page_size"])
@@ -278,6 +295,14 @@ def _sync_folder(path):
 
 def _put_in_place(work, destination):
     """work becomes destination by rename; what was there leaves when the new one stands."""
+    with places.unused(destination):
+        old = _swap(work, destination)
+    _sync_folder(os.path.dirname(destination))
+    if old is not None:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _swap(work, destination):
     old = None
     if os.path.isdir(destination) and os.listdir(destination):
         old = tempfile.mkdtemp(
@@ -292,6 +317,4 @@ def _put_in_place(work, destination):
         if old is not None:
             os.rename(old, destination)
         raise
-    _sync_folder(os.path.dirname(destination))
-    if old is not None:
-        shutil.rmtree(old, ignore_errors=True)
+    return old

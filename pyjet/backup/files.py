@@ -11,6 +11,7 @@ import shutil
 import time
 
 from .. import errors
+from . import places
 from .limits import SLICE
 
 CHUNK = 1 << 20
@@ -21,7 +22,8 @@ _NAME = re.compile(r"[^/\x00-\x1f\x7f]{1,255}")
 def sync_folder(path):
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(fd)
+        with places.told(path):
+            os.fsync(fd)
     finally:
         os.close(fd)
 
@@ -29,7 +31,8 @@ def sync_folder(path):
 def sync_file(path):
     fd = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(fd)
+        with places.told(path):
+            os.fsync(fd)
     finally:
         os.close(fd)
 
@@ -39,11 +42,12 @@ def write_atomic(path, data):
     folder, name = os.path.split(path)
     beside = os.path.join(folder, f".{name}.{os.getpid()}.tmp")
     try:
-        with open(beside, "wb") as f:
-            f.write(data)
-            f.flush()
-            os.fsync(f.fileno())
-        os.rename(beside, path)
+        with places.told(beside):
+            with open(beside, "wb") as f:
+                f.write(data)
+                f.flush()
+                os.fsync(f.fileno())
+            os.rename(beside, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(beside)
@@ -121,11 +125,13 @@ def copy(source, destination, step=None):
     with open(source, "rb") as src, open(destination, "xb") as dst:
         while chunk := src.read(CHUNK):
             digest.update(chunk)
-            write_sparse(dst, chunk)
+            with places.told(destination):
+                write_sparse(dst, chunk)
             size += len(chunk)
             if step is not None:
                 step(len(chunk))
-        finish_sparse(dst)
+        with places.told(destination):
+            finish_sparse(dst)
     return size, digest.hexdigest()
 
 

@@ -13,7 +13,7 @@ import struct
 import zlib
 
 from .. import errors
-from . import files
+from . import files, places
 
 BLOCK = 1 << 20
 BLOCK_MOST = 16 << 20
@@ -55,7 +55,8 @@ def pack(source, destination, *, level=1, block=BLOCK, step=None):
         def write_first():
             raw_size, work = waiting.popleft()
             offsets.append(dst.tell())
-            dst.write(work.result())
+            with places.told(destination):
+                dst.write(work.result())
             if step is not None:
                 step(raw_size)
 
@@ -67,9 +68,10 @@ def pack(source, destination, *, level=1, block=BLOCK, step=None):
             write_first()
         index_at = dst.tell()
         index = struct.pack(f"<{len(offsets)}Q", *offsets)
-        dst.write(index + _END.pack(index_at, len(offsets), zlib.crc32(index), END_MAGIC))
-        dst.flush()
-        os.fsync(dst.fileno())
+        with places.told(destination):
+            dst.write(index + _END.pack(index_at, len(offsets), zlib.crc32(index), END_MAGIC))
+            dst.flush()
+            os.fsync(dst.fileno())
         return dst.tell()
 
 

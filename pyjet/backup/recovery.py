@@ -7,17 +7,8 @@ import tempfile
 
 from .. import _jet, errors
 from . import engine, files, forecast
+from .places import is_database
 from .steps import Steps
-
-
-def is_database(path):
-    """By the signature in its header, whatever its name is."""
-    try:
-        with open(path, "rb") as f:
-            head = f.read(16)
-    except OSError:
-        return False
-    return len(head) == 16 and head[4:8] == b"\xef\xcd\xab\x89" and head[12:16] == b"\0\0\0\0"
 
 
 def databases_of(folder):

@@ -9,7 +9,7 @@ import tempfile
 
 from .. import errors
 from ..position import LgPos, stop_options
-from . import chains, engine, files, packed
+from . import chains, engine, files, packed, places
 from .steps import Steps
 
 
@@ -99,6 +99,7 @@ def restore(repo, which, destination, *, to, replace, roll_forward, rename, prog
     """The work of BackupRepo.restore."""
     options = _stop_option(to)
     destination = os.path.abspath(destination)
+    engine.check_destination(destination, repo.root)
     if (
         not replace
         and os.path.lexists(destination)
@@ -111,7 +112,8 @@ def restore(repo, which, destination, *, to, replace, roll_forward, rename, prog
         chosen = chains.reaching(sets, stop, roll_forward is not None) if which == "latest" and stop is not None else None
         chain = chains.chain_of(sets, chosen or chains.choose(sets, which))
         parent = os.path.dirname(destination)
-        os.makedirs(parent, exist_ok=True)
+        with places.told(destination):
+            os.makedirs(parent, exist_ok=True)
         with staged(repo, chain, parent, steps) as place:
             result = engine.restore(
                 place,

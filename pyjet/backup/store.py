@@ -18,7 +18,7 @@ import dataclasses
 import os
 
 from .. import errors
-from . import chains, files, manifest
+from . import chains, files, manifest, places
 from .manifest import BackupSet
 
 MARKER = "pyjet-repo.json"
@@ -90,16 +90,35 @@ class Store:
 
     # ---- locks, and what a crash left ----
     @contextlib.contextmanager
+    def _told(self):
+        """What the system refuses below the repository is told as the engine tells it; RepoNotFoundError when all of it is gone."""
+        try:
+            yield
+        except OSError as error:
+            ours = isinstance(error.filename, str) and error.filename.startswith(self.root)
+            better = places.as_engine_error(error, self.root) if ours else None
+            if better is None:
+                raise
+            if not os.path.lexists(self.path(MARKER)):
+                hint = "It was there before: mount its file system, or name the folder where it lies now."
+                better = errors.RepoNotFoundError(self.root, hint)
+            raise better from error
+
+    @contextlib.contextmanager
     def _writing(self, deadline=None):
-        with self._writer.held(timeout=self.lock_timeout, deadline=deadline):
+        with self._told(), self._writer.held(timeout=self.lock_timeout, deadline=deadline):
             for name in FOLDERS:
                 os.makedirs(self.path(name), exist_ok=True)
             self._recover()
             yield
 
+    @contextlib.contextmanager
     def reading(self, deadline=None):
         """Context: no set is removed meanwhile."""
-        return self._use.held(shared=True, timeout=self.lock_timeout, deadline=deadline)
+        with self._told(), self._use.held(
+            shared=True, timeout=self.lock_timeout, deadline=deadline
+        ):
+            yield
 
     def removing(self, timeout=None):
         return self._use.held(timeout=self.lock_timeout if timeout is None else timeout)
@@ -183,7 +202,9 @@ class Store:
     def list(self, *, include_failed=False):
         """The sets, oldest first, as BackupSet. A damaged manifest raises; with include_failed it comes as a FailedSet."""
         found = []
-        for name in sorted(os.listdir(self.path("catalog"))):
+        with self._told():
+            names = sorted(os.listdir(self.path("catalog")))
+        for name in names:
             set_id = name.removesuffix(".json")
             if not manifest.is_id(set_id):
                 continue

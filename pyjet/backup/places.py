@@ -1,0 +1,115 @@
+"""Folders: those that a restore must leave alone, of running instances and those that it reads; and what the system says of a path."""
+
+import contextlib
+import errno
+import fcntl
+import os
+import struct
+
+from .. import errors
+
+TEXT_MOST = 246  #: bytes of a folder that ESE's parameters take
+
+_TOLD = {
+    errors.InvalidPathError: (errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG),
+    errors.FileAccessDeniedError: (errno.EROFS, errno.EACCES, errno.EPERM),
+    errors.DiskFullError: (errno.ENOSPC, errno.EDQUOT),
+    errors.DiskIOError: (errno.EIO, errno.ESTALE),
+}
+_BY_ERRNO = {number: kind for kind, numbers in _TOLD.items() for number in numbers}
+
+
+def as_engine_error(error, path):
+    """The engine's error for an OSError of the system, with its hint and the path; None for others."""
+    kind = _BY_ERRNO.get(error.errno)
+    if kind is None or isinstance(error, errors.JetError):
+        return None
+    return kind(f"{os.fspath(error.filename or path)}: {error.strerror}")
+
+
+@contextlib.contextmanager
+def told(path):
+    """What the system refuses in the block is told as the engine tells it."""
+    try:
+        yield
+    except OSError as error:
+        better = as_engine_error(error, path)
+        if better is None:
+            raise
+        raise better from error
+
+
+def check_length(path):
+    """InvalidPathError for a folder whose name no parameter of the engine takes."""
+    n = len(os.fsencode(path))
+    if n > TEXT_MOST:
+        raise errors.InvalidPathError(
+            f"{path[:60]}...: {n} bytes, and a folder of an instance has {TEXT_MOST} at most: take a shorter path"
+        )
+
+
+_FLOCK = "hhqqi4x"  # l_type, l_whence, l_start, l_len, l_pid of Linux's struct flock on 64 bits
+
+
+def is_database(path):
+    """By the signature in its header, whatever its name is."""
+    try:
+        with open(path, "rb") as f:
+            head = f.read(16)
+    except OSError:
+        return False
+    return len(head) == 16 and head[4:8] == b"\xef\xcd\xab\x89" and head[12:16] == b"\0\0\0\0"
+
+
+def _is_within(path, folder):
+    return os.path.commonpath((path, folder)) == folder
+
+
+def check_apart(destination, *sources):
+    """InvalidParameterError when the destination is one of the folders that are read, holds it, or lies in it: sets are only read."""
+    to = os.path.realpath(destination)
+    for source in sources:
+        if source is None:
+            continue
+        read = os.path.realpath(source)
+        if _is_within(to, read) or _is_within(read, to):
+            raise errors.InvalidParameterError(
+                f"{destination} is, holds or lies in {source}, which is read and never changed: name a destination apart from it"
+            )
+
+
+def _writer_has(path):
+    """An instance has this database attached, here or in another process."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        asked = struct.pack(_FLOCK, fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)  # a reader's lock is in nobody's way
+        return struct.unpack(_FLOCK, fcntl.fcntl(fd, fcntl.F_OFD_GETLK, asked))[0] != fcntl.F_UNLCK
+    finally:
+        os.close(fd)
+
+
+def _in_use(path):
+    return errors.DatabaseInUseError(
+        f"{path} is used by a running instance: end it, or name another destination"
+    )
+
+
+@contextlib.contextmanager
+def unused(folder):
+    """Holds the folder and those below it as an instance would, so that none starts there meanwhile. DatabaseInUseError when one runs."""
+    with contextlib.ExitStack() as held:
+        for place, _, names in os.walk(folder) if os.path.isdir(folder) else ():
+            fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            held.callback(os.close, fd)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise _in_use(place) from None
+            for name in names:
+                path = os.path.join(place, name)
+                if os.path.isfile(path) and is_database(path) and _writer_has(path):
+                    raise _in_use(path)
+        yield

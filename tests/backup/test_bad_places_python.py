@@ -1,0 +1,229 @@
+"""The same bad places through the package and the command line: an error with a hint, the exit code, and nothing else touched."""
+
+import errno
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+import pyjet
+from pyjet import errors
+from pyjet.backup import BackupRepo
+from pyjet.backup import files as repo_files
+from pyjet.tool import exit_code
+
+LONGEST = 246 - len(".12345678.restoring./restore-logs/")  # of a destination of restore, in bytes
+
+
+def digest(folder):
+    """Every file below a folder with its bytes, links and empty folders too."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        found[str(path.relative_to(folder))] = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    return found
+
+
+class World:
+    """A running instance with rows, a set in a folder, a repository with a set; check(): all of it is as it was, and goes on."""
+
+    def __init__(self, place):
+        self.place, self.n = place, 0
+        self.inst = pyjet.Instance(place / "live", log_file_size=1 << 16)
+        self.ses = self.inst.session()
+        self.table = self.ses.create(place / "live" / "a.edb").create_table("t", {"id": pyjet.Long(), "raw": pyjet.LongBinary()})
+        self.add(100)
+        self.set = place / "set"
+        self.inst.backup(self.set)
+        self.repo = BackupRepo(place / "repo", create=True)
+        self.repo.backup(self.inst)
+        self.kept = {name: digest(place / name) for name in ("set", "repo/sets", "repo/catalog")}
+
+    def add(self, n):
+        self.table.insert_many({"id": i, "raw": os.urandom(900)} for i in range(self.n, self.n + n))
+        self.n += n
+
+    def check(self, *, repo=True):
+        for name, before in self.kept.items():
+            assert name.startswith("repo") and not repo or digest(self.place / name) == before, name
+        left = [p.name for p in self.place.iterdir() if p.name.startswith(".")]
+        assert not left, left
+        self.add(1)
+        with self.inst.session() as ses:
+            assert len(ses.attach(self.place / "live" / "a.edb").table("t")) == self.n
+
+    def refused(self, kind, rc, call, *args, **options):
+        with pytest.raises(kind) as told:
+            call(*args, **options)
+        assert isinstance(told.value, errors.JetError) and told.value.hint and exit_code(told.value) == rc, told.value
+        self.check()
+        return told.value
+
+
+@pytest.fixture
+def world(memory_path):
+    w = World(memory_path)
+    yield w
+    w.ses.close()
+    w.inst.close()
+
+
+def test_a_restore_onto_a_running_instance(world):
+    """Neither its folder, nor one above it or below it: replace=True used to take the files from under it."""
+    place = world.place / "holds"
+    place.mkdir()
+    with pyjet.Instance(place / "deep" / "live") as other, other.session() as ses:
+        ses.create(place / "deep" / "live" / "b.edb").create_table("t", {"id": pyjet.Long()})
+        for target in (world.place / "live", place, place / "deep", place / "deep" / "live"):
+            for restore in (lambda to: pyjet.restore(world.set, to, replace=True), lambda to: world.repo.restore("latest", to, replace=True)):
+                world.refused(errors.DatabaseInUseError, 11, restore, target)
+        assert (place / "deep" / "live" / "b.edb").exists()
+    pyjet.restore(world.set, place, replace=True)  # nobody is there any more
+    assert (place / "a.edb").exists() and not (place / "deep").exists()
+
+
+def test_a_restore_onto_the_database_of_another_process(world):
+    """Its logs lie elsewhere; the file's own lock tells."""
+    code = (
+        "import pyjet, sys\nwith pyjet.Instance(sys.argv[1]) as i, i.session() as s:\n"
+        " s.create(sys.argv[2]); print('up', flush=True); sys.stdin.read()"
+    )
+    there = world.place / "databases"
+    there.mkdir()
+    root = os.path.dirname(os.path.dirname(pyjet.__file__))
+    command = [sys.executable, "-c", code, str(world.place / "elsewhere"), str(there / "b.edb")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": root}) as other:
+        assert other.stdout.readline() == b"up\n"
+        world.refused(errors.DatabaseInUseError, 11, pyjet.restore, world.set, there, replace=True)
+        assert (there / "b.edb").exists()
+        other.stdin.close()
+    pyjet.restore(world.set, there, replace=True)
+
+
+def test_a_restore_into_what_it_reads(world):
+    """The set, a folder in it, one above it, by way of a link; the same of a repository."""
+    (world.place / "link").symlink_to(world.set)
+    (world.place / "link2").symlink_to(world.repo.root)
+    for to in (world.set, world.set / "sub", world.place, world.place / "link", world.place / "link" / "x"):
+        world.refused(errors.InvalidParameterError, 2, pyjet.restore, world.set, to, replace=True)
+    root = world.place / "repo"
+    for to in (root, root / "sub", root / "sets", world.place, world.place / "link2"):
+        world.refused(errors.InvalidParameterError, 2, world.repo.restore, "latest", to, replace=True)
+    shutil.copytree(world.set, world.place / "set2")  # a name that begins alike is another place
+    pyjet.restore(world.set, world.place / "set2", replace=True)
+    world.check()
+
+
+def test_a_repository_that_disappears(world):
+    shutil.move(world.place / "repo", world.place / "away")
+    for call in (
+        lambda: world.repo.backup(world.inst),
+        lambda: world.repo.restore("latest", world.place / "to"),
+        world.repo.list,
+        world.repo.status,
+        world.repo.verify,
+        lambda: world.repo.prune(keep_last=1),
+        lambda: BackupRepo(world.place / "repo"),
+    ):
+        with pytest.raises(errors.RepoNotFoundError) as told:
+            call()
+        assert told.value.hint and exit_code(told.value) == 10
+        world.check(repo=False)
+    assert not (world.place / "repo").exists() and not (world.place / "to").exists()
+    shutil.move(world.place / "away", world.place / "repo")
+    world.repo.backup(world.inst)
+    world.repo.restore("latest", world.place / "to")
+
+
+def test_a_repository_that_disappears_in_the_midst(world):
+    """During the engine's run: no half of a set when it is back. During the checksums: the set that was copied is there and sound."""
+    for stage, sets in (("engine", 1), ("checksums", 2)):
+
+        def vanish(step, stage=stage):
+            if step.stage == stage and step.phase == "progress" and (world.place / "repo").exists():
+                shutil.move(world.place / "repo", world.place / "away")
+
+        with pytest.raises((errors.JetError, OSError)) as told:
+            world.repo.backup(world.inst, progress=vanish)
+        assert isinstance(told.value, errors.JetError) and told.value.hint, told.value
+        shutil.rmtree(world.place / "repo", ignore_errors=True)
+        shutil.move(world.place / "away", world.place / "repo")
+        world.check(repo=sets == 1)
+        assert len(world.repo.list()) == sets
+    world.repo.backup(world.inst)
+    assert world.repo.verify("all").ok
+
+
+NO_ROOM = [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EIO]
+
+
+@pytest.mark.parametrize("number", NO_ROOM, ids=[errno.errorcode[n] for n in NO_ROOM])
+@pytest.mark.parametrize("compress", (False, True), ids=("plain", "compressed"))
+def test_a_repository_that_cannot_be_written(memory_path, monkeypatch, number, compress):
+    """Full, read-only, forbidden, broken: at the manifest, at the move into place, and in a compressed one at its blocks."""
+    kinds = {errno.ENOSPC: (errors.DiskFullError, 30), errno.EIO: (errors.DiskIOError, 31)}
+    kind, rc = kinds.get(number, (errors.FileAccessDeniedError, 11))
+    world = World(memory_path)
+    try:
+        repo = BackupRepo(memory_path / "second", create=True, compress=compress)
+        for name in ("rename", "fsync", "makedirs"):
+
+            def refuse(path, *args, real=getattr(os, name), **options):
+                where = os.readlink(f"/proc/self/fd/{path}") if isinstance(path, int) else os.fspath(path)
+                if "/second/work" in where:
+                    raise OSError(number, os.strerror(number), *([] if isinstance(path, int) else [where]))
+                return real(path, *args, **options)
+
+            with monkeypatch.context() as patch:
+                patch.setattr(os, name, refuse)
+                world.refused(kind, rc, repo.backup, world.inst)
+            assert repo.list() == []
+            assert not [n for n in os.listdir(memory_path / "second" / "catalog")]
+        taken = repo.backup(world.inst)
+        assert [s.id for s in repo.list()] == [taken.id] and repo.verify("all", level="restore").ok
+        assert sorted(os.listdir(memory_path / "second" / "work")) == []
+    finally:
+        world.ses.close()
+        world.inst.close()
+
+
+def test_names_as_long_as_they_may_be_and_one_longer(world):
+    """Destinations of restore, in bytes; a name longer than the file system's; spaces, other letters and signs come through."""
+    base = world.place / "ä b 'c\" $d"
+    for restore in (lambda to: pyjet.restore(world.set, to), lambda to: world.repo.restore("latest", to)):
+        fill = LONGEST - len(os.fsencode(base)) - 1
+        fits = base / ("é" * (fill // 2) + "x" * (fill % 2))
+        assert len(os.fsencode(fits)) == LONGEST
+        restore(fits)
+        with pyjet.open(fits / "a.edb") as db:
+            assert len(db.table("t")) == 100
+        shutil.rmtree(base)
+        told = world.refused(errors.InvalidPathError, 10, restore, base / (fits.name + "x"))
+        assert "246" in told.detail and not base.exists()
+    for call in (world.inst.backup, lambda to: pyjet.restore(world.set, to)):
+        world.refused(errors.InvalidPathError, 10, call, world.place / ("n" * 256))
+        world.refused(errors.InvalidPathError, 10, call, world.place / "live" / "a.edb" / "below a file")
+
+
+def test_a_file_in_the_way(world):
+    (world.place / "file").write_text("mine")
+    world.refused(errors.InvalidPathError, 10, world.inst.backup, world.place / "file")
+    world.refused(errors.DestinationNotEmptyError, 12, pyjet.restore, world.set, world.place / "file", replace=True)
+    world.refused(errors.JetError, 12, BackupRepo, world.place / "live", create=True)
+    assert (world.place / "file").read_text() == "mine"
+
+
+def test_a_user_s_own_error_stays_his(world):
+    """What a progress callback raises is not told in our words, also when it is an OSError."""
+
+    def fail(step):
+        raise OSError(errno.ENOSPC, "my own disk", "/my/own/log")
+
+    for call in (lambda: world.repo.backup(world.inst, progress=fail), lambda: world.inst.backup(world.place / "b", progress=fail)):
+        with pytest.raises(OSError) as told:
+            call()
+        assert not isinstance(told.value, errors.JetError) and told.value.filename == "/my/own/log"
+        world.check()
+    assert repo_files.CHUNK  # the module is the package's
