@@ -5,7 +5,8 @@ WARN = -std=c17 -Wall -Wextra -Wshadow -Wvla -Wpointer-arith -Wstrict-prototypes
 OPT ?= $(if $(DEBUG),-O1 -DPYJET_DEBUG=1,-O2)
 VARIANT = $(if $(SANITIZE),san-$(subst $(comma),-,$(SANITIZE)),$(if $(DEBUG),debug,release))
 comma := ,
-CFLAGS_ALL = $(WARN) $(OPT) -g -fPIC -fvisibility=hidden -D_GNU_SOURCE -Icsrc -MMD -MP \
+DEBUG_INFO ?= -g
+CFLAGS_ALL = $(WARN) $(OPT) $(DEBUG_INFO) -fPIC -fvisibility=hidden -D_GNU_SOURCE -Icsrc -MMD -MP \
              $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer) $(CFLAGS)
 LDLIBS_ALL = $(if $(SANITIZE),-fsanitize=$(SANITIZE)) -lz -lpthread -lm $(LDLIBS)
 B = build/$(VARIANT)

@@ -71,11 +71,14 @@ def judge(shared):
     return run
 
 
+MEMORY_ASKED = 2 << 30  # containers often have 64 MiB there: too small for a test's files
+
+
 @pytest.fixture
 def memory_path(tmp_path):
     """A folder in memory where there is one: for tests that sync a lot and let the power fail only in play."""
     memory = pathlib.Path("/dev/shm")
-    if not memory.is_dir() or not os.access(memory, os.W_OK):
+    if not memory.is_dir() or not os.access(memory, os.W_OK) or shutil.disk_usage(memory).free < MEMORY_ASKED:
         yield tmp_path
         return
     with tempfile.TemporaryDirectory(dir=memory, prefix="pyjet-test-", ignore_cleanup_errors=True) as place:

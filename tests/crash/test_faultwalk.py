@@ -9,13 +9,14 @@ import pytest
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+sys.path.insert(0, str(HERE.parent))
+from building import make  # noqa: E402
 
 
 @pytest.fixture(scope="module")
 def library():
-    made = subprocess.run(["make", "-s", "-j2", "walk"], cwd=ROOT, capture_output=True, text=True)
-    assert made.returncode == 0, made.stderr
-    return ROOT / "build" / "release" / "libpyjet-walk.so"
+    make("DEBUG=1", "walk")  # assertions speak up in it, and the default tests have built its objects
+    return ROOT / "build" / "debug" / "libpyjet-walk.so"
 
 
 def walk(library, *args, timeout):

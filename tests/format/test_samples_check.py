@@ -26,13 +26,13 @@ SEED = int(os.environ.get("PYJET_SEED", "20261121"))
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
     """program("files", "PYJET_CHECK_FILES", lines) -> what the C test prints, as [(word, rest)]."""
-    make("build/release/test_check")
+    make("DEBUG=1", "build/debug/test_check")
     folder = tmp_path_factory.mktemp("check")
 
     def run(case, variable, lines):
         (folder / "lines").write_text("".join(f"{line}\n" for line in lines))
         done = subprocess.run(
-            [str(ROOT / "build/release/test_check"), case],
+            [str(ROOT / "build/debug/test_check"), case],
             env={**os.environ, variable: str(folder / "lines")},
             capture_output=True,
             text=True,
