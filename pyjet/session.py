@@ -205,7 +205,12 @@ class Session:
             self._reading.discard(reader)
             if reader.handle.ended:
                 return
-            _jet.JetRollback(reader.handle, _jet.JET_bitRollbackAll)
+            try:
+                _jet.JetRollback(reader.handle, _jet.JET_bitRollbackAll)
+            except errors.SessionSharingViolationError:
+                # another thread dropped the iterator, or collected it: a transaction ends there with its session only
+                _jet.JetEndSession(reader.handle)
+                return
             if not cursor.closed:
                 _jet.JetCloseTable(cursor)
             if self.closed or len(self._readers) >= _READERS_KEPT:

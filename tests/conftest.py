@@ -90,6 +90,17 @@ OUTCOMES = pytest.StashKey()
 
 def pytest_configure(config):
     config.stash[OUTCOMES] = {}
+    if sys.dont_write_bytecode and not sys.pycache_prefix:
+        # the command line's tests start a hundred interpreters: each would compile the package again, for half a second
+        place = tempfile.TemporaryDirectory(prefix="pyjet-pycache-", ignore_cleanup_errors=True)
+        config.add_cleanup(place.cleanup)
+        os.environ["PYTHONPYCACHEPREFIX"] = place.name
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+def pytest_xdist_auto_num_workers():
+    """One more than there are cores: a test that waits for its disk or its clock leaves its core to another."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_collection_modifyitems(items):

@@ -284,3 +284,31 @@ def test_autoincrement_grows_and_lazy_commits_read_back(table, ses):
         first = table.insert()["id"]
     assert table.insert()["id"] == first + 1
     ses.flush()
+
+
+@pytest.mark.parametrize("how", ["close", "drop", "collect"])
+def test_rows_end_in_another_thread(people, inst, monkeypatch, how):
+    """Given up, or dropped, or collected in a cycle by a thread that did not begin their snapshot: it ends, and says nothing."""
+    said, errors = [], []
+    monkeypatch.setattr("sys.unraisablehook", said.append)
+    rows = [people.rows()]
+    next(rows[0])
+    (reader,) = people.database.session._reading
+
+    def end():
+        cycle = [rows.pop()]
+        cycle.append(cycle if how == "collect" else None)
+        try:
+            if how == "close":
+                cycle[0].close()
+        except Exception as e:
+            errors.append(e)
+        del cycle
+        gc.collect()
+
+    thread = threading.Thread(target=end)
+    thread.start()
+    thread.join()
+    assert not errors and not said
+    assert reader.handle.ended and not people.database.session._reading
+    assert len(list(people.rows())) == 100

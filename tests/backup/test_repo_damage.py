@@ -368,7 +368,7 @@ def members(path):
 
 
 def write(path, listed):
-    with tarfile.open(path, "w:gz") as tar:
+    with tarfile.open(path, "w:gz", compresslevel=1) as tar:
         for m, data in listed:
             m.size = len(data) if m.isreg() else 0
             tar.addfile(m, io.BytesIO(data))

@@ -42,8 +42,20 @@ def contents(table):
     return {r["id"]: (r["a"], None if r["v"] is None else len(r["v"])) for r in table.all(["id", "a", "v"])}
 
 
+class Level(dict):
+    """What a level changed, {id: row or None}, and the rows that it only locked: they conflict while it is open, and not later."""
+
+    def __init__(self):
+        super().__init__()
+        self.locks = set()
+
+    def take_over(self, inner):
+        self.update(inner)
+        self.locks |= inner.locks
+
+
 class Twin:
-    """One session's side of the model: levels of its transaction, each {id: row or None}, over a snapshot."""
+    """One session's side of the model: levels of its transaction over a snapshot."""
 
     def __init__(self):
         self.snapshot, self.levels = None, []
@@ -83,7 +95,7 @@ class Engine(RuleBasedStateMachine):
 
     def conflicts(self, who, ident):
         """Somebody else changed the row: uncommitted, or committed after our snapshot."""
-        others = any(ident in level for n, t in enumerate(self.twins) if n != who for level in t.levels)
+        others = any(ident in level or ident in level.locks for n, t in enumerate(self.twins) if n != who for level in t.levels)
         late = self.twins[who].snapshot is not None and self.changed.get(ident, 0) > self.begun[who]
         return others or late
 
@@ -108,7 +120,7 @@ class Engine(RuleBasedStateMachine):
             self.sessions[who].begin()
             if not self.twins[who].levels:
                 self.twins[who].snapshot, self.begun[who] = copy.copy(self.committed), self.clock
-            self.twins[who].levels.append({})
+            self.twins[who].levels.append(Level())
 
     @rule(who=WHO, lazy=st.booleans())
     def commit(self, who, lazy):
@@ -118,7 +130,7 @@ class Engine(RuleBasedStateMachine):
         self.sessions[who].commit(K.JET_bitCommitLazyFlush if lazy else 0)
         top = twin.levels.pop()
         if twin.levels:
-            twin.levels[-1].update(top)
+            twin.levels[-1].take_over(top)
         else:
             twin.snapshot = None
             self.commit_rows(top)
@@ -181,7 +193,9 @@ class Engine(RuleBasedStateMachine):
         except JetError as e:
             assert e.name == "JET_errWriteConflict" and conflict, f"{e}; conflict {conflict}"
             return
-        if same:  # a row replaced by itself is no change: nothing to conflict with, now or later
+        if same:  # a row replaced by itself is no change: its preparation locks it, for as long as the transaction is open
+            if self.twins[who].levels:
+                self.twins[who].levels[-1].locks.add(ident)
             return
         assert not conflict, f"{ident} was replaced under a conflict"
         self.note(who, ident, (a, size))
@@ -372,6 +386,23 @@ def play(report, examples, steps, machine=Engine, **how):
 
 def test_engine_against_a_twin():
     run(play, 14, 50)
+
+
+def same_row_twice(report):
+    """A row replaced by itself: a lock that others meet while its transaction is open, and no change for those who come later."""
+    engine = Engine()
+    engine.start()
+    for name, *values in [
+        ("insert", 0, 1, 2, 30), ("begin", 0), ("replace", 0, 1, 2, 30), ("begin", 1), ("replace", 1, 1, 3, 30), ("begin", 0),
+        ("replace", 0, 1, 2, 30), ("rollback", 0, False), ("delete", 1, 1), ("commit", 0, False), ("replace", 1, 1, 3, 30), ("commit", 1, False),
+    ]:  # fmt: skip
+        getattr(engine, name)(*values)
+    assert engine.committed[1] == (3, 30)
+    engine.teardown()
+
+
+def test_a_row_replaced_by_itself():
+    run(same_row_twice)
 
 
 @pytest.mark.slow
