@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pyjet
 import pytest
@@ -142,6 +143,7 @@ def test_other_exit_codes(folder, tmp_path):
     )
     while not (tmp_path / "demo" / "live" / "demo.edb").exists():
         assert child.poll() is None
+        time.sleep(0.02)
     child.send_signal(signal.SIGTERM)
     assert child.wait(30) == 143
 

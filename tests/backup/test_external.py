@@ -238,12 +238,16 @@ def internal_copy(place):
 @ROWS("BK-185")
 def begin_and_abort_change_nothing(place):
     w, x = start(place)
-    files = sorted(w.data.iterdir())
+
+    def files():  # without the log's next file, which a thread prepares when it comes to it
+        return sorted(p.name for p in w.data.iterdir() if not p.name.startswith("edbtmp"))
+
+    before = files()
     x.begin()
     with cjet.Events() as events:
         x.end(ABORT)
     assert events.ids() == [215]
-    assert sorted(w.data.iterdir()) == files and bkinfo(w) == NONE
+    assert files() == before and bkinfo(w) == NONE
 
 
 @ROWS("BK-192", "BK-044")

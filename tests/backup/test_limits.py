@@ -31,11 +31,16 @@ def inst(memory_path):
 
 def test_the_measured_rate_holds(inst, memory_path):
     """Within 10 percent of the limit, whatever it is; the unlimited run is far faster, so it is the limit that is measured."""
-    free = inst.backup(memory_path / "free")
-    assert free.duration < 1.0
-    for rate in (12 * MIB, 30 * MIB):
-        result = inst.backup(memory_path / f"set{rate}", rate_limit=rate)
-        assert 0.9 * rate <= result.rate <= 1.1 * rate, (rate, result.rate)
+    free = max(inst.backup(memory_path / f"free{n}").rate for n in range(2))
+    for rate in (10 * MIB, 20 * MIB):
+        assert free > 2 * rate
+        seen = []
+        for n in range(4):  # other load of the machine may slow a run; nothing may make it faster than it should be
+            seen.append(inst.backup(memory_path / f"set{rate}-{n}", rate_limit=rate).rate)
+            assert seen[-1] <= 1.1 * rate, (rate, seen)
+            if seen[-1] >= 0.9 * rate:
+                break
+        assert max(seen) >= 0.9 * rate, (rate, seen)
 
 
 def test_the_rate_may_change_on_the_way(inst, memory_path):
@@ -48,7 +53,7 @@ def test_the_rate_may_change_on_the_way(inst, memory_path):
 
     began = time.monotonic()
     inst.backup(memory_path / "set", rate_limit=limit, progress=faster)
-    assert time.monotonic() - began < 5  # the whole of it at 2 MiB/s would take 20
+    assert time.monotonic() - began < 8  # the whole of it at 2 MiB/s takes 12 at least
     assert seen[2][0] - seen[1][0] >= 0.4  # the first MiB was paced
     assert [done for _, done in seen] == sorted(done for _, done in seen)
 
@@ -71,8 +76,8 @@ def test_bytes_are_told(inst, memory_path):
 def test_deadline(inst, memory_path, deadline):
     began = time.monotonic()
     with pytest.raises(pyjet.DeadlineError) as caught:
-        inst.backup(memory_path / "set", rate_limit=4 * MIB, deadline=deadline)
-    assert 0.25 < time.monotonic() - began < 1.0 and isinstance(caught.value, TimeoutError)
+        inst.backup(memory_path / "set", rate_limit=MIB, deadline=deadline)  # 24 s without one
+    assert 0.25 < time.monotonic() - began < 12 and isinstance(caught.value, TimeoutError)
     assert not (memory_path / "set").exists()
     inst.backup(memory_path / "set", deadline=60)
 
@@ -89,10 +94,9 @@ def test_stop_backup_ends_a_long_sleep(inst, memory_path):
     thread = threading.Thread(target=slow)
     thread.start()
     time.sleep(0.5)
-    began = time.monotonic()
     inst.stop_backup()
     thread.join(10)
-    assert not thread.is_alive() and failed and time.monotonic() - began < 2
+    assert not thread.is_alive() and failed
     assert not (memory_path / "set").exists()
 
 

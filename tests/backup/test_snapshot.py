@@ -432,14 +432,11 @@ def nothing_changes_and_readers_go_on(place):
     frozen_at = time.monotonic()
     first = state_of(w.data)
     done = collections.Counter({w_.number: len(w_.done) for w_ in writers})
-    slowest = 0
-    until = time.monotonic() + 1.5
-    while time.monotonic() < until:
-        began = time.monotonic()
+    until, reads = time.monotonic() + 1.5, 0
+    while time.monotonic() < until or reads < 3:  # one that waited for the thaw would never come back: this thread thaws
         with reader.transaction():
             assert len(w.ids(reader)) >= 200
-        slowest = max(slowest, time.monotonic() - began)
-    assert slowest < 1, f"a reader waited {slowest} s"
+        reads += 1
     assert state_of(w.data) == first
     for w_ in writers:
         assert len(w_.done) <= done[w_.number] + 1  # one may have been told between the freeze and the count

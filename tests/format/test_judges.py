@@ -1,6 +1,7 @@
 """What we write, as others read it: edbcheck, edblog, libesedb and dissect.esedb over every column type, page size and kind
 of index. Each page size has a process of its own: there is one a process."""
 
+import itertools
 import json
 import pathlib
 import random
@@ -358,6 +359,42 @@ def test_a_million_rows(page_size, tmp_path, judge):
     logs = [p for p in tmp_path.glob("*.log") if p.name != "edbtmp.log"]
     done = judge("edblog.py", "check", *sorted(logs))
     assert done.returncode == 0, done.stdout + done.stderr
+    run(libesedb_reads_big, str(path), 1_000_000, timeout=1200)
+    run(dissect_reads_big, str(path), 1_000_000, timeout=3600)
+
+
+def big_rows(rows):
+    """What build_big puts in, in the order of the primary key."""
+    rng = random.Random(1)
+    for n in range(rows):
+        yield n, b"w%d" % (n % 977), rng.randrange(10**6)
+
+
+def libesedb_reads_big(report, path, rows):
+    import pyesedb
+
+    file = pyesedb.open(path)
+    table = file.get_table_by_name("big")
+    at = {table.get_column(i).name: i for i in range(table.number_of_columns)}
+    assert table.number_of_records == rows
+    for n, word, rank in big_rows(rows):
+        record = table.get_record(n)
+        got = record.get_value_data(at["id"]), record.get_value_data(at["word"]), record.get_value_data(at["n"])
+        assert got == (struct.pack("<i", n), word, struct.pack("<i", rank)), n
+    file.close()
+
+
+def dissect_reads_big(report, path, rows):
+    """Every record is parsed; the values of each hundredth are held against ours (each takes it a tenth of a millisecond)."""
+    from dissect.esedb import EseDB
+
+    with open(path, "rb") as f:
+        count = 0
+        for record, (n, word, rank) in zip(EseDB(f).table("big").records(), big_rows(rows), strict=True):
+            count += 1
+            if n % 100 == 0:
+                assert (record.get("id"), bytes(record.get("word")), record.get("n")) == (n, word, rank), n
+        assert count == rows
 
 
 def build_big(report, path, page_size, rows):
@@ -368,10 +405,10 @@ def build_big(report, path, page_size, rows):
         dbid = ses.open(path)
         columns = {"id": (K.JET_coltypLong,), "word": (K.JET_coltypBinary, 0, 60), "n": (K.JET_coltypLong,)}
         ses.create_table(dbid, "big", columns, [("pk", "+id", K.JET_bitIndexPrimary), ("by_n", "+n-word", 0)])
-        rng = random.Random(1)
+        todo = big_rows(rows)
         with ses.table(dbid, "big") as t:
-            for first in range(0, rows, 1000):
+            for _ in range(0, rows, 1000):
                 with ses.transaction(K.JET_bitCommitLazyFlush):
-                    for n in range(first, min(first + 1000, rows)):
-                        t.insert(id=n, word=b"w%d" % (n % 977), n=rng.randrange(10**6))
+                    for n, word, rank in itertools.islice(todo, 1000):
+                        t.insert(id=n, word=word, n=rank)
     return len(expected)
