@@ -138,6 +138,8 @@ MUST_CHECK err_t btree_undo(struct dbfile *db, struct trx *trx, const struct ver
  * or nearly so (decision 17: merge types 1, 2, 3), giving pages back. trx: the sweeper's, level 1 unversioned.
  * Clears NODE_VERSION where nothing is left. Not finding it is success. */
 MUST_CHECK err_t btree_clean(struct dbfile *db, struct trx *trx, const struct version_key *where);
+/* The same for whatever settled deleted nodes this leaf holds. A page of another tree by now, or that cannot be read, is success. */
+MUST_CHECK err_t btree_clean_page(struct dbfile *db, struct trx *trx, const struct version_page *where);
 
 /* ---- scrubbing: what was deleted cannot be read any more ---- */
 struct btree_scrub {

@@ -28,6 +28,10 @@ MUST_CHECK err_t btree__redo_check_objid(struct page page, objid_t objid);
 
 /* Versions of a record. before: the node as it was, NULL when the record is not redone. */
 MUST_CHECK err_t btree__redo_versions(struct redo *redo, const struct node_record *r, const struct node *before);
+/* The sweep at recovery's end is to look through this leaf for deleted nodes. */
+void btree__redo_note(struct redo *redo, objid_t objid, pgno_t root, pgno_t pgno);
+/* The same when there are any: nodes of other pages came here. */
+void btree__redo_note_moved(struct redo *redo, objid_t objid, pgno_t root, const struct redo_page *page);
 MUST_CHECK err_t btree__redo_node(struct redo *redo, const struct node_record *r);
 MUST_CHECK err_t btree__redo_page_move(struct redo *redo, const struct page_move_record *r);
 

@@ -135,3 +135,68 @@ out:
     btree_close(tree);
     return err;
 }
+
+/* ---- a page that redo left ---- */
+
+/* A settled deleted node of the leaf; the key's bytes and a bookmark's data are copied out. */
+static err_t find_settled(struct btree *tree, struct page page, struct buffer *bytes, struct version_key *where, bool *found)
+{
+    uint8_t key[PAGE_SIZE_MAX];
+    *found = false;
+    for (int line = page_line_count(page) - 1; line >= 0 && !*found; line--) {
+        struct node node;
+        TRY_RETURN(page_node(page, line, &node));
+        if ((node.flags & NODE_DELETED) == 0)
+            continue;
+        TRY_RETURN(where_of_line(tree, page, line, key, &node, where));
+        *found = version_is_settled(tree->db->versions, where);
+    }
+    if (!*found)
+        return JET_errSuccess;
+    TRY_RETURN(buffer_set(bytes, where->key));
+    TRY_RETURN(buffer_append(bytes, where->data));
+    where->data = SLICE(bytes->p + where->key.n, where->data.n);
+    where->key = SLICE(bytes->p, where->key.n);
+    return JET_errSuccess;
+}
+
+/* A damaged page is for its next reader to tell. */
+static err_t latch_leaf(struct dbfile *db, const struct version_page *where, struct page_ref *leaf)
+{
+    err_t err = cache_latch(db, where->pgno, LATCH_READ, CACHE_COLD, leaf);
+    if (err == JET_errPageNotInitialized || err == JET_errFileIOBeyondEOF || err == JET_errReadVerifyFailure ||
+        err == JET_errDatabaseCorrupted) {
+        err_clear();
+        return JET_errSuccess;
+    }
+    if (err < 0)
+        return err;
+    uint32_t flags = page_flags(leaf->page);
+    if (page_objid(leaf->page) != where->objid || (flags & PAGE_LEAF) == 0 || (flags & (PAGE_EMPTY | PAGE_SPACE_TREE)) != 0)
+        cache_release(leaf);
+    return JET_errSuccess;
+}
+
+err_t btree_clean_page(struct dbfile *db, struct trx *trx, const struct version_page *page)
+{
+    err_t err = JET_errSuccess;
+    struct btree *tree = NULL;
+    struct page_ref leaf = PAGE_REF_NONE;
+    struct buffer bytes = {0};
+    struct version_key where;
+    bool found = false;
+    TRY_RETURN(btree_open_living(db, page->root, page->objid, &tree));
+    if (tree == NULL)
+        return JET_errSuccess;
+    TRY(latch_leaf(db, page, &leaf));
+    if (leaf.frame != NULL)
+        TRY(find_settled(tree, leaf.page, &bytes, &where, &found));
+    cache_release(&leaf);
+    if (found)
+        TRY(btree_clean(db, trx, &where));
+out:
+    cache_release(&leaf);
+    buffer_free(&bytes);
+    btree_close(tree);
+    return err;
+}

@@ -149,6 +149,28 @@ err_t btree__redo_versions(struct redo *redo, const struct node_record *r, const
     }
 }
 
+/* ---- deleted nodes ---- */
+
+/* Whether a delete was cleaned up behind itself is only known at the end of the log, and the page then tells it. */
+void btree__redo_note(struct redo *redo, objid_t objid, pgno_t root, pgno_t pgno)
+{
+    struct version_page page = {redo->db->dbid, objid, root, pgno};
+    versions_note_page(redo->trx->store, &page);
+}
+
+void btree__redo_note_moved(struct redo *redo, objid_t objid, pgno_t root, const struct redo_page *page)
+{
+    struct page p = page->ref.page;
+    struct node node;
+    if (page->ref.frame == NULL || is_no_page(p) || (page_flags(p) & PAGE_LEAF) == 0)
+        return;
+    for (int line = page_line_count(p) - 1; line >= 0; line--)
+        if (page_node(p, line, &node) >= 0 && (node.flags & NODE_DELETED) != 0) {
+            btree__redo_note(redo, objid, root, page->ref.pgno);
+            return;
+        }
+}
+
 /* ---- one node ---- */
 
 static bool needs_undo_info(const struct node_record *r)
@@ -187,6 +209,8 @@ err_t btree__redo_node(struct redo *redo, const struct node_record *r)
         TRY(redo_on_page(redo, r, &page));
     else
         TRY(btree__redo_versions(redo, r, NULL));
+    if (r->head.type == LOG_FlagDelete)
+        btree__redo_note(redo, r->objid, r->root, r->head.pgno);
 out:
     btree__redo_close(&page);
     return err;
@@ -239,6 +263,8 @@ static err_t redo_undo(struct redo *redo, const struct node_record *r)
         TRY(undo_on_page(redo, r, &u, &page));
     if (known)
         version_remove(redo->trx->store, u.version);
+    else if (r->oper == VERSION_INSERT)
+        btree__redo_note(redo, r->objid, r->root, r->head.pgno);
 out:
     btree__redo_close(&page);
     return err;

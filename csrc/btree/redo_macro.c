@@ -169,6 +169,7 @@ static err_t redo_split_level(struct redo *redo, struct split_step *step, struct
     if (l.right.needed)
         page_set_prev(l.right.ref.page, s->pgno_new);
     done_level(redo, &l, dbtime);
+    btree__redo_note_moved(redo, s->objid, s->root, &l.fresh);
 out:
     close_level(&l);
     return err;
@@ -278,6 +279,8 @@ static err_t redo_merge_leaf(struct redo *redo, const struct merge_record *m)
     dirty_level(redo, &l);
     put_merge(m, &l, size, room);
     done_level(redo, &l, dbtime);
+    if (merge_moves(m->type))
+        btree__redo_note_moved(redo, m->objid, m->root, merge_is_left(m->type) ? &l.left : &l.right);
 out:
     close_level(&l);
     free(room);

@@ -149,6 +149,23 @@ static err_t sweep(struct recovery *r)
     return err;
 }
 
+/* Deletes that were committed, and whose clean-up the crash cut off. It is no part of what recovery owes: it stops at a full disk
+ * instead of using the reserve, and at a page that cannot be read. */
+static err_t clean_pages(struct recovery *r)
+{
+    struct trx sweeper;
+    lgpos_t end;
+    trx_init(&sweeper, r->config->versions, r->config->log, PROCID_SWEEP, true, &r->inner);
+    log_use_reserve(r->config->log, false);
+    err_t err = txn_sweep_pages(&sweeper, &r->databases);
+    log_use_reserve(r->config->log, true);
+    if (err < 0)
+        err_clear();
+    err = sweeper.level > 0 ? trx_commit(&sweeper, &end) : JET_errSuccess;
+    trx_term(&sweeper);
+    return err;
+}
+
 static err_t by_catalog(struct recovery *r, struct dbfile *db, struct trx *trx, uint32_t *found)
 {
     TRY_RETURN(catalog_open(db, &r->databases, r->config->system_dir, trx));
@@ -193,6 +210,7 @@ err_t recovery__undo(struct recovery *r, lgpos_t *undo_at)
     TRY(recovery__drop_unfinished(r));
     TRY(find_trees(r));
     TRY(sweep(r));
+    TRY(clean_pages(r));
     TRY(reconcile(r));
     TRY(sweep(r));
 out:

@@ -22,16 +22,38 @@ static err_t end_batch(struct sweep *s)
     return trx_commit(s->trx, &end);
 }
 
+/* The database, when the tree is still there; in a transaction then. */
+static err_t open_batch(struct sweep *s, dbid_t dbid, objid_t objid, struct dbfile **db)
+{
+    *db = s->dbs->find(s->dbs->context, dbid);
+    if (*db != NULL && s->dbs->has_tree != NULL && !s->dbs->has_tree(s->dbs->context, dbid, objid))
+        *db = NULL;
+    return *db != NULL && s->trx->level == 0 ? trx_begin(s->trx) : JET_errSuccess;
+}
+
+static err_t count_clean(struct sweep *s)
+{
+    return ++s->cleans < CLEANS_A_TRANSACTION ? JET_errSuccess : end_batch(s);
+}
+
 static err_t clean_node(struct sweep *s, const struct version_key *where)
 {
-    struct dbfile *db = s->dbs->find(s->dbs->context, where->dbid);
-    if (db == NULL ||
-        (s->dbs->has_tree != NULL && !s->dbs->has_tree(s->dbs->context, where->dbid, where->objid)))
+    struct dbfile *db;
+    TRY_RETURN(open_batch(s, where->dbid, where->objid, &db));
+    if (db == NULL)
         return JET_errSuccess;
-    if (s->trx->level == 0)
-        TRY_RETURN(trx_begin(s->trx));
     TRY_RETURN(btree_clean(db, s->trx, where));
-    return ++s->cleans < CLEANS_A_TRANSACTION ? JET_errSuccess : end_batch(s);
+    return count_clean(s);
+}
+
+static err_t clean_page(struct sweep *s, const struct version_page *where)
+{
+    struct dbfile *db;
+    TRY_RETURN(open_batch(s, where->dbid, where->objid, &db));
+    if (db == NULL)
+        return JET_errSuccess;
+    TRY_RETURN(btree_clean_page(db, s->trx, where));
+    return count_clean(s);
 }
 
 /* The version goes first, so that btree finds its node free of versions. The run is settled:
@@ -102,4 +124,16 @@ err_t txn_sweep(struct trx *sweeper, const struct txn_databases *dbs, uint32_t v
     err_t ended = end_batch(&s);
     buffer_free(&s.key);
     return err < 0 ? err : ended;
+}
+
+err_t txn_sweep_pages(struct trx *sweeper, const struct txn_databases *dbs)
+{
+    struct sweep s = {.trx = sweeper, .dbs = dbs, .store = sweeper->store};
+    struct version_page page;
+    err_t err = JET_errSuccess;
+    while (err >= 0 && versions_take_page(s.store, &page))
+        err = clean_page(&s, &page);
+    while (versions_take_page(s.store, &page))
+        ; /* the next insert or merge there finds what is left */
+    return err;
 }

@@ -83,6 +83,7 @@ void versions_destroy(struct versions *store)
     os_lock_term(&store->clean_lock);
     os_lock_term(&store->bell_lock);
     os_cond_term(&store->bell);
+    free(store->pages);
     free(store->buckets);
     free(store->stripes);
     free(store);

@@ -178,6 +178,15 @@ void run_free(struct versions *store, struct run *run); /* no versions and no ac
 void versions_put_back(struct versions *store, struct run *run); /* what is left of it is taken again, first */
 /* A node that is flag-deleted and may be removed is to be cleaned (again); lost when there is no memory. */
 void versions_add_clean(struct versions *store, const struct version_key *where);
+/* A leaf where redo met a delete, or put deleted nodes: the versions that would lead the sweep there end with redo, so it looks
+ * through the page itself. Lost when there is no memory, or beyond a quarter of a million pages. */
+struct version_page {
+    dbid_t dbid;
+    objid_t objid;
+    pgno_t root, pgno;
+};
+void versions_note_page(struct versions *store, const struct version_page *page);
+bool versions_take_page(struct versions *store, struct version_page *out); /* false when there is none */
 /* Bell: waits until there may be something to sweep, or ms passed. */
 void versions_wait_work(struct versions *store, uint32_t ms);
 void versions_ring(struct versions *store);

@@ -64,6 +64,8 @@ struct stripe {
     _Alignas(64) struct os_lock lock; /* RANK_VERSION */
 };
 
+#define VERSIONS_PAGES_RECENT 256u
+
 struct versions {
     _Atomic(struct version *) *buckets; /* changed under the stripe's lock; version_none peeks */
     uint64_t bucket_mask;
@@ -79,8 +81,11 @@ struct versions {
     struct list trxs;
     struct run *first, *last;     /* committed runs in commit order */
     _Atomic(struct run *) pushed; /* newest commit first; pushed under the log's append lock */
-    struct os_lock clean_lock;    /* RANK_OS: clean */
+    struct os_lock clean_lock;    /* RANK_OS: clean, pages */
     struct list clean;            /* deletes without a chain, from undone inserts */
+    struct version_page *pages;   /* to be looked through */
+    uint32_t page_count, page_room;
+    struct version_page pages_recent[VERSIONS_PAGES_RECENT]; /* not to note each delete of a page */
 
     struct os_lock bell_lock; /* RANK_OS */
     struct os_cond bell;

@@ -5,13 +5,14 @@ Nobody waits for the clean-up here: it has to keep pace by itself, or hold the c
 
 import pathlib
 import random
+import signal
 import sys
 
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import cjet  # noqa: E402
-from child import run  # noqa: E402
+from child import Child, run  # noqa: E402
 from cjet import K  # noqa: E402
 
 TABLE = {"id": (K.JET_coltypLong, K.JET_bitColumnNotNULL), "k": (K.JET_coltypLong,), "v": (K.JET_coltypLongBinary,)}
@@ -26,13 +27,14 @@ def row(i):
 class Shop:
     """One table in a new file; sessions change it at full speed."""
 
-    def __init__(self, place):
+    def __init__(self, place, fresh=True):
         self.path = pathlib.Path(place) / "a.edb"
         self.inst = cjet.Instance(place, log_kib=512, circular=True, params={K.JET_paramDbExtensionSize: 16})
         self.inst.init()
         self.ses = self.inst.session()
-        self.dbid = self.ses.create(self.path)
-        self.ses.create_table(self.dbid, "t", TABLE, INDEXES)
+        self.dbid = self.ses.create(self.path) if fresh else self.ses.open(self.path)
+        if fresh:
+            self.ses.create_table(self.dbid, "t", TABLE, INDEXES)
         self.table = self.ses.table(self.dbid, "t")
 
     def insert(self, idents):
@@ -108,3 +110,38 @@ def test_the_file_stays_small(how, memory_path):
     # keep-one-in-thirty holds one whole batch for a moment: that is its peak, and a file does not shrink
     peak = run(fresh, str(memory_path / "peak"), [*left, *range(10**6, 10**6 + ROWS)], timeout=120) if how == "keep_one_in_thirty" else alone
     assert size <= 2 * peak, f"{how}: {size} bytes, fresh {alone}, at the peak {peak}"
+
+
+# ---- a crash takes the versions that clean-up goes by ----
+
+
+def die_before_clean_up(report, place):
+    """All rows are deleted, durably, while a reader's snapshot keeps the clean-up from them."""
+    shop = Shop(place)
+    for at in range(0, ROWS, 50):
+        shop.insert(range(at, at + 50))
+    with shop.inst.session() as reader:
+        reader.begin()
+        with reader.table(reader.open(shop.path, attach=False), "t") as t:
+            assert t.seek([("id", 0)])
+            with shop.ses.transaction():
+                for i in range(ROWS):
+                    assert shop.table.seek([("id", i)])
+                    shop.table.delete()
+            report(["size", shop.path.stat().st_size])
+            signal.pause()
+
+
+def load_again(report, place):
+    """Recovers, and puts as many rows behind where the old ones were: no insert comes to a page of theirs."""
+    shop = Shop(place, fresh=False)
+    for at in range(0, ROWS, 50):
+        shop.insert(range(10**6 + at, 10**6 + at + 50))
+    return shop.bytes_when_closed()
+
+
+def test_what_a_killed_instance_had_deleted_gives_its_space_back(memory_path):
+    child = Child(die_before_clean_up, memory_path)
+    child.wait_line("size")
+    (size,) = [n for word, n in child.kill() if word == "size"]
+    assert run(load_again, memory_path) <= 1.25 * size
