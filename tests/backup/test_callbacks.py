@@ -307,7 +307,7 @@ def test_others_run_meanwhile(live, memory_path):
         cjet.set_fault()
         over.set()
         thread.join()
-    assert seen and during > 1000
+    assert seen and during > 100  # none at all while the lock is held; thousands when nothing else runs on the machine
 
 
 def test_each_public_error_has_its_class():

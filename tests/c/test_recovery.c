@@ -190,7 +190,7 @@ static err_t recover(struct world *w, const struct options *o)
 {
     char db_path[OS_PATH_MAX];
     CHECK_OK(os_join(db_path, sizeof db_path, w->dir, "a.edb"));
-    struct recovery_map map = {first_path, db_path};
+    struct recovery_map map = {.from = first_path, .to = db_path};
     struct recovery_config rc = {
         .cache = w->cache,
         .log = w->log,
