@@ -266,6 +266,23 @@ JET_ERR py_session_end(struct session *s)
     return err;
 }
 
+/* Other threads run while the engine undoes what was open: nobody may find a session in the list that is on its way out, and
+ * who terminates the instance waits as for any call. */
+static void end_dropped(struct session *s)
+{
+    struct instance *i = s->instance;
+    JET_ERR err;
+    py_session_ended(s);
+    if (i == NULL) {
+        AWAY(err, PyjetCloseFile(s->id));
+    } else {
+        atomic_fetch_add(&i->calls, 1);
+        AWAY(err, JetEndSession(s->id, 0));
+        py_instance_leave(i);
+    }
+    (void)err;
+}
+
 static void session_dealloc(PyObject *self)
 {
     struct session *s = (struct session *)self;
@@ -274,7 +291,7 @@ static void session_dealloc(PyObject *self)
     if (s->weak != NULL)
         PyObject_ClearWeakRefs(self);
     if (!s->ended && s->epoch == st->epoch)
-        py_session_end(s);
+        end_dropped(s);
     if (!s->ended)
         py_session_ended(s);
     Py_XDECREF(s->instance);

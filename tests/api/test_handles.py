@@ -248,3 +248,40 @@ def test_ending_the_instance_undoes_what_another_thread_left_open(tmp_path):
     assert kept[0].closed
     with pyjet.open(tmp_path / "d" / "a.edb") as db:
         assert len(db.tables["t"]) == 0
+
+
+def test_an_instance_is_closed_while_a_dropped_session_is_undone(tmp_path):
+    """A session that another thread drops is still rolling back when the instance is closed: the close waits for it.
+
+    (Its memory used to be given back twice.)
+    """
+    code = f"""
+        import gc, threading, time, pyjet
+        for n in range(3):
+            inst = pyjet.Instance({str(tmp_path)!r} + f"/d{{n}}", log_file_size=1 << 20)
+            with inst.session() as ses:
+                ses.create({str(tmp_path)!r} + f"/d{{n}}/a.edb").create_table("t", {{"a": pyjet.Long(), "v": pyjet.LongBinary()}})
+            things = [inst.session()]
+            ready = threading.Event()
+
+            def work():
+                ses = things.pop()
+                t = ses.open({str(tmp_path)!r} + f"/d{{n}}/a.edb").tables["t"]
+                ses.begin()
+                t.insert_many({{"a": k, "v": b"x" * 500}} for k in range(15000))
+                del t, ses  # they know each other
+                ready.set()
+                gc.collect()
+
+            thread = threading.Thread(target=work)
+            thread.start()
+            ready.wait()
+            time.sleep(0.02)
+            inst.close()
+            thread.join()
+            with pyjet.open({str(tmp_path)!r} + f"/d{{n}}/a.edb") as db:
+                assert len(db.tables["t"]) == 0
+        print("well")
+    """
+    done = subprocess.run([sys.executable, "-X", "faulthandler", "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and done.stdout == "well\n", done.stdout + done.stderr
