@@ -114,7 +114,8 @@ static err_t some_pages(struct scrub *w, pgno_t first)
 {
     lgpos_t end;
     err_t err = JET_errSuccess;
-    TRY_RETURN(trx_begin(w->sum.trx));
+    if (w->sum.trx->level == 0) /* not left open by a commit that a full disk refused */
+        TRY_RETURN(trx_begin(w->sum.trx));
     for (pgno_t p = first; p <= w->last && p - first < PAGES_A_TRANSACTION && err >= 0; p++)
         err = btree_scrub_page(w->db, p, is_unused(w, p), &w->sum);
     err_t ended = trx_commit(w->sum.trx, &end); /* after an error too: there is nothing to undo */

@@ -38,10 +38,14 @@ class Setting:
         self.depth = rng.choice((64 << 10, 256 << 10, 20 << 20))
         self.seconds = rng.choice((rng.uniform(0.02, 0.2), rng.uniform(0.2, 1.0)))
         self.backup = rng.random() < 0.8
+        self.zero = rng.random() < 0.3
 
     def instance(self, data):
         cjet.set_cache(self.cache)
-        return cjet.Instance(data, log_kib=self.log_kib, steal=self.steal, params={K.JET_paramCheckpointDepthMax: self.depth})
+        return cjet.Instance(data, log_kib=self.log_kib, steal=self.steal, params=self.params())
+
+    def params(self):
+        return {K.JET_paramCheckpointDepthMax: self.depth, K.JET_paramZeroDatabaseDuringBackup: int(self.zero)}
 
 
 def writer(report, place, setting, seed, known, numbers, old_set):

@@ -37,10 +37,11 @@ class Work:
     """
 
     def __init__(self, name, weights, threads=2, steps=60, notes=1500, depth=20 << 20, sets=(), body="bank",
-                 circular=False, most=400, log_kib=64):  # fmt: skip
+                 circular=False, most=400, log_kib=64, zero=False):  # fmt: skip
         self.name, self.weights, self.threads, self.steps, self.notes = name, weights, threads, steps, notes
         self.depth, self.sets, self.body, self.circular, self.most = depth, sets, body, circular, most
         self.log_kib = log_kib
+        self.zero = zero  # full backups wipe what was deleted
 
 
 WORKS = [
@@ -57,6 +58,7 @@ WORKS = [
     Work("circular", UPDATE, steps=80, notes=6000, depth=32 << 10, circular=True),
     Work("backup", bank.PLAIN, sets=("full", "incremental", "incremental")),
     Work("atomic backup", bank.PLAIN, sets=("atomic", "atomic", "atomic incremental", "atomic")),
+    Work("wiping", CHURN, notes=300, depth=64 << 10, sets=("atomic", "atomic incremental", "atomic"), zero=True),
     Work("truncation", bank.PLAIN, notes=6000, depth=64 << 10, sets=("full", "truncate", "full", "truncate")),
     Work("create and attach", None, steps=30, body="attach"),
     Work("restore", bank.PLAIN, threads=1, steps=40, body="restore", most=120),
@@ -75,7 +77,7 @@ BASE = {"data": None, "sets": None}  # the folder of a bank before anything was 
 
 def instance(data, work, small):
     cjet.set_cache(SMALL[small])
-    params = {K.JET_paramCheckpointDepthMax: work.depth}
+    params = {K.JET_paramCheckpointDepthMax: work.depth, K.JET_paramZeroDatabaseDuringBackup: int(work.zero)}
     return cjet.Instance(data, log_kib=work.log_kib, steal=small, circular=work.circular, params=params)
 
 
