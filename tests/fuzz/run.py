@@ -8,6 +8,7 @@ may get in).
 """
 
 import argparse
+import concurrent.futures
 import dataclasses
 import datetime
 import os
@@ -171,12 +172,11 @@ def fuzz(target, seconds, seed, samples=None, keep=0, lines=False):
     return fuzz_native(target, seconds, seed, samples, keep, lines)
 
 
-def note(runs):
-    """A line a run, at the end of LOG.rst."""
+def note(run):
+    """A line at the end of LOG.rst."""
     day = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d")
     with open(HERE / "LOG.rst", "a") as log:
-        for run in runs:
-            log.write(f'   "{day}", {run.target}, {run.seed}, {run.seconds}, {run.executions}, "{run.coverage}", "{run.reached}", "{run.finding and "finding" or "none"}"\n')
+        log.write(f'   "{day}", {run.target}, {run.seed}, {run.seconds}, {run.executions}, "{run.coverage}", "{run.reached}", "{run.finding and "finding" or "none"}"\n')
 
 
 def main():
@@ -186,6 +186,7 @@ def main():
     parser.add_argument("--seed", type=int, help="one number for all; default: by the clock, printed")
     parser.add_argument("--no-samples", action="store_true", help="the corpus alone, no pieces of real files")
     parser.add_argument("--keep", type=int, default=0, metavar="N", help="add up to N small inputs a target to the corpus")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="targets at a time (1)")
     parser.add_argument("--log", action="store_true", help="add the runs to tests/fuzz/LOG.rst")
     options = parser.parse_args()
     seed = options.seed if options.seed is not None else int.from_bytes(os.urandom(3), "little")
@@ -194,12 +195,21 @@ def main():
         sys.exit(f"the fuzz targets cannot be built: {why}")
     if options.log and (why := build_coverage()):
         sys.exit(f"lines cannot be counted: {why}")
-    runs = []
-    for target in options.targets or TARGETS:
-        runs.append(fuzz(target, options.seconds, seed, samples, options.keep, options.log))
-        print(runs[-1], flush=True)
-    if options.log:
-        note(runs)
+    print(f"seed {seed}", flush=True)
+    runs, targets = [], options.targets or TARGETS
+
+    def tell(run):
+        runs.append(run)
+        print(run, flush=True)
+        if options.log:
+            note(run)
+
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        waiting = [pool.submit(fuzz, t, options.seconds, seed, samples, options.keep, options.log) for t in targets if t != "manifest"]
+        for done in concurrent.futures.as_completed(waiting):
+            tell(done.result())
+    if "manifest" in targets:  # by signals, so in this thread
+        tell(fuzz("manifest", options.seconds, seed))
     total, findings = sum(r.executions for r in runs), sum(bool(r.finding) for r in runs)
     print(f"{len(runs)} targets, {total} executions, seed {seed}, {findings} findings")
     return 1 if findings else 0
