@@ -94,7 +94,9 @@ struct catalog {
     struct list tables;  /* descriptions, struct catalog_table */
     uint32_t table_count;
     uint64_t serial;  /* grows when committed rows may differ from what a loader read before */
-    uint32_t pending; /* actions that still point here */
+    uint32_t pending; /* actions that still point here, and who closes it */
+    uint32_t inside;  /* actions that are run, and need it open: catalog_close waits for them */
+    struct os_cond nobody_inside;
     bool closed;
     unsigned how; /* BTREE_UNVERSIONED while the database is being made */
     bool has_shadow;

@@ -28,12 +28,32 @@ void catalog__change_add(struct trx *trx, struct change_action *change)
     trx_add_action(trx, &change->action);
 }
 
-/* The catalog may have been closed meanwhile: then only memory is left to give back. */
+/* The clean-up runs in a thread of its own: the catalog may have been closed meanwhile, and must not be while it is used. */
+static bool enter(struct catalog *cat)
+{
+    os_lock_take(&cat->lock);
+    bool open = !cat->closed;
+    cat->inside += open;
+    os_lock_release(&cat->lock);
+    return open;
+}
+
+static void leave(struct catalog *cat)
+{
+    os_lock_take(&cat->lock);
+    if (--cat->inside == 0 && cat->closed)
+        os_cond_broadcast(&cat->nobody_inside);
+    os_lock_release(&cat->lock);
+}
+
+/* Of a closed catalog only memory is left to give back. */
 static void change_free(struct change_action *c)
 {
     struct catalog *cat = c->cat;
-    if (!cat->closed)
+    if (enter(cat)) {
         catalog_release(&c->table->desc);
+        leave(cat);
+    }
     os_lock_take(&cat->lock);
     bool last = --cat->pending == 0 && cat->closed;
     os_lock_release(&cat->lock);
@@ -173,7 +193,7 @@ static void committed(struct change_action *c, struct trx *trx)
 /* No snapshot sees what was dropped. */
 static void swept(struct change_action *c, struct trx *trx)
 {
-    if (c->cat->closed)
+    if (!enter(c->cat))
         return;
     if (c->kind == CHANGE_INDEX_GONE) {
         (void)!catalog__free_tree(c->tree, trx);
@@ -181,6 +201,7 @@ static void swept(struct change_action *c, struct trx *trx)
         catalog__unlink(c->table);
         free_table_space(c->table, trx);
     }
+    leave(c->cat);
 }
 
 static void run_change(struct trx_action *action, enum trx_event event, struct trx *trx)

@@ -295,7 +295,9 @@ err_t catalog__open_trees(struct catalog *cat)
     TRY_RETURN(open_system_tree(cat->db, OBJECTS_ROOT, OBJECTS_OBJID, &cat->objects));
     TRY_RETURN(open_system_tree(cat->db, NAMES_ROOT, NAMES_OBJID, &cat->names));
     TRY_RETURN(open_system_tree(cat->db, ROOTS_ROOT, ROOTS_OBJID, &cat->roots));
+    os_lock_take(&cat->db->header_lock); /* the page writer may be changing other parts of it */
     cat->has_shadow = (cat->db->header.db_flags0 & 1) == 0;
+    os_lock_release(&cat->db->header_lock);
     return open_system_tree(cat->db, SHADOW_ROOT, SHADOW_OBJID, &cat->shadow);
 }
 
@@ -314,6 +316,7 @@ err_t catalog__create(struct dbfile *db, struct txn_databases *dbs, const char *
     cat->db = db;
     cat->dbs = dbs;
     os_lock_init(&cat->lock, RANK_SCHEMA);
+    os_cond_init(&cat->nobody_inside);
     list_init(&cat->tables);
     catalog__init_layout(cat);
     *out = cat;
@@ -322,6 +325,7 @@ err_t catalog__create(struct dbfile *db, struct txn_databases *dbs, const char *
 
 void catalog__free(struct catalog *cat)
 {
+    os_cond_term(&cat->nobody_inside);
     os_lock_term(&cat->lock);
     free(cat->temp_dir);
     free(cat);
@@ -334,6 +338,12 @@ void catalog_close(struct dbfile *db)
     if (cat == NULL)
         return;
     db->catalog = NULL;
+    os_lock_take(&cat->lock);
+    cat->closed = true;
+    cat->pending++; /* ours: an action that comes now must not free what we still hold */
+    while (cat->inside > 0)
+        os_cond_wait(&cat->nobody_inside, &cat->lock);
+    os_lock_release(&cat->lock);
     LIST_FOR_EACH_SAFE(link, after, &cat->tables)
     {
         struct catalog_table *t = LIST_ENTRY(link, struct catalog_table, desc.in_catalog);
@@ -346,8 +356,7 @@ void catalog_close(struct dbfile *db)
     btree_close(cat->objects);
     btree_close(cat->system);
     os_lock_take(&cat->lock);
-    cat->closed = true;
-    bool last = cat->pending == 0;
+    bool last = --cat->pending == 0;
     os_lock_release(&cat->lock);
     if (last)
         catalog__free(cat);

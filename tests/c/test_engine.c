@@ -960,7 +960,7 @@ CASE(full_disk_rollback)
 struct comer {
     struct instance *inst;
     int number;
-    volatile int *stop;
+    _Atomic int *stop;
 };
 
 static void *come_and_go(void *context)
@@ -968,7 +968,7 @@ static void *come_and_go(void *context)
     struct comer *c = context;
     struct live l = {.inst = c->inst};
     enter_session(&l);
-    for (int round = 0; !*c->stop; round++) {
+    for (int round = 0; !atomic_load(c->stop); round++) {
         char path[PATH_ROOM];
         snprintf(path, sizeof path, "%s", at("data/c%d.edb", c->number));
         uint64_t rows;
@@ -1002,7 +1002,7 @@ static void race_in_child(void *context)
     struct live l;
     pthread_t thread[3];
     struct comer comer[3];
-    volatile int stop = 0;
+    _Atomic int stop = 0;
     start(&l, data_dir(), START_STEAL);
     for (int i = 0; i < 3; i++) {
         comer[i] = (struct comer){l.inst, i, &stop};
@@ -1015,7 +1015,7 @@ static void race_in_child(void *context)
         insert_rows(&l, id, id + 20);
     if (race->kill)
         _exit(6);
-    stop = 1;
+    atomic_store(&stop, 1);
     for (int i = 0; i < 3; i++)
         pthread_join(thread[i], NULL);
     finish(&l);
@@ -1076,7 +1076,7 @@ static void *back_up_on(void *context)
     struct backup_result result;
     char path[PATH_ROOM];
     snprintf(path, sizeof path, "%s", at("bk"));
-    for (int round = 0; !*c->stop; round++) {
+    for (int round = 0; !atomic_load(c->stop); round++) {
         struct backup_options o = {.path = path, .grbit = JET_bitBackupAtomic | (round % 3 == 0 ? 0 : JET_bitBackupIncremental)};
         err_t err = instance_backup(c->inst, &o, &result);
         if (err != JET_errMissingFullBackup && err != JET_errMissingFileToBackup)
@@ -1093,7 +1093,7 @@ static void race_with_backups(void *context)
     struct live l;
     pthread_t thread[3];
     struct comer comer[3];
-    volatile int stop = 0;
+    _Atomic int stop = 0;
     start(&l, data_dir(), START_STEAL);
     comer[0] = (struct comer){l.inst, 0, &stop};
     comer[1] = (struct comer){l.inst, 0, &stop};
