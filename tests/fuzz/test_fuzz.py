@@ -61,6 +61,22 @@ def test_a_parser_is_named(target):
     assert any(re.fullmatch(run.PARSERS[target], f) for f in files)
 
 
+@pytest.mark.parametrize("what, starved", [("true", True), ("false", False), ("while :; do :; done", False), ("sleep 30", False)])
+def test_a_hang_is_told_from_a_busy_machine(what, starved, tmp_path, monkeypatch):
+    """libFuzzer measures by the wall's clock; what it holds for a hang is run again, and judged by the processor time that it takes."""
+    monkeypatch.setattr(run, "HANG_SECONDS", 1)
+    monkeypatch.setattr(run, "STARTING_SECONDS", 0)
+    monkeypatch.setattr(run, "PATIENCE", 5)
+    program = tmp_path / "target"
+    program.write_text(f"#!/bin/sh\n{what}\n")
+    program.chmod(0o755)
+    artifacts = tmp_path / "artifacts"
+    artifacts.mkdir()
+    (artifacts / "timeout-1").write_bytes(b"x")
+    assert run.only_starved(str(program), artifacts, tmp_path, os.environ) is starved
+    assert (artifacts / "timeout-1").exists() is not starved
+
+
 @pytest.fixture(scope="session")
 def fuzzers():
     why = run.build()
