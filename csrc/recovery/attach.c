@@ -311,7 +311,9 @@ static err_t attach_again(struct recovery *r, const struct logged *l, struct red
 static err_t leave(struct recovery *r, struct redo_database *d)
 {
     char path[sizeof d->path];
-    if (d->db->header.state != DB_JUST_CREATED)
+    struct db_header h;
+    recovery__header(d, &h);
+    if (h.state != DB_JUST_CREATED)
         return recovery__detach(r, d, r->view.at);
     memcpy(path, d->path, sizeof path);
     recovery__close(d);
@@ -384,7 +386,11 @@ static err_t redo_create_finish(struct recovery *r, struct slice record)
     if (record.n < 4)
         return recovery__bad_record(r, record);
     struct redo_database *d = recovery__database(r, record.p[3]);
-    if (d == NULL || d->db->header.state != DB_JUST_CREATED)
+    struct db_header h;
+    if (d == NULL)
+        return JET_errSuccess;
+    recovery__header(d, &h);
+    if (h.state != DB_JUST_CREATED)
         return JET_errSuccess;
     return dbfile_update_header(d->db, edit_finished, NULL);
 }
@@ -466,10 +472,11 @@ static err_t redo_version(struct recovery *r, struct slice record)
     struct version_edit v = {load_u32(record.p + 2), load_u32(record.p + 6), load_u32(record.p + 10)};
     if (d == NULL)
         return JET_errSuccess;
-    const struct db_header *h = &d->db->header;
-    if (v.major != h->version)
+    struct db_header h;
+    recovery__header(d, &h);
+    if (v.major != h.version)
         return recovery__bad_record(r, record);
-    bool newer = v.update_major > h->update_major || (v.update_major == h->update_major && v.update_minor > h->update_minor);
+    bool newer = v.update_major > h.update_major || (v.update_major == h.update_major && v.update_minor > h.update_minor);
     return newer ? dbfile_update_header(d->db, edit_version, &v) : JET_errSuccess;
 }
 

@@ -53,12 +53,20 @@ static void edit_cover(struct db_header *h, void *context)
     }
 }
 
+void recovery__header(struct redo_database *d, struct db_header *out)
+{
+    os_lock_take(&d->db->header_lock);
+    *out = d->db->header;
+    os_lock_release(&d->db->header_lock);
+}
+
 err_t recovery__cover(struct recovery *r, struct redo_database *d)
 {
     struct cover_edit c = {r->generation, r->generation_time};
-    const struct db_header *h = &d->db->header;
+    struct db_header h;
+    recovery__header(d, &h);
     TRY_RETURN(check_time(r, d));
-    if (h->state != DB_CLEAN && h->gen_max_required >= c.generation && h->gen_max_committed >= c.generation)
+    if (h.state != DB_CLEAN && h.gen_max_required >= c.generation && h.gen_max_committed >= c.generation)
         return JET_errSuccess;
     return dbfile_update_header(d->db, edit_cover, &c);
 }
@@ -276,15 +284,17 @@ void recovery__set_attached(struct recovery *r)
     struct log_attached list[DBID_MAX];
     int count = 0;
     for (int i = 1; i <= DBID_MAX; i++) {
-        const struct redo_database *d = &r->database[i];
+        struct redo_database *d = &r->database[i];
+        struct db_header h;
         if (d->state != REDO_OPEN)
             continue;
+        recovery__header(d, &h);
         list[count++] = (struct log_attached){
             .dbid = (dbid_t)i,
             .dbtime = &d->db->dbtime,
             .objid_last = &d->db->objid_last,
             .lgpos_attach = d->lgpos_attach,
-            .lgpos_consistent = d->db->header.lgpos_consistent,
+            .lgpos_consistent = h.lgpos_consistent,
             .sign_db = d->sign_db,
             .path = d->db->path,
         };

@@ -9,7 +9,11 @@ err_t recovery__drop_unfinished(struct recovery *r)
 {
     for (int i = 1; i <= DBID_MAX; i++) {
         struct redo_database *d = &r->database[i];
-        if (d->state != REDO_OPEN || d->db->header.state != DB_JUST_CREATED)
+        struct db_header h;
+        if (d->state != REDO_OPEN)
+            continue;
+        recovery__header(d, &h);
+        if (h.state != DB_JUST_CREATED)
             continue;
         char path[sizeof d->path];
         snprintf(path, sizeof path, "%s", d->path);

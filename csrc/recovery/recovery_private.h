@@ -127,6 +127,9 @@ MUST_CHECK err_t recovery__enter_generation(struct recovery *r);
 MUST_CHECK err_t recovery__detach(struct recovery *r, struct redo_database *d, lgpos_t at);
 MUST_CHECK err_t recovery__clean_header(struct recovery *r, struct redo_database *d, lgpos_t at);
 MUST_CHECK err_t recovery__cover(struct recovery *r, struct redo_database *d);
+/* The header as it is now. Under its lock: the cache is the process's, and another instance's thread that needs a frame may write pages of
+ * this database, which moves the header. */
+void recovery__header(struct redo_database *d, struct db_header *out);
 void recovery__close(struct redo_database *d);
 MUST_CHECK err_t recovery__redo_backup(struct recovery *r, struct slice record);
 MUST_CHECK err_t recovery__check_ranges(struct recovery *r);

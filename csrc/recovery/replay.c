@@ -193,7 +193,11 @@ static err_t redo_extend(struct recovery *r, struct slice record)
     if (record.n < 10)
         return recovery__bad_record(r, record);
     struct redo_database *d = recovery__database(r, record.p[5]);
-    if (d == NULL || load_u64(d->db->header.raw + AT_LAST_RESIZE) > r->view.at)
+    struct db_header h;
+    if (d == NULL)
+        return JET_errSuccess;
+    recovery__header(d, &h);
+    if (load_u64(h.raw + AT_LAST_RESIZE) > r->view.at)
         return JET_errSuccess;
     recovery__fill_redo(r, NULL, d, &redo);
     return space_redo(&redo, record);

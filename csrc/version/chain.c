@@ -263,10 +263,10 @@ void version_cancel(struct version *v)
         version__free(v->run->store, v);
 }
 
-void version_remove(struct versions *store, struct version *v)
+/* undone_insert: its node is nobody's now, and is to be cleaned up. */
+static void take_out(struct versions *store, struct version *v, bool undone_insert)
 {
     struct run *run = v->run;
-    bool undone_insert = v->oper == VERSION_INSERT && version__is_open(v);
     /* Redo makes room first for what may still have to be undone; such a node waits for a merge or
      * a later insert. */
     if (run->redo &&
@@ -286,4 +286,14 @@ void version_remove(struct versions *store, struct version *v)
         versions_add_clean(store, &where);
     }
     version__free(store, v);
+}
+
+void version_remove(struct versions *store, struct version *v)
+{
+    take_out(store, v, v->oper == VERSION_INSERT && version__is_open(v));
+}
+
+void version__drop(struct versions *store, struct version *v)
+{
+    take_out(store, v, false);
 }

@@ -191,10 +191,7 @@ void run__drop(struct versions *store, struct run *run, uint8_t level)
     for (unsigned l = level + 1u; l < TRX_LEVEL_SLOTS; l++) {
         LIST_FOR_EACH_SAFE(link, after, &run->levels[l])
         {
-            struct version *v = LIST_ENTRY(link, struct version, in_run);
-            if (v->oper == VERSION_INSERT)
-                v->oper = VERSION_REPLACE;
-            version_remove(store, v);
+            version__drop(store, LIST_ENTRY(link, struct version, in_run));
         }
     }
 }

@@ -130,6 +130,8 @@ MUST_CHECK err_t version__create(struct versions *store, struct run *run, enum v
 void version__chain(struct versions *store, struct version *v);
 void version__unchain(struct versions *store, struct version *v);
 void version__free(struct versions *store, struct version *v);
+/* version_remove, but nothing becomes clean-up work. */
+void version__drop(struct versions *store, struct version *v);
 
 /* run.c */
 MUST_CHECK err_t run__create(struct versions *store, const struct trx *trx, struct run **out);
