@@ -198,8 +198,6 @@ class Session:
             reader = self._readers.pop()
         except IndexError:
             reader = _Reader(self.instance.handle)
-        cursor = reader.open(table, index)
-        self._reading.add(reader)
 
         def give_back():
             self._reading.discard(reader)
@@ -218,7 +216,10 @@ class Session:
             else:
                 self._readers.append(reader)
 
-        return cursor, give_back
+        answer = [None, give_back]  # all that memory is needed for comes before the snapshot is held
+        answer[0] = cursor = reader.open(table, index)
+        self._reading.add(reader)
+        return answer
 
     def _readers_forget(self, path):
         for reader in list(self._readers):

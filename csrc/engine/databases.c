@@ -605,6 +605,7 @@ static err_t wait_for_versions(struct instance *inst, dbid_t dbid)
             err_detail("a transaction still holds changes of this database, or keeps them from being cleaned up");
             return err;
         }
+        TRY_RETURN(instance__check_available(inst)); /* a sweep that has stopped with it */
         versions_ring(inst->versions);
         os_sleep_ms(10);
     }

@@ -148,6 +148,7 @@ bool instance__stops_backup(JET_GRBIT term_grbit);
 void session__close_cursors(struct session *s, int above_level); /* opened at a deeper level; -1 = all */
 
 bool instance__write_failed(struct instance *inst);
+MUST_CHECK err_t instance__check_available(struct instance *inst); /* for waits: nobody may move any more */
 /* An error that leaves the instance unable to go on: a failed write or sync, of the log or of a database? Then it is poisoned. What
  * could not be read, or had no memory, is the caller's. Returns err. */
 err_t instance__judge(struct instance *inst, err_t err);

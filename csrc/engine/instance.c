@@ -138,6 +138,11 @@ static bool is_poisoned(struct instance *inst)
     return atomic_load(&inst->poison) < 0 || log_poisoned(inst->log) < 0;
 }
 
+err_t instance__check_available(struct instance *inst)
+{
+    return is_poisoned(inst) ? unavailable(inst) : JET_errSuccess;
+}
+
 static err_t refuse(struct instance *inst, bool for_backup)
 {
     if (inst->process_id != os_process_id()) {

@@ -8,6 +8,8 @@
 
 #include "os/os_private.h"
 
+#define RENAME_ROOM 32u
+
 enum { DIRECT_ALIGN = 4096, WRITE_BATCH = 64, ZERO_CHUNK = 1 << 20 };
 
 static struct list open_files = {&open_files, &open_files};
@@ -97,10 +99,12 @@ err_t os_file_open(const char *path, unsigned how, struct os_file **out)
         return RAISE(JET_errOutOfMemory);
     f->fd = -1;
     list_init(&f->link);
-    f->path = strdup(full);
+    f->path_room = strlen(full) + 1 + RENAME_ROOM;
+    f->path = malloc(f->path_room);
     f->where = strdup(full);
     if (f->path == NULL || f->where == NULL)
         FAIL(JET_errOutOfMemory);
+    strcpy(f->path, full);
     TRY(open_checked(path, how, f));
     os__tables_lock();
     list_add_back(&open_files, &f->link);
@@ -130,20 +134,25 @@ void os_file_close(struct os_file *f)
 
 const char *os_file_path(const struct os_file *f) { return f->path; }
 
+static err_t make_path_room(struct os_file *f, size_t room)
+{
+    char *name = realloc(f->path, room);
+    if (name == NULL)
+        return RAISE(JET_errOutOfMemory);
+    f->path = name;
+    f->path_room = room;
+    return JET_errSuccess;
+}
+
+/* Another name in the same folder needs no memory: a log's roll must not stop for lack of it. */
 err_t os_file_rename(struct os_file *f, const char *to)
 {
     char full[OS_PATH_MAX];
     TRY_RETURN(os_full_path(to, full, sizeof full));
-    char *name = strdup(full);
-    if (name == NULL)
-        return RAISE(JET_errOutOfMemory);
-    err_t err = os_rename(f->path, full);
-    if (err < 0) {
-        free(name);
-        return err;
-    }
-    free(f->path);
-    f->path = name;
+    if (strlen(full) >= f->path_room)
+        TRY_RETURN(make_path_room(f, strlen(full) + 1));
+    TRY_RETURN(os_rename(f->path, full));
+    strcpy(f->path, full);
     return JET_errSuccess;
 }
 

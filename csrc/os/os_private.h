@@ -10,7 +10,8 @@ struct os_file {
     _Atomic bool direct;
     bool locked;
     bool gone;   /* unlinked or replaced while open; guarded by os__tables_lock */
-    char *path;  /* full path as opened, or as os_file_rename left it */
+    char *path;  /* full path as opened, or as os_file_rename left it; room: RENAME_ROOM more than it was opened with */
+    size_t path_room;
     char *where; /* full path now: renames move it; guarded by os__tables_lock */
 };
 

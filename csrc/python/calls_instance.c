@@ -77,12 +77,11 @@ static PYFN(JetSetSystemParameter)
     PyObject *text = NULL;
     uint64_t number = 0;
     bool ok = true;
-    if (PyUnicode_Check(value) || PyBytes_Check(value) ||
-        PyObject_HasAttrString(value, "__fspath__"))
-        ok = PyUnicode_FSConverter(value, &text);
-    else if (value != Py_None) {
+    if (PyIndex_Check(value)) {
         number = PyLong_AsUnsignedLongLongMask(value);
         ok = !PyErr_Occurred();
+    } else if (value != Py_None) {
+        ok = PyUnicode_FSConverter(value, &text);
     }
     JET_ERR err = JET_errSuccess;
     if (ok)

@@ -18,6 +18,8 @@ err_t recovery__progress(struct recovery *r, JET_SNT snt)
     if (p->fn == NULL)
         return JET_errSuccess;
     if (snt == JET_sntBegin) {
+        if (r->begun) /* with a smaller cache: it has been told how far that came */
+            return JET_errSuccess;
         r->begun = true;
         r->percent = 0;
     } else if (!r->begun) {

@@ -99,22 +99,31 @@ static void count(struct recovery *r)
     r->result->inc_time = r->checkpoint.inc_time;
 }
 
-/* *starved: the cache had no frame left, and a larger one can be had; nothing is told then. */
-static err_t run_once(const struct recovery_config *config, struct recovery_result *result, bool *starved)
+struct attempt {
+    bool starved; /* the cache had no frame left, and a larger one can be had: no end is told then */
+    bool begun;   /* what progress has been told of the attempts until now */
+    uint32_t percent;
+};
+
+static err_t run_once(const struct recovery_config *config, struct recovery_result *result, struct attempt *a)
 {
     uint64_t before = cache_starved(config->cache);
     *result = (struct recovery_result){0};
-    *starved = false;
+    a->starved = false;
     struct recovery *r = calloc(1, sizeof *r);
     if (r == NULL)
         return RAISE(JET_errOutOfMemory);
     r->config = config;
     r->result = result;
+    r->begun = a->begun;
+    r->percent = a->percent;
     btree_stats(&r->stats_before);
     trx_init(&r->inner, config->versions, config->log, PROCID_RECOVERY_INNER, true, NULL);
     err_t err = run(r);
-    *starved = err == JET_errOutOfMemory && config->larger_cache != NULL && cache_starved(config->cache) != before;
-    if (!*starved)
+    a->starved = err == JET_errOutOfMemory && config->larger_cache != NULL && cache_starved(config->cache) != before;
+    a->begun = r->begun;
+    a->percent = r->percent;
+    if (!a->starved)
         err = tell_end(r, err);
     recovery__end_sessions(r);
     trx_term(&r->inner);
@@ -129,11 +138,11 @@ static err_t run_once(const struct recovery_config *config, struct recovery_resu
 err_t recovery_run(const struct recovery_config *config, struct recovery_result *result)
 {
     struct recovery_config own = *config;
-    bool starved;
-    err_t err = run_once(&own, result, &starved);
-    while (starved) {
+    struct attempt a = {.starved = false};
+    err_t err = run_once(&own, result, &a);
+    while (a.starved) {
         TRY_RETURN(own.larger_cache(own.larger_context, &own));
-        err = run_once(&own, result, &starved);
+        err = run_once(&own, result, &a);
     }
     return err;
 }

@@ -15,7 +15,9 @@ With PYJET_LIBRARY naming the library of `make SANITIZE=address walk`, and libas
 import argparse
 import collections
 import contextlib
+import ctypes as C
 import errno
+import mmap
 import os
 import pathlib
 import random
@@ -29,8 +31,9 @@ os.environ.setdefault("PYJET_LIBRARY", str(HERE.parent.parent / "build" / "relea
 import bank  # noqa: E402
 import cjet  # noqa: E402
 import judge  # noqa: E402
+import walks  # noqa: E402
 from child import Child, ChildFailed, run  # noqa: E402
-from cjet import FOREVER, JetError, K  # noqa: E402
+from cjet import FOREVER, JetError, K, u32, u64  # noqa: E402
 
 cjet.lib.walk_hits.restype = cjet.u64
 cjet.lib.walk_live.restype = cjet.C.c_int64
@@ -109,10 +112,11 @@ class World:
         self.data, self.path = self.place / "data", self.place / "data" / "bank.edb"
         self.lines, self.errors, self.created = [], [], False
         self.model = bank.Model(bank.first_state(1))
-        self.inst, self.lost = None, []
+        self.inst, self.lost, self.cache = None, [], 200
+        self.second, self.rows, self.frozen = self.data / "second.edb", None, None
 
     def instance(self):
-        cjet.set_cache(200)
+        cjet.set_cache(self.cache)
         params = {K.JET_paramCheckpointDepthMax: 64 << 10}
         self.inst = cjet.Instance(self.data, log_kib=64, sessions=8, params=params)
         return self.inst
@@ -185,7 +189,7 @@ class World:
         """Ends the instance whatever it says; a poisoned one must have said that it is."""
         if self.inst is not None:
             if self.inst.running:
-                self.attempt(self.inst.term)
+                self.attempt(self.inst.term, K.JET_bitTermComplete | K.JET_bitTermStopBackup)  # a caller's backup may still stand
             self.inst.destroy()
             self.inst = None
 
@@ -200,9 +204,9 @@ def make_bank(w):
     w.created = True
 
 
-def some_work(w, steps=12):
+def some_work_of(w, *how):
     ses = w.open()
-    assert ses is not None and w.work(ses, steps), w.errors
+    assert ses is not None and w.work(ses, *how), w.errors
     w.end()
     w.created = True
 
@@ -295,14 +299,152 @@ def act_restore(w):
     w.restored = w.attempt(restore)
 
 
+# ---- a second database: created, filled, indexed, dropped from, detached, attached ----
+
+SECOND = {"id": (K.JET_coltypLong, K.JET_bitColumnNotNULL), "k": (K.JET_coltypLong,), "v": (K.JET_coltypLongBinary,)}
+
+
+def fill(ses, dbid, first, n):
+    with ses.transaction(), ses.table(dbid, "s") as t:
+        for i in range(first, first + n):
+            t.insert(id=i, k=i * 7 % 31, v=bytes([i % 251]) * (2500 if i % 4 == 0 else 60))
+
+
+def act_second(w):
+    ses = w.open()
+    dbid = ses and w.attempt(ses.create, w.second)
+    if not dbid:
+        return
+    w.rows = 0  # acknowledged
+
+    def filled(first, n):
+        fill(ses, dbid, first, n)
+        w.rows = first + n
+
+    def indexed():
+        with ses.table(dbid, "s") as t:
+            cjet.create_index(ses, t.id, "by_k", "+k")
+
+    def unindexed():
+        with ses.table(dbid, "s") as t:
+            cjet.call("JetDeleteIndexA", ses.id, t.id, b"by_id")
+
+    steps = [
+        lambda: ses.create_table(dbid, "s", SECOND, [("pk", "+id", K.JET_bitIndexPrimary), ("by_id", "-id", 0)]),
+        lambda: filled(0, 40),
+        lambda: ses.create_table(dbid, "gone", SECOND, [("pk", "+id", K.JET_bitIndexPrimary)]),
+        indexed,
+        lambda: filled(40, 40),
+        lambda: ses.delete_table(dbid, "gone"),
+        unindexed,
+        lambda: ses.close(dbid),
+        lambda: ses.detach(w.second),
+        lambda: ses.attach(w.second),
+    ]
+    for step in steps:
+        if w.attempt(lambda step=step: step() or True) is None:
+            with contextlib.suppress(JetError):
+                ses.rollback(K.JET_bitRollbackAll)
+            return
+
+
+def judge_second(w, ses):
+    """All that was acknowledged is there, indexes agree. Called while an instance runs; the file is checked after its end."""
+    dbid = ses.open(w.second)
+    if "s" not in ses.tables(dbid):
+        assert w.rows == 0, f"the table of {w.rows} rows is gone"
+        return
+    with ses.table(dbid, "s") as t:
+        rows = {r["id"]: (r["k"], r["v"]) for r in t.all()} if len(t.columns) == 3 else {}
+        assert sorted(rows) == list(range(len(rows))) and w.rows <= len(rows), f"{w.rows} rows were acknowledged, {len(rows)} are there"
+        assert all(rows[i] == (i * 7 % 31, bytes([i % 251]) * (2500 if i % 4 == 0 else 60)) for i in rows), "a row is not what it was"
+        for index in t.indexes():
+            assert {r["id"] for r in t.all(index=index)} == set(rows), f"index {index} disagrees"
+
+
+# ---- others copy: external backup, snapshot ----
+
+
+def act_external(w):
+    """As a backup program does it: databases, logs, truncation; every file through JetReadFile."""
+    ses = w.open()
+    if ses is None:
+        return
+    w.work(ses, 3)
+    logs, begun, inst = generations(w.data), len(w.lines), w.inst
+    memory = mmap.mmap(-1, 64 << 12)
+    at = C.addressof((C.c_char * (64 << 12)).from_buffer(memory))
+
+    def listed(name):
+        room, actual = C.create_string_buffer(8192), u32()
+        cjet.call(name, inst.handle, room, u32(8192), C.byref(actual))
+        return [os.fsdecode(part) for part in room.raw[: actual.value].split(b"\0") if part]
+
+    def copy(path):
+        handle, low, high, parts, actual = u64(), u32(), u32(), [], u32(1)
+        cjet.call("JetOpenFileInstanceA", inst.handle, os.fsencode(path), C.byref(handle), C.byref(low), C.byref(high))
+        try:
+            while actual.value:
+                cjet.call("JetReadFileInstance", inst.handle, handle, C.c_void_p(at), u32(64 << 12), C.byref(actual))
+                parts.append(memory[: actual.value])
+        finally:
+            cjet.lib.JetCloseFileInstance(inst.handle, handle)
+        (w.place / "sets" / "plain" / os.path.basename(path)).write_bytes(b"".join(parts))
+
+    def whole():
+        for path in listed("JetGetAttachInfoInstanceA"):
+            copy(path)
+        for path in listed("JetGetLogInfoInstanceA"):
+            copy(path)
+        cjet.call("JetTruncateLogInstance", inst.handle)
+        return True
+
+    (w.place / "sets" / "plain").mkdir()
+    if w.attempt(lambda: cjet.call("JetBeginExternalBackupInstance", inst.handle, u32(0)) or True):
+        done = w.attempt(whole)
+        if done:
+            ended = w.attempt(lambda: cjet.call("JetEndExternalBackupInstance2", inst.handle, u32(K.JET_bitBackupEndNormal)) or True)
+        else:  # an error of a log has ended it already
+            cjet.lib.JetEndExternalBackupInstance2(inst.handle, u32(K.JET_bitBackupEndAbort))
+        w.lost = sorted(logs - generations(w.data))
+        assert done or not w.lost, f"a backup that failed has deleted {w.lost}"
+        if done and ended or w.lost:
+            w.complete["plain"] = begun
+    w.work(ses, 3)
+
+
+def act_snapshot(w):
+    """Frozen, the files copied by another hand, thawed: the copy recovers to what was acknowledged before the freeze."""
+    ses = w.open()
+    if ses is None:
+        return
+    w.work(ses, 4)
+    snapid, n, infos = u64(), u32(), C.c_void_p()
+    if w.attempt(lambda: cjet.call("JetOSSnapshotPrepare", C.byref(snapid), u32(0)) or True):
+        if w.attempt(lambda: cjet.call("JetOSSnapshotFreezeA", snapid, C.byref(n), C.byref(infos), u32(0)) or True):
+            cjet.lib.JetFreeBuffer(infos)
+            shutil.copytree(w.data, w.place / "frozen")
+            w.frozen = len(w.lines)
+            w.attempt(lambda: cjet.call("JetOSSnapshotThaw", snapid, u32(0)) or True)
+        else:
+            cjet.lib.JetOSSnapshotAbort(snapid, u32(0))
+    w.work(ses, 4)
+
+
 class Scenario:
-    def __init__(self, prepare, act, before=None, had=()):
-        self.prepare, self.act, self.before, self.had = prepare, act, before, had
+    def __init__(self, prepare, act, before=None, had=(), cache=200):
+        self.prepare, self.act, self.before, self.had, self.cache = prepare, act, before, had, cache
 
 
 def open_and_work(w):
     ses = w.open()
     w.work(ses, 6)
+
+
+def much_work(w):
+    """A bank of several times 64 pages."""
+    make_bank(w)
+    some_work_of(w, 30, {"insert": 3, "many": 2}, 9000)
 
 
 SCENARIOS = {
@@ -316,6 +458,10 @@ SCENARIOS = {
     "incremental": Scenario(prepare_set("backup"), lambda w: back_up(w, "incremental"), had=("plain",)),
     "atomic": Scenario(prepare_set("atomic"), lambda w: back_up(w, "atomic"), had=("atomic",)),
     "restore": Scenario(prepare_set("backup"), act_restore, had=("plain",)),
+    "small cache": Scenario(much_work, act_commit, cache=64),
+    "second database": Scenario(make_bank, act_second),
+    "external": Scenario(make_bank, act_external),
+    "snapshot": Scenario(make_bank, act_snapshot),
 }
 
 
@@ -324,6 +470,7 @@ def point(report, place, name, lines, seed, kind, after, count):
     scenario, fault = SCENARIOS[name], Fault(kind, after, count)
     w = World(place, fault, f"{seed}/{name}")
     w.lines, w.created, w.complete, w.restored = [list(line) for line in lines], w.path.exists(), dict.fromkeys(scenario.had, len(lines)), None
+    w.cache = scenario.cache
     live = cjet.lib.walk_live()
     if scenario.before:
         scenario.before(w)
@@ -359,11 +506,15 @@ def verdict_after(w):
         ses = w.open()
         assert ses is not None, f"the restart fails: {w.errors}"
         state = bank.read_state(ses, ses.open(w.path, attach=False))
+        if w.rows is not None:
+            judge_second(w, ses)
         w.end()
         assert not w.errors, f"the end after a restart fails: {w.errors}"
         w.model.lines = w.lines
         w.model.check(state)
         judge.sound(w.path)
+        if w.rows is not None:
+            judge.sound(w.second)
     elif w.data.exists():
         w.attempt(w.instance) and w.attempt(w.inst.init)
         w.end()
@@ -374,6 +525,21 @@ def verdict_after(w):
         w.model.check(of_set, begun, None, f"the set {name} (logs {w.lost} were deleted)")
     if w.restored:
         judge.sound(w.restored)
+    if w.frozen is not None:
+        judge_frozen(w)
+
+
+def judge_frozen(w):
+    """The files as they were while frozen, in the place of the others: what was acknowledged then, no more than was asked for."""
+    shutil.rmtree(w.data)
+    shutil.copytree(w.place / "frozen", w.data)
+    ses = w.open()
+    assert ses is not None, f"the frozen copy does not start: {w.errors}"
+    state = bank.read_state(ses, ses.open(w.path, attach=False))
+    w.end()
+    w.model.lines = w.lines[: w.frozen]
+    w.model.check(state)
+    judge.sound(w.path)
 
 
 # ---- the walk ----
@@ -457,19 +623,23 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", help="part of a scenario's name")
     parser.add_argument("--kind", help="part of a kind's name")
+    parser.add_argument("--but", help="not the kinds with this in their names")
     parser.add_argument("--first", type=int, default=0, help="number of the first call that fails")
     parser.add_argument("--every", type=int, default=1, help="only each so many-th call")
     parser.add_argument("--count", type=int, help="at most so many points of each walk")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--log", action="store_true", help="add the run to tests/crash/WALKS.rst")
     args = parser.parse_args()
     memory = pathlib.Path("/dev/shm")
     place = tempfile.mkdtemp(prefix="faultwalk-", dir=memory if memory.is_dir() else None)
     names = [n for n in SCENARIOS if args.only is None or args.only in n]
-    kinds = [k for k in KINDS if args.kind is None or args.kind in k]
+    kinds = [k for k in KINDS if (args.kind is None or args.kind in k) and (args.but is None or args.but not in k)]
     print(f"seed {args.seed}, {len(names)} scenarios, {len(kinds)} kinds, in {place}", flush=True)
     totals = play(place, args.seed, names, kinds, args.first, args.every, args.count, args.jobs, say=lambda text: print(text, flush=True))
     for name, value in sorted(totals.items()):
         print(f"{name:44} {value}")
+    if args.log:
+        walks.note(args.seed, len(names), len(kinds), totals["points"])
     print(f"{totals['points']} fault points, seed {args.seed}: nothing lost, nothing left behind")
     shutil.rmtree(place)
 
