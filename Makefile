@@ -50,7 +50,7 @@ clean:  ## remove what was built
 KNOWS = $(shell grep -lw PYJET_BREAK_$(BREAK) csrc/*/*.c)
 BROKEN = $(B)/libpyjet-$(BREAK).so
 .PHONY: broken
-broken: $(BROKEN)  ## an engine that skips one step, for tests/crash/test_broken.py: BREAK=FSYNC|WAL|CHECKSUM|TORN|UNDO
+broken: $(BROKEN)  ## an engine that skips one step, for tests/crash/test_broken.py: BREAK=FSYNC|WAL|CHECKSUM|TORN|SUM|UNDO
 
 $(BROKEN): $(call objects,$(ROOMS))
 	$(CC) $(CFLAGS_ALL) -DPYJET_BREAK_$(BREAK)=1 -MF /dev/null -shared -o $@ $(KNOWS) \

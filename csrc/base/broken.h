@@ -15,6 +15,9 @@
 #ifndef PYJET_BREAK_TORN /* a torn page is not put back from the double-write file */
 #define PYJET_BREAK_TORN 0
 #endif
+#ifndef PYJET_BREAK_SUM /* copies in the double-write file and log segments are judged by ESE's checksum alone */
+#define PYJET_BREAK_SUM 0
+#endif
 #ifndef PYJET_BREAK_UNDO /* one change in four is not taken back by a rollback */
 #define PYJET_BREAK_UNDO 0
 #endif

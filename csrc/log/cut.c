@@ -71,7 +71,7 @@ static err_t cut(uint8_t *image, const struct log_header *h, const struct log__s
     if (byte > 0) {
         uint8_t *s = image + (size_t)segment * LOG_SEGMENT;
         memset(s + byte, 0, LOG_SEGMENT - byte);
-        store_u64(s + SEG_CHECKSUM, checksum_ecc(s, LOG_SEGMENT, segment, true));
+        log__seal_segment(s, segment);
     }
     memset(image + (size_t)first * LOG_SEGMENT, 0, h->file_size - (size_t)first * LOG_SEGMENT);
     return JET_errSuccess;

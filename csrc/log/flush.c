@@ -76,9 +76,7 @@ static void seal(struct log *log, uint64_t seq, uint32_t isec, const struct logt
 {
     uint8_t *segment = log__slot(log, seq);
     memcpy(segment + SEG_TIME, now->b, sizeof now->b);
-    uint64_t checksum = checksum_ecc(segment, LOG_SEGMENT, isec, true);
-    store_u64(segment + SEG_CHECKSUM, checksum);
-    log->accumulated ^= checksum;
+    log->accumulated ^= log__seal_segment(segment, isec);
 }
 
 /* One write (two at the ring's end), then one sync. */

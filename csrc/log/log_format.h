@@ -66,9 +66,11 @@ enum log_segment_at {
     SEG_CHECKSUM = 0,
     SEG_LGPOS = 8,
     SEG_TIME = 16,
+    SEG_SUM = 24, /* these two: ours, in bytes that ESE leaves zero */
+    SEG_SUM_MARK = 32,
     SEG_FLAGS = 36,
 };
-enum { SEG_FLAG_NEW_CHECKSUM = 0x2000 };
+enum { SEG_FLAG_NEW_CHECKSUM = 0x2000, SEG_HAS_SUM = 0x534a50 /* "PJS" */ };
 
 enum log_checkpoint_at {
     CHK_CHECKSUM = 0,

@@ -147,6 +147,8 @@ struct log__scan {
     char detail[96];
 };
 enum log__scan_as { SCAN_LAST, SCAN_CLOSED, SCAN_STRICT };
+/* Its own sum, then ESE's checksum, which is returned. */
+uint64_t log__seal_segment(uint8_t *segment, uint32_t isec);
 void log__scan(uint8_t *image, uint32_t segments, uint32_t generation, enum log__scan_as as,
                struct log__scan *out);
 MUST_CHECK err_t log__image_read(const char *path, uint8_t **image, struct log_header *header);

@@ -16,6 +16,28 @@ static uint64_t compute(const uint8_t *segment, uint32_t isec)
     return checksum_ecc(segment, LOG_SEGMENT, isec, true);
 }
 
+/* Of all but the checksum, the sum and its mark. */
+static uint64_t sum_of(const uint8_t *segment)
+{
+    uint64_t head = hash_bytes(SLICE(segment + SEG_LGPOS, SEG_SUM - SEG_LGPOS), SEG_HAS_SUM);
+    return hash_bytes(SLICE(segment + SEG_FLAGS, LOG_SEGMENT - SEG_FLAGS), head);
+}
+
+uint64_t log__seal_segment(uint8_t *segment, uint32_t isec)
+{
+    store_u64(segment + SEG_SUM, sum_of(segment));
+    store_u32(segment + SEG_SUM_MARK, SEG_HAS_SUM);
+    uint64_t checksum = compute(segment, isec);
+    store_u64(segment + SEG_CHECKSUM, checksum);
+    return checksum;
+}
+
+/* ESE's checksum sees parities only: a lost sector may look like one flipped bit, or like nothing at all. */
+static bool sum_fits(const uint8_t *segment)
+{
+    return PYJET_BREAK_SUM || load_u32(segment + SEG_SUM_MARK) != SEG_HAS_SUM || load_u64(segment + SEG_SUM) == sum_of(segment);
+}
+
 static enum segment_state position_state(const uint8_t *segment, uint32_t isec, uint32_t generation)
 {
     lgpos_t own = load_u64(segment + SEG_LGPOS), here = LGPOS(generation, isec, 0);
@@ -31,7 +53,7 @@ static enum segment_state classify(uint8_t *segment, uint32_t isec, uint32_t gen
     uint64_t stored = load_u64(segment + SEG_CHECKSUM), computed = compute(segment, isec);
     *repaired = false;
     if (stored == computed)
-        return position_state(segment, isec, generation);
+        return sum_fits(segment) ? position_state(segment, isec, generation) : SEG_BAD;
     if (all_zero(segment, LOG_SEGMENT))
         return SEG_EMPTY;
     if (isec > 1 && stored == compute(segment, isec - 1))
@@ -39,7 +61,7 @@ static enum segment_state classify(uint8_t *segment, uint32_t isec, uint32_t gen
     uint8_t copy[LOG_SEGMENT];
     memcpy(copy, segment, sizeof copy);
     if (!checksum_ecc_correct(copy, LOG_SEGMENT, stored, computed) ||
-        load_u64(copy + SEG_CHECKSUM) != compute(copy, isec))
+        load_u64(copy + SEG_CHECKSUM) != compute(copy, isec) || !sum_fits(copy))
         return SEG_BAD;
     enum segment_state state = position_state(copy, isec, generation);
     if (state != SEG_VALID)
@@ -57,46 +79,19 @@ static bool shadow_serves(const uint8_t *image, uint32_t isec, uint32_t generati
            position_state(next, isec, generation) == SEG_VALID;
 }
 
-/* Where the NOP2 stands that a waited flush filled the segment with; LOG_SEGMENT when it did not. */
-static uint32_t fill_at(const uint8_t *segment)
+/* A segment that a waited flush filled is the last one of its batch: what follows it was written
+ * after a sync. */
+static bool ends_batch(const uint8_t *segment)
 {
     uint32_t at = LOG_SEGMENT_HEAD, size;
     while (at < LOG_SEGMENT) {
         if (log_record_size(SLICE(segment + at, LOG_SEGMENT - at), &size) < 0 || size == 0 ||
             size > LOG_SEGMENT - at)
-            return LOG_SEGMENT;
+            return false;
         if (segment[at] == LOG_NOP2 && at + size == LOG_SEGMENT)
-            return at;
+            return true;
         at += size;
     }
-    return LOG_SEGMENT;
-}
-
-/* A segment that a waited flush filled is the last one of its batch: what follows it was written
- * after a sync. */
-static bool ends_batch(const uint8_t *segment)
-{
-    return fill_at(segment) < LOG_SEGMENT;
-}
-
-/* Zeros, or one bit that a correction set among them. */
-static bool is_lost_sector(const uint8_t *p, uint32_t n)
-{
-    int bits = 0;
-    for (uint32_t i = 0; i < n && bits <= 1; i += 8)
-        bits += __builtin_popcountll(load_u64(p + i));
-    return bits <= 1;
-}
-
-/* A lost sector of 512 bytes may look like one flipped bit: the checksum sees parities of it only. (Zeros are what was there
- * before. In front of a NOP2 none are expected.) */
-static bool lacks_a_sector(const uint8_t *segment)
-{
-    enum { SECTOR = 512 };
-    uint32_t fill = fill_at(segment);
-    for (uint32_t at = 0; at < fill; at += SECTOR)
-        if (is_lost_sector(segment + at, SECTOR))
-            return true;
     return false;
 }
 
@@ -168,11 +163,6 @@ void log__scan(uint8_t *image, uint32_t segments, uint32_t generation, enum log_
         uint8_t *segment = image + (size_t)s * LOG_SEGMENT;
         bool repaired;
         enum segment_state state = classify(segment, s, generation, &repaired);
-        uint32_t at;
-        if (repaired && as == SCAN_LAST && lacks_a_sector(segment) && lost_batch(image, segments, generation, s, &at)) {
-            state = SEG_BAD; /* torn, and nobody was promised what is in it */
-            repaired = false;
-        }
         if (state != SEG_VALID && state != SEG_EMPTY && shadow_serves(image, s, generation)) {
             if (as == SCAN_STRICT) {
                 out->end = s;

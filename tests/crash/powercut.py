@@ -43,7 +43,7 @@ from child import Child, ChildFailed, run  # noqa: E402
 from works import WORKS  # noqa: E402
 
 PATIENCE = 90  # seconds for one state
-SCALES = (1, 0.35, 0.6, 0.35)  # of the laps: how long its recordings are, and how many states are tried of each
+SCALES = (1, 0.35, 0.25, 0.35, 0.5, 0.25, 0.35, 0.25)  # of the laps: how long its recordings are, and how many states are tried of each
 MOST_FAILED = 20  # rounds: then no more are begun
 
 

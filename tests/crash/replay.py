@@ -6,7 +6,8 @@
 
 What a completed sync covers is there. Of the rest, each independently:
 
-* a write is kept, dropped, or torn: any subset of its sectors, of 512 bytes in most states, of 4 KiB in the others;
+* a write is kept, dropped, or torn: any subset of its sectors, of 512 bytes in most states, of 4 KiB in the others; all but one,
+  one alone, the first and the last ones are as likely as all other subsets;
 * the file has one of the sizes it had since its last sync, so it may be longer than its data (zeros) or cut off;
 * a create, rename, unlink, mkdir or rmdir happened or did not; one that did not takes with it what came later to
   the same name. A rename is atomic, and lasts when the folder of its new name was synced.
@@ -89,8 +90,8 @@ class _Image:
             del self.data[size:]
         self.size = size
 
-    def apply(self, change, written, sized, rng=None, sector=512):
-        """Does a change: its size if sized, its data if written, a subset of its sectors with rng."""
+    def apply(self, change, written, sized, rng=None, sector=512, torn=None):
+        """Does a change: its size if sized, its data if written, a subset of its sectors with rng (which: torn, or _torn)."""
         if change.data is None:
             if sized:
                 self.resize(change.offset)
@@ -103,7 +104,7 @@ class _Image:
             self.put(change, change.offset, change.end)
             return
         at, stop = change.offset // sector * sector, min(change.end, self.size)
-        bits = rng.getrandbits(-(-(stop - at) // sector))
+        bits = (torn or _torn)(rng, -(-(stop - at) // sector))
         while at < stop:
             if bits & 1:
                 self.put(change, max(at, change.offset), min(at + sector, stop))
@@ -148,7 +149,7 @@ class _File:
             if change.pos < pos and not change.durable and change.data is not None:
                 change.doubtful = True
 
-    def crashed(self, rng, keep, tear, sector):
+    def crashed(self, rng, keep, tear, sector, victim=None):
         if not self.loose:
             self.still = self.still or self.image.content()
             return self.still
@@ -158,6 +159,8 @@ class _File:
         for i, change in enumerate(self.loose):
             if change.durable:
                 image.apply(change, True, True)
+            elif change is victim:
+                image.apply(change, True, True, rng, sector, _all_but_one)
             elif change.data is not None and rng.random() < tear:
                 image.apply(change, True, i < sized, rng, sector)
             else:
@@ -213,6 +216,19 @@ class State:
 
     def __str__(self):
         return f"seed {self.seed} state {self.number} cut {self.cut}: {len(self.contents)} files, {self.mark_count} marks"
+
+
+def _torn(rng, count):
+    """Which of so many sectors are there, a bit each."""
+    whole, style = (1 << count) - 1, rng.randrange(6)
+    if style < 2:
+        return rng.getrandbits(count)
+    one = 1 << rng.randrange(count)
+    return (whole ^ one, one, one - 1, whole ^ (one - 1))[style - 2]
+
+
+def _all_but_one(rng, count):
+    return (1 << count) - 1 ^ 1 << rng.randrange(count)
 
 
 def _some(rng, count, keep):
@@ -322,6 +338,10 @@ class _Replay:
 
     def crash(self, rng):
         """The folder after a power cut now: (files, dirs)."""
+        if rng.random() < 0.2:  # one sector of one of the last writes is all that is lost
+            loose = sorted(_loose(self.root), key=lambda change: change.pos)
+            if loose:
+                return self.left(rng, 1, 0, SECTORS[0], rng.choice(loose[-4:]))
         # Extremes are likely: nothing loose lasts, all of it does. Between them every rate.
         keep = rng.choice((0, 1, rng.random(), rng.random()))
         tear = (
@@ -331,8 +351,8 @@ class _Replay:
         )
         return self.left(rng, keep, tear, rng.choice(SECTORS))
 
-    def left(self, rng, keep, tear, sector):
-        """(files, dirs) when each loose thing is kept at the rate `keep` and torn at the rate `tear`."""
+    def left(self, rng, keep, tear, sector, victim=None):
+        """(files, dirs) when each loose thing is kept at the rate `keep` and torn at the rate `tear`; the victim lacks a sector."""
         entries, stopped = {}, set()
         for naming in self.namings:
             names = {(id(f), name) for f, name, _ in naming.entries}
@@ -341,8 +361,17 @@ class _Replay:
             else:
                 _do_names(naming.entries, lambda f: entries.setdefault(id(f), dict(f.kept)))
         files, dirs = {}, []
-        _walk(self.root, "", entries, lambda f: f.crashed(rng, keep, tear, sector), files, dirs)
+        _walk(self.root, "", entries, lambda f: f.crashed(rng, keep, tear, sector, victim), files, dirs)
         return files, tuple(dirs)
+
+
+def _loose(folder):
+    """The writes that no sync covers, of all files that have names."""
+    for node in folder.live.values():
+        if isinstance(node, _Dir):
+            yield from _loose(node)
+        else:
+            yield from (c for c in node.loose if isinstance(c.data, bytes) and c.data and not c.durable)
 
 
 def _do_names(entries, names_of):

@@ -82,6 +82,18 @@ def test_sectors_are_those_of_the_file_not_of_the_write():
     }
 
 
+def test_sectors_of_a_long_write_are_lost_in_every_style():
+    """Of 40: all but one (any one), one alone, the first ones, the last ones, and any half."""
+    new = b"".join(bytes([i + 1]) * 512 for i in range(40))
+    states = durable_file().size("f", len(new)).sync("f").write("f", 0, new).at_end(3000)
+    kept = [[s.files["f"][i * 512 :][:512] == new[i * 512 :][:512] for i in range(40)] for s in states]
+    assert {row.index(False) for row in kept if row.count(False) == 1} == set(range(40))
+    assert len({row.index(True) for row in kept if row.count(True) == 1}) > 15
+    assert len({row.count(True) for row in kept if sorted(row)[::-1] == row}) > 15  # the first ones
+    assert len({row.count(True) for row in kept if sorted(row) == row}) > 15
+    assert sum(12 < row.count(True) < 28 and len({*zip(row, row[1:])}) == 4 for row in kept) > 50
+
+
 def test_writes_are_independent_of_their_order():
     got = durable_file().write("f", 0, C).write("f", 512, C).outcomes()
     assert got == {A + B, C + B, A + C, C + C}

@@ -277,6 +277,7 @@ static void seal(uint8_t *segment, uint32_t generation, uint32_t isec)
 {
     store_u64(segment + SEG_LGPOS, LGPOS(generation, isec, 0));
     store_u32(segment + SEG_FLAGS, SEG_FLAG_NEW_CHECKSUM);
+    store_u32(segment + SEG_SUM_MARK, 0);
     store_u64(segment + SEG_CHECKSUM, checksum_ecc(segment, LOG_SEGMENT, isec, true));
 }
 
