@@ -32,13 +32,15 @@ static bool is_end(const struct btree *tree, const struct page_ref *leaf, const 
 }
 
 static err_t latch_leaf(struct btree *tree, const struct bookmark *at, unsigned how,
-                        struct page_ref *leaf)
+                        struct page_ref *leaf, bool *behind_all)
 {
     pgno_t hint = tree->last_leaf;
+    *behind_all = false;
     if ((how & BTREE_APPEND) != 0 && hint != PGNO_NIL && !tree->is_private) {
         err_t err = cache_latch(tree->db, hint, LATCH_WRITE, CACHE_TRY, leaf);
         if (err == JET_errSuccess) {
-            if (is_end(tree, leaf, at))
+            *behind_all = is_end(tree, leaf, at);
+            if (*behind_all)
                 return JET_errSuccess;
             cache_release(leaf);
         }
@@ -74,11 +76,13 @@ static err_t meet_node(struct btree *tree, struct trx *trx, const struct page_re
 }
 
 static err_t choose(struct btree *tree, struct trx *trx, const struct page_ref *leaf,
-                    const struct bookmark *at, bool versioned, struct change *change)
+                    const struct bookmark *at, bool versioned, bool behind_all,
+                    struct change *change)
 {
-    bool equal;
+    bool equal = false;
     change->type = LOG_Insert;
-    change->line = btree__find_line(tree, leaf->page, at, &equal);
+    change->line = behind_all ? page_line_count(leaf->page)
+                              : btree__find_line(tree, leaf->page, at, &equal);
     change->seen = page_dbtime(leaf->page);
     return equal ? meet_node(tree, trx, leaf, versioned, change) : JET_errSuccess;
 }
@@ -125,14 +129,14 @@ err_t btree_insert(struct btree_cursor *cursor, struct slice key, struct slice d
     TRY(bookmark_init(&at, tree, key, data));
     while (!done) {
         struct change change = {.key = key, .data = data};
-        bool changed, fits;
-        TRY(latch_leaf(tree, &at, how, &leaf));
-        TRY(choose(tree, trx, &leaf, &at, versioned, &change));
+        bool changed, fits, behind_all;
+        TRY(latch_leaf(tree, &at, how, &leaf, &behind_all));
+        TRY(choose(tree, trx, &leaf, &at, versioned, behind_all, &change));
         TRY(has_room(tree, leaf.page, &change, &fits));
         if (!fits) {
             TRY(btree__make_room(tree, trx, &leaf, &changed));
             if (changed) {
-                TRY(choose(tree, trx, &leaf, &at, versioned, &change));
+                TRY(choose(tree, trx, &leaf, &at, versioned, behind_all, &change));
                 TRY(has_room(tree, leaf.page, &change, &fits));
             }
         }

@@ -35,9 +35,9 @@ err_t cache_create(const struct cache_config *config, struct cache **out)
     cache->bucket_mask = power_of_two(cache->frame_count) - 1;
     cache->shard_mask = cache->bucket_mask < SHARDS_MAX ? cache->bucket_mask : SHARDS_MAX - 1;
     cache->dirty_words = (cache->frame_count + 63) / 64;
-    cache->frames = os_map((size_t)frames * sizeof *cache->frames, false);
+    cache->frames = os_map((size_t)frames * sizeof *cache->frames, true);
     cache->pool = os_map(cache->pool_bytes, true);
-    cache->buckets = calloc(cache->bucket_mask + 1, sizeof *cache->buckets);
+    cache->buckets = os_map((cache->bucket_mask + 1) * sizeof *cache->buckets, true);
     cache->free = calloc(cache->frame_count, sizeof *cache->free);
     cache->dirty_map = calloc(cache->dirty_words, sizeof *cache->dirty_map);
     cache->shards = os_map((cache->shard_mask + 1) * sizeof *cache->shards, false);
@@ -74,7 +74,8 @@ void cache_destroy(struct cache *cache)
         os_unmap(cache->frames, (size_t)cache->frame_count * sizeof *cache->frames);
     if (cache->pool != NULL)
         os_unmap(cache->pool, cache->pool_bytes);
-    free((void *)cache->buckets);
+    if (cache->buckets != NULL)
+        os_unmap((void *)cache->buckets, (cache->bucket_mask + 1) * sizeof *cache->buckets);
     free(cache->free);
     free((void *)cache->dirty_map);
     free(cache);

@@ -271,9 +271,10 @@ static void append_locked(struct log *log, struct log_record *records, int count
         bytes += n;
     }
     stamp->end = log->next_at;
-    atomic_store(&log->last_end, log->next_at);
-    atomic_store(&log->tail, log->next_at);
-    atomic_fetch_add_explicit(&log->bytes_appended, bytes, memory_order_relaxed);
+    atomic_store_explicit(&log->last_end, log->next_at, memory_order_release);
+    atomic_store_explicit(&log->tail, log->next_at, memory_order_release);
+    bytes += atomic_load_explicit(&log->bytes_appended, memory_order_relaxed); /* written under the lock only */
+    atomic_store_explicit(&log->bytes_appended, bytes, memory_order_relaxed);
     publish_commit(stamp);
 }
 

@@ -4,7 +4,7 @@
 #include "version/version_private.h"
 
 #define BUCKETS_MIN (UINT64_C(1) << 12)
-#define BUCKETS_MAX (UINT64_C(1) << 20)
+#define BUCKETS_MAX (UINT64_C(1) << 18) /* 2 MiB: one huge page, and mostly in a core's cache; 512 MiB of versions make chains of 8 */
 
 static uint64_t bucket_count(uint64_t bytes_max)
 {
@@ -22,10 +22,10 @@ err_t versions_create(uint64_t bytes_max, struct versions **out)
         return RAISE(JET_errOutOfMemory);
     uint64_t count = bucket_count(bytes_max);
     store->bucket_mask = count - 1;
-    store->buckets = calloc(count, sizeof *store->buckets);
+    store->buckets = os_map(count * sizeof *store->buckets, true); /* met at random: few entries of the page tables */
     store->stripes = aligned_alloc(_Alignof(struct stripe), STRIPES * sizeof(struct stripe));
     if (store->buckets == NULL || store->stripes == NULL) {
-        free(store->buckets);
+        os_unmap(store->buckets, count * sizeof *store->buckets);
         free(store->stripes);
         free(store);
         return RAISE(JET_errOutOfMemory);
@@ -84,7 +84,7 @@ void versions_destroy(struct versions *store)
     os_lock_term(&store->bell_lock);
     os_cond_term(&store->bell);
     free(store->pages);
-    free(store->buckets);
+    os_unmap(store->buckets, (store->bucket_mask + 1) * sizeof *store->buckets);
     free(store->stripes);
     free(store);
 }
