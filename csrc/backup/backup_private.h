@@ -156,7 +156,7 @@ MUST_CHECK err_t logs__copy(struct run *run);
 /* ---- range.c: which logs, their bytes, their deletion ---- */
 MUST_CHECK err_t range__find(struct series *s);
 MUST_CHECK err_t range__log_name(const struct series *s, uint32_t generation, char name[64]);
-/* A whole log of the set, verified; free(). JET_errMissingFileToBackup, JET_errLogReadVerifyFailure. */
+/* A whole log of the set, verified; os_free_aligned. JET_errMissingFileToBackup, JET_errLogReadVerifyFailure. */
 MUST_CHECK err_t range__load_log(const struct series *s, uint32_t generation, uint8_t **bytes, size_t *n);
 MUST_CHECK err_t range__missing(const struct series *s, uint32_t generation);
 MUST_CHECK err_t range__read_whole(const char *path, uint8_t **bytes, size_t *n);

@@ -81,7 +81,7 @@ static err_t refuse(err_t code, const char *why)
 
 static void forget_file(struct external *e)
 {
-    free(e->log);
+    os_free_aligned(e->log);
     e->log = NULL;
     stream__close(&e->stream);
     e->open = OPEN_NOTHING;

@@ -67,7 +67,7 @@ static bool is_there(const char *to, const uint8_t *bytes, size_t n)
     uint8_t *there = NULL;
     size_t size = 0;
     bool same = os_exists(to) && range__read_whole(to, &there, &size) >= 0 && size == n && memcmp(there, bytes, n) == 0;
-    free(there);
+    os_free_aligned(there);
     return same;
 }
 
@@ -109,7 +109,7 @@ static err_t copy_log(struct run *run, uint32_t generation)
     }
     series__note_log_read(s, generation);
 out:
-    free(bytes);
+    os_free_aligned(bytes);
     return err;
 }
 

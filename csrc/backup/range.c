@@ -89,7 +89,7 @@ err_t range__read_whole(const char *path, uint8_t **bytes, size_t *n)
     err_t err = os_file_size(file, &size);
     if (err >= 0 && size > 64u << 20)
         err = RAISE(JET_errLogFileCorrupt);
-    if (err >= 0 && (*bytes = malloc(size == 0 ? 1 : (size_t)size)) == NULL)
+    if (err >= 0 && (*bytes = os_alloc_aligned((size_t)size)) == NULL)
         err = RAISE(JET_errOutOfMemory);
     if (err >= 0)
         err = os_file_read(file, 0, *bytes, (size_t)size);
@@ -129,7 +129,7 @@ err_t range__load_log(const struct series *s, uint32_t generation, uint8_t **byt
             err = bad_log(s, path);
     }
     if (err < 0) {
-        free(*bytes);
+        os_free_aligned(*bytes);
         *bytes = NULL;
     }
     return err;

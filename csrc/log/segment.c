@@ -205,9 +205,62 @@ out:
     return err;
 }
 
+/* Where the data ends, when every segment is as it was written and nothing but zeros follows: as log__scan finds it, without a
+ * change of the image. 0: not so. */
+static uint32_t sound_end(const uint8_t *image, uint32_t segments, uint32_t generation)
+{
+    uint32_t end = 1;
+    for (; end < segments - 1; end++) {
+        const uint8_t *segment = image + (size_t)end * LOG_SEGMENT;
+        if (load_u64(segment + SEG_CHECKSUM) != compute(segment, end) ||
+            position_state(segment, end, generation) != SEG_VALID)
+            break;
+    }
+    for (uint32_t s = end; s < segments - 1; s++)
+        if (!all_zero(image + (size_t)s * LOG_SEGMENT, LOG_SEGMENT))
+            return 0;
+    return end;
+}
+
+static err_t walk_all(const uint8_t *image, uint32_t generation, uint32_t end)
+{
+    struct log__walk walk;
+    struct log_view view;
+    lgpos_t physical;
+    bool done = false;
+    err_t err = JET_errSuccess;
+    log__walk_start(&walk, image, generation, end);
+    while (err >= 0 && !done)
+        err = log__walk_next(&walk, &view, &physical, &done);
+    buffer_free(&walk.joined);
+    return err;
+}
+
+/* On a copy: a repair must not reach the caller's bytes. */
+static err_t scan_and_walk(const uint8_t *image, size_t n, uint32_t generation)
+{
+    uint8_t *copy = os_map(n, true);
+    if (copy == NULL)
+        return RAISE(JET_errOutOfMemory);
+    for (size_t at = 0; at < n; at += LOG_SEGMENT)
+        if (!all_zero(image + at, LOG_SEGMENT)) /* the unused end costs no memory */
+            memcpy(copy + at, image + at, LOG_SEGMENT);
+    struct log__scan scan;
+    log__scan(copy, (uint32_t)(n / LOG_SEGMENT), generation, SCAN_STRICT, &scan);
+    err_t err = JET_errSuccess;
+    if (scan.verdict != 0) {
+        err = RAISE(JET_errLogReadVerifyFailure);
+        err_detail("generation %X: %s", generation, scan.detail);
+    } else {
+        err = walk_all(copy, generation, scan.end);
+    }
+    os_unmap(copy, n);
+    return err;
+}
+
 /* What a backup promises about a log that it copied: every segment good, only unused space behind
  * the last, and the records can be framed. */
-static err_t verify(uint8_t *image, size_t n, uint32_t generation)
+static err_t verify(const uint8_t *image, size_t n, uint32_t generation)
 {
     struct log_header header;
     TRY_RETURN(log__header_decode(image, &header));
@@ -215,39 +268,16 @@ static err_t verify(uint8_t *image, size_t n, uint32_t generation)
         return RAISE(JET_errLogFileSizeMismatch);
     if (header.generation != generation)
         return RAISE(JET_errLogGenerationMismatch);
-    struct log__scan scan;
-    log__scan(image, header.file_size / LOG_SEGMENT, generation, SCAN_STRICT, &scan);
-    if (scan.verdict != 0) {
-        err_t err = RAISE(JET_errLogReadVerifyFailure);
-        err_detail("generation %X: %s", generation, scan.detail);
-        return err;
-    }
-    struct log__walk walk;
-    struct log_view view;
-    lgpos_t physical;
-    bool done = false;
-    err_t err = JET_errSuccess;
-    log__walk_start(&walk, image, generation, scan.end);
-    while (err >= 0 && !done)
-        err = log__walk_next(&walk, &view, &physical, &done);
-    buffer_free(&walk.joined);
-    return err;
+    uint32_t end = sound_end(image, (uint32_t)(n / LOG_SEGMENT), generation);
+    return end > 0 ? walk_all(image, generation, end) : scan_and_walk(image, n, generation);
 }
 
 err_t log_verify_image(const uint8_t *image, size_t n, uint32_t generation)
 {
-    if (n < (size_t)LOG_SEGMENTS_MIN * LOG_SEGMENT || n > (size_t)LOG_SEGMENTS_MAX * LOG_SEGMENT)
+    if (n < (size_t)LOG_SEGMENTS_MIN * LOG_SEGMENT || n > (size_t)LOG_SEGMENTS_MAX * LOG_SEGMENT ||
+        n % LOG_SEGMENT != 0)
         return RAISE(JET_errLogReadVerifyFailure);
-    uint8_t *copy = os_map(n, true); /* a repair must not reach the caller's bytes */
-    if (copy == NULL)
-        return RAISE(JET_errOutOfMemory);
-    for (size_t at = 0; at < n; at += LOG_SEGMENT) { /* the unused end costs no memory */
-        uint32_t some = n - at < LOG_SEGMENT ? (uint32_t)(n - at) : LOG_SEGMENT;
-        if (!all_zero(image + at, some))
-            memcpy(copy + at, image + at, some);
-    }
-    err_t err = verify(copy, n, generation);
-    os_unmap(copy, n);
+    err_t err = verify(image, n, generation);
     if (err < 0 && err != JET_errLogReadVerifyFailure && err != JET_errOutOfMemory)
         err = RAISE(JET_errLogReadVerifyFailure);
     return err;

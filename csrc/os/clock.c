@@ -96,9 +96,12 @@ void os_unmap(void *p, size_t n)
 void *os_alloc_aligned(size_t n)
 {
     void *p = NULL;
-    if (n > SIZE_MAX - PAGE)
+    size_t unit = n < HUGE_PAGE ? PAGE : HUGE_PAGE;
+    if (n > SIZE_MAX - HUGE_PAGE || posix_memalign(&p, unit, n == 0 ? PAGE : round_up(n, PAGE)) != 0)
         return NULL;
-    return posix_memalign(&p, PAGE, n == 0 ? PAGE : round_up(n, PAGE)) == 0 ? p : NULL;
+    if (unit == HUGE_PAGE)
+        (void)madvise(p, round_up(n, PAGE), MADV_HUGEPAGE); /* a wish, as above */
+    return p;
 }
 
 void os_free_aligned(void *p) { free(p); }

@@ -155,7 +155,7 @@ void os_signature_new(struct signature *out); /* random + now, computer name zer
 /* Zeroed, aligned memory; `huge` asks for huge pages. Reserved, not touched: pages come when used. */
 void *os_map(size_t n, bool huge);
 void os_unmap(void *p, size_t n);
-void *os_alloc_aligned(size_t n); /* 4096-aligned; free with os_free_aligned */
+void *os_alloc_aligned(size_t n); /* 4096-aligned, from 2 MiB on in huge pages; free with os_free_aligned */
 void os_free_aligned(void *p);
 
 /* ---- faults and the write recorder: for tests, always compiled in, free when off ---- */
