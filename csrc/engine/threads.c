@@ -7,6 +7,10 @@
 #define DIRTY_LOW_PERCENT 40u
 #define WRITE_BATCH 512u
 #define SWEEP_BATCH 2048u
+#define BACKUP_TICK_MS 20u
+#define NEXT_WAITS_MS 5000u
+#define NEXT_WAITS_BYTES (1u << 20)
+#define NEXT_WAITS_PERCENT 12u
 
 /* Errors that say "try again later": nothing is lost, the work stays queued. */
 static bool passes(err_t err)
@@ -68,11 +72,26 @@ static void writer_loop(void *context)
     }
 }
 
+/* While a backup copies, the device is its own: the next file of a large log is as good a little later, unless the current one
+ * fills up. */
+static bool next_can_wait(struct instance *inst, uint32_t waited_ms)
+{
+    uint32_t fill;
+    return waited_ms < NEXT_WAITS_MS && log_file_size(inst->log) >= NEXT_WAITS_BYTES && backup_is_running(inst->backup) &&
+           log_lacks_next(inst->log, &fill) && fill < NEXT_WAITS_PERCENT;
+}
+
 static void preparer_loop(void *context)
 {
     struct instance *inst = context;
+    uint32_t waited_ms = 0;
     while (!atomic_load(&inst->stop)) {
-        log_wait_roll(inst->log, TICK_MS);
+        log_wait_roll(inst->log, waited_ms > 0 ? BACKUP_TICK_MS : TICK_MS);
+        if (next_can_wait(inst, waited_ms)) {
+            waited_ms += BACKUP_TICK_MS;
+            continue;
+        }
+        waited_ms = 0;
         gate__enter(&inst->gate);
         bool worked = !atomic_load(&inst->stop) && atomic_load(&inst->poison) == 0;
         while (worked)

@@ -137,6 +137,8 @@ uint64_t log_flush_count(struct log *log);
 
 /* Background work, called by engine's thread: makes the next file ready. *worked tells whether there was some. */
 MUST_CHECK err_t log_prepare_next(struct log *log, bool *worked);
+/* Is the next file still to be made? fill_percent: how much of the current generation is used. */
+bool log_lacks_next(struct log *log, uint32_t *fill_percent);
 /* Blocks until a generation was started, `ms` passed, log_ring or log_stop: bell for the log preparer. */
 void log_wait_roll(struct log *log, uint32_t ms);
 

@@ -214,6 +214,15 @@ err_t log_prepare_next(struct log *log, bool *worked)
     return atomic_load(&log->use_reserve) > 0 ? JET_errSuccess : log__reserve_make(log, worked);
 }
 
+bool log_lacks_next(struct log *log, uint32_t *fill_percent)
+{
+    os_lock_take(&log->buffer_lock);
+    bool lacks = log->next == NEXT_NONE;
+    *fill_percent = log->cur_isec * 100 / log->last_data;
+    os_lock_release(&log->buffer_lock);
+    return lacks;
+}
+
 void log_wait_roll(struct log *log, uint32_t ms)
 {
     if (!log->config.enabled) {
