@@ -39,6 +39,41 @@ static bool log_exists(uint32_t generation)
     return exists(at("data/edb%05X.log", generation));
 }
 
+/* ---- the device is the backup's while it copies ---- */
+
+static err_t look_for_next_log(void *context, JET_SNP snp, JET_SNT snt, uint32_t done, uint32_t total)
+{
+    int *missing = context;
+    (void)snp, (void)snt, (void)done, (void)total;
+    if (exists(at("data/edbtmp.log")))
+        return JET_errSuccess;
+    os_sleep_ms(300); /* the run has rolled: time enough to make a megabyte of zeros */
+    *missing += !exists(at("data/edbtmp.log"));
+    return JET_errSuccess;
+}
+
+CASE(next_log_waits_for_the_backup)
+{
+    struct live l;
+    struct backup_result result;
+    int missing = 0;
+    begin_world(&l, START_LARGE_LOGS);
+    make_dir(at("bk"));
+    for (int ms = 0; !exists(at("data/edbtmp.log")) && ms < 20000; ms++)
+        os_sleep_ms(1);
+    char root[PATH_ROOM];
+    snprintf(root, sizeof root, "%s", at("bk"));
+    struct backup_options o = {.path = root, .progress = {&missing, look_for_next_log}};
+    uint64_t wanted = digest(&l);
+    CHECK_EQ(instance_backup(l.inst, &o, &result), JET_errSuccess);
+    CHECK(missing > 0);
+    for (int ms = 0; !exists(at("data/edbtmp.log")) && ms < 20000; ms++)
+        os_sleep_ms(1);
+    CHECK(exists(at("data/edbtmp.log")));
+    CHECK(digest(&l) == wanted);
+    finish(&l);
+}
+
 /* ---- what a full backup is ---- */
 
 /* BK-001, 002, 018, 025, 042, 071, 072, 085, 108, 109, 304, 309, 318: one call makes a set that is whole by itself. */
