@@ -326,7 +326,8 @@ def one_point(scenario, after):
         exception = e
     _, failed, inside = pyalloc.stop()
     name = None if exception is None else type(exception).__name__
-    masked = not inside and not isinstance(exception, (pyjet.errors.JetError, SystemError))  # os.fspath makes a TypeError of it
+    masked = not inside and not isinstance(exception, (pyjet.errors.JetError, SystemError))
+    masked |= isinstance(exception, TypeError) and "os.PathLike object, not PosixPath" in str(exception)  # PyOS_FSPath: any error is this one
     assert exception is None or isinstance(exception, MemoryError) or masked, f"{name}: {exception!r} ({exception.__context__!r})"
     assert exception is None or failed, f"no fault, and yet {exception!r}"
     if exception is not None:
