@@ -212,7 +212,7 @@ static uint32_t sound_end(const uint8_t *image, uint32_t segments, uint32_t gene
     uint32_t end = 1;
     for (; end < segments - 1; end++) {
         const uint8_t *segment = image + (size_t)end * LOG_SEGMENT;
-        if (load_u64(segment + SEG_CHECKSUM) != compute(segment, end) ||
+        if (load_u64(segment + SEG_CHECKSUM) != compute(segment, end) || !sum_fits(segment) ||
             position_state(segment, end, generation) != SEG_VALID)
             break;
     }

@@ -617,6 +617,7 @@ CASE(torn_segment_that_only_looks_sound)
         err_t err;
         fresh_folder("looks");
         write_sparse_batch(words);
+        CHECK_OK(log_verify_file(path_of("edb.log"), 1));
         uint8_t *bytes = load_file("edb.log", &size);
         uint8_t copy[LOG_SEGMENT];
         memset(bytes + SEGMENT + 1024, 0, 512); /* the power cut */
@@ -625,6 +626,7 @@ CASE(torn_segment_that_only_looks_sound)
         CHECK((stored == computed) == (words == 4));
         CHECK(words == 4 || checksum_ecc_correct(copy, LOG_SEGMENT, stored, computed));
         store_file("edb.log", bytes, size);
+        CHECK_EQ(log_verify_file(path_of("edb.log"), 1), JET_errLogReadVerifyFailure);
         CHECK_EQ(count_all(0, &err), 3);
         CHECK_OK(err);
         restart_and_write(3, 4);
