@@ -9,7 +9,8 @@ import os as _os
 from . import _jet, errors, events, schema
 from .backup import BackupResult, RecoveryResult, RestoreResult, restore
 from .database import Database
-from .errors import *  # noqa: F403
+from .errors import *
+from .freeze import Snapshot, snapshot
 from .info import (
     CheckpointHeader,
     DatabaseHeader,
@@ -43,7 +44,6 @@ from .schema import (
     UnsignedShort,
 )
 from .session import Session, Transaction
-from .freeze import Snapshot, snapshot
 from .table import Table
 
 Row = _jet.Row

@@ -2,10 +2,10 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-StrPath = str | os.PathLike[str]
-Buffer = bytes | bytearray | memoryview
+StrPath: TypeAlias = str | os.PathLike[str]
+Buffer: TypeAlias = bytes | bytearray | memoryview
 
 PARAMETERS: Final[list[tuple[str, int, str, str, str, str]]]
 

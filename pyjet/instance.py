@@ -18,7 +18,7 @@ from .progress import watch
 from .session import Session
 
 _numbers = itertools.count(1)
-_live = weakref.WeakSet()
+_live: weakref.WeakSet = weakref.WeakSet()
 _BY_NAME = {}
 for _name, _id, _kind, _scope, _default, _text in _jet.PARAMETERS:
     _BY_NAME[_name] = _BY_NAME[_name.removeprefix("JET_param")] = (_id, _kind)

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import runpy
 
 import pyjet
 import pytest
@@ -84,6 +85,11 @@ def test_every_constant_and_function_has_its_stub(root):
     stub = (root / "pyjet" / "_jet.pyi").read_text()
     known = set(re.findall(r"^(?:def |class )?(\w+)[(:]", stub, re.M))
     assert [n for n in vars(_jet) if not n.startswith("__") and n not in known] == []
+
+
+def test_every_exception_has_its_stub(root):
+    tool = runpy.run_path(root / "tools" / "error_stubs.py")
+    assert tool["STUB"].read_text() == tool["stub"](pyjet.errors), "run python tools/error_stubs.py"
 
 
 def test_parameters(inst):
