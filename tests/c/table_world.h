@@ -5,10 +5,9 @@
 #include <unistd.h>
 
 #pragma GCC diagnostic ignored "-Wunused-function" /* a test file takes what it needs */
-#include "ctest.h"
+#include "folder.h"
 #include "longval/longval.h"
 
-static char world_folder[OS_PATH_MAX];
 static uint32_t world_page_size;
 static struct log *world_log;
 static struct cache *world_cache;
@@ -24,27 +23,15 @@ static struct dbfile *world_find_db(void *context, dbid_t dbid)
 }
 static struct txn_databases world_dbs = {.find = world_find_db};
 
-static err_t world_unlink(void *context, const char *name, bool is_dir)
-{
-    char path[OS_PATH_MAX];
-    (void)context;
-    if (is_dir)
-        return JET_errSuccess;
-    TRY_RETURN(os_join(path, sizeof path, world_folder, name));
-    return os_unlink(path);
-}
-
 static void world_begin(uint32_t page_size)
 {
     char path[OS_PATH_MAX];
     world_page_size = page_size;
-    snprintf(world_folder, sizeof world_folder, "/tmp/pyjet_test_table_%d", os_process_id());
-    CHECK_OK(os_dir_create_path(world_folder));
-    CHECK_OK(os_dir_list(world_folder, world_unlink, NULL));
-    CHECK_OK(os_join(path, sizeof path, world_folder, "t.edb"));
+    folder_begin("table");
+    folder_join(path, "t.edb");
     struct cache_config cc = {.page_size = page_size, .bytes_max = 64u << 20, .bytes_min = 1 << 20};
-    struct log_config lc = {.log_dir = world_folder,
-                            .system_dir = world_folder,
+    struct log_config lc = {.log_dir = folder,
+                            .system_dir = folder,
                             .base_name = "edb",
                             .file_size = 4u << 20,
                             .page_size = page_size,
@@ -88,8 +75,7 @@ static void world_end(void)
     CHECK_OK(log_stop(world_log));
     log_destroy(world_log);
     cache_destroy(world_cache);
-    CHECK_OK(os_dir_list(world_folder, world_unlink, NULL));
-    CHECK_OK(os_dir_remove(world_folder));
+    folder_end();
 }
 
 static struct btree *world_tree(struct btree *parent, uint32_t page_flags, bool unique)

@@ -4,11 +4,11 @@
 #include <unistd.h>
 
 #include "catalog/catalog.h"
-#include "ctest.h"
+#include "folder.h"
 
 /* ---- a world ---- */
 
-static char folder[OS_PATH_MAX], file_path[OS_PATH_MAX];
+static char file_path[OS_PATH_MAX];
 static struct log *the_log;
 static struct cache *cache;
 static struct versions *versions;
@@ -26,16 +26,6 @@ static struct dbfile *find_db(void *context, dbid_t dbid)
     return dbid == 1 ? db : NULL;
 }
 static struct txn_databases dbs = {.find = find_db};
-
-static err_t unlink_entry(void *context, const char *name, bool is_dir)
-{
-    char path[OS_PATH_MAX];
-    (void)context;
-    if (is_dir)
-        return JET_errSuccess;
-    TRY_RETURN(os_join(path, sizeof path, folder, name));
-    return os_unlink(path);
-}
 
 static void rooms_begin(uint32_t page_size)
 {
@@ -66,18 +56,10 @@ static void rooms_end(void)
     cache_destroy(cache);
 }
 
-static void folder_begin(void)
+static void files_begin(void)
 {
-    snprintf(folder, sizeof folder, "/tmp/pyjet_test_catalog_%d", os_process_id());
-    CHECK_OK(os_dir_create_path(folder));
-    CHECK_OK(os_dir_list(folder, unlink_entry, NULL));
-    CHECK_OK(os_join(file_path, sizeof file_path, folder, "c.edb"));
-}
-
-static void folder_end(void)
-{
-    CHECK_OK(os_dir_list(folder, unlink_entry, NULL));
-    CHECK_OK(os_dir_remove(folder));
+    folder_begin("catalog");
+    folder_join(file_path, "c.edb");
 }
 
 static void session_open(struct session *s)
@@ -121,7 +103,7 @@ static struct dbfile_config db_config(bool read_only)
 static void create_database(uint32_t page_size, pgno_t pages)
 {
     struct session s;
-    folder_begin();
+    files_begin();
     rooms_begin(page_size);
     struct dbfile_config dc = db_config(false);
     CHECK_OK(dbfile_create(&dc, file_path, pages, true, &db));
@@ -1358,7 +1340,7 @@ static bool unpack(const char *name)
     snprintf(path, sizeof path, "%s/%s.gz", dir, name);
     if (access(path, R_OK) != 0)
         return false;
-    folder_begin();
+    files_begin();
     snprintf(command, sizeof command, "gzip -dc '%s' > '%s'", path, file_path);
     CHECK(system(command) == 0);
     return true;

@@ -5,30 +5,14 @@
 #include <unistd.h>
 
 #include "check/check.h"
-#include "ctest.h"
+#include "folder.h"
 
-static char folder[OS_PATH_MAX], file_path[OS_PATH_MAX];
+static char file_path[OS_PATH_MAX];
 
-static err_t unlink_entry(void *context, const char *name, bool is_dir)
+static void files_begin(void)
 {
-    char path[OS_PATH_MAX];
-    (void)context;
-    if (is_dir)
-        return JET_errSuccess;
-    TRY_RETURN(os_join(path, sizeof path, folder, name));
-    return os_unlink(path);
-}
-static void folder_begin(void)
-{
-    snprintf(folder, sizeof folder, "/tmp/pyjet_test_check_%d", os_process_id());
-    CHECK_OK(os_dir_create_path(folder));
-    CHECK_OK(os_dir_list(folder, unlink_entry, NULL));
-    CHECK_OK(os_join(file_path, sizeof file_path, folder, "c.edb"));
-}
-static void folder_end(void)
-{
-    CHECK_OK(os_dir_list(folder, unlink_entry, NULL));
-    CHECK_OK(os_dir_remove(folder));
+    folder_begin("check");
+    folder_join(file_path, "c.edb");
 }
 
 /* ---- a database alone, as engine/reader.c opens it ---- */
@@ -174,7 +158,7 @@ static void check_line(char *path)
 
 CASE(files)
 {
-    folder_begin();
+    files_begin();
     for_each_line("PYJET_CHECK_FILES", check_line);
     folder_end();
 }
@@ -340,7 +324,7 @@ static void make_database(uint32_t page_size)
     struct table_desc *desc;
     struct table_cursor *c;
     colid_t ids[4];
-    folder_begin();
+    files_begin();
     CHECK_OK(alone_open(&a, file_path, page_size, false, 256));
     CHECK_OK(txn_begin(&a.trx, false));
     CHECK_OK(catalog_create_table(a.db, &a.trx, "things", 1, 80, &desc));
@@ -776,7 +760,7 @@ CASE(checksums_without_a_database)
     struct heard h = {0};
     struct check_options o = {.sink = hear, .sink_context = &h};
     struct check_sum sum;
-    folder_begin();
+    files_begin();
     CHECK_EQ(check_checksums(file_path, &o, &sum), JET_errFileNotFound);
     empty_file(0);
     CHECK_EQ(check_checksums(file_path, &o, &sum), JET_errReadVerifyFailure);

@@ -5,41 +5,29 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "ctest.h"
+#include "folder.h"
 #include "log/log.h"
 
 #define KIB 1024u
-static char folder[OS_PATH_MAX];
 
 /* ---- a fresh folder a case; kept with LOG_TEST_KEEP=dir for other judges ---- */
-
-static err_t unlink_entry(void *context, const char *name, bool is_dir)
-{
-    char path[OS_PATH_MAX];
-    (void)context;
-    if (is_dir)
-        return JET_errSuccess;
-    TRY_RETURN(os_join(path, sizeof path, folder, name));
-    return os_unlink(path);
-}
 
 static void fresh_folder(const char *name)
 {
     const char *root = getenv("LOG_TEST_KEEP");
-    CHECK(snprintf(folder, sizeof folder, "%s/pyjet_test_log_%s", root != NULL ? root : "/tmp",
-                   name) > 0);
-    if (root == NULL)
-        snprintf(folder + strlen(folder), 32, "_%d", os_process_id());
+    if (root == NULL) {
+        folder_begin("log");
+        return;
+    }
+    snprintf(folder, sizeof folder, "%.800s/pyjet_test_log_%s", root, name);
     CHECK_OK(os_dir_create_path(folder));
-    CHECK_OK(os_dir_list(folder, unlink_entry, NULL));
+    CHECK_OK(os_dir_list(folder, folder_unlink, NULL));
 }
 
 static void drop_folder(void)
 {
-    if (getenv("LOG_TEST_KEEP") != NULL)
-        return;
-    CHECK_OK(os_dir_list(folder, unlink_entry, NULL));
-    CHECK_OK(os_dir_remove(folder));
+    if (getenv("LOG_TEST_KEEP") == NULL)
+        folder_end();
 }
 
 static const char *path_of(const char *name)
@@ -684,8 +672,10 @@ CASE(crash_between_the_renames)
 {
     fresh_folder("renames");
     write_traces(start_new(64 * KIB), 0, 10, 500, true);
-    CHECK_OK(os_rename(path_of("edb.log"), "/tmp/pyjet_unused_name"));
-    CHECK_OK(os_rename("/tmp/pyjet_unused_name", path_of("edb00001.log")));
+    char from[OS_PATH_MAX], to[OS_PATH_MAX];
+    folder_join(from, "edb.log");
+    folder_join(to, "edb00001.log");
+    CHECK_OK(os_rename(from, to));
     struct log_survey survey;
     CHECK_OK(log_survey(folder, "edb", &survey));
     CHECK(survey.any && !survey.current && survey.gen_last == 1 && !survey.gap);

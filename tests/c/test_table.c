@@ -1427,9 +1427,9 @@ CASE(build_index)
         {"late", "+t-n", PLAIN, 0}, {"late_unique", "+t", INDEX_UNIQUE, 0}, {"late_bad", "+n", INDEX_UNIQUE, 0}};
     for (int i = 0; i < 3; i++)
         fixture_index(&f, &late[i]);
-    CHECK_OK(table_build_index(&f.desc, &f.indexes[5], &s.trx, world_folder));
-    CHECK_OK(table_build_index(&f.desc, &f.indexes[6], &s.trx, world_folder));
-    CHECK_EQ(table_build_index(&f.desc, &f.indexes[7], &s.trx, world_folder), JET_errKeyDuplicate);
+    CHECK_OK(table_build_index(&f.desc, &f.indexes[5], &s.trx, folder));
+    CHECK_OK(table_build_index(&f.desc, &f.indexes[6], &s.trx, folder));
+    CHECK_EQ(table_build_index(&f.desc, &f.indexes[7], &s.trx, folder), JET_errKeyDuplicate);
     f.desc.index_count = 7;
     btree_close(f.indexes[7].tree);
     commit(&s);

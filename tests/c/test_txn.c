@@ -2,14 +2,13 @@
  */
 #include <unistd.h>
 
-#include "ctest.h"
+#include "folder.h"
 #include "txn/txn.h"
 
 /* ---- a world: folder, log, cache, one database with one tree, sessions ---- */
 
 #define PAGES 200
 
-static char folder[OS_PATH_MAX];
 static struct log *the_log;
 static struct cache *cache;
 static struct versions *store;
@@ -24,23 +23,11 @@ static struct dbfile *find_db(void *context, dbid_t dbid)
 }
 static const struct txn_databases dbs = {.find = find_db};
 
-static err_t unlink_entry(void *context, const char *name, bool is_dir)
-{
-    char path[OS_PATH_MAX];
-    (void)context;
-    if (is_dir)
-        return JET_errSuccess;
-    TRY_RETURN(os_join(path, sizeof path, folder, name));
-    return os_unlink(path);
-}
-
 static void world_begin(bool logging)
 {
     char path[OS_PATH_MAX];
-    snprintf(folder, sizeof folder, "/tmp/pyjet_test_txn_%d", os_process_id());
-    CHECK_OK(os_dir_create_path(folder));
-    CHECK_OK(os_dir_list(folder, unlink_entry, NULL));
-    CHECK_OK(os_join(path, sizeof path, folder, "t.edb"));
+    folder_begin("txn");
+    folder_join(path, "t.edb");
     struct cache_config cc = {.page_size = 4096, .bytes_max = 4 << 20, .bytes_min = 1 << 20};
     struct log_config lc = {.log_dir = folder,
                             .system_dir = folder,
@@ -90,8 +77,7 @@ static void world_end(void)
     CHECK_OK(log_stop(the_log));
     log_destroy(the_log);
     cache_destroy(cache);
-    CHECK_OK(os_dir_list(folder, unlink_entry, NULL));
-    CHECK_OK(os_dir_remove(folder));
+    folder_end();
 }
 
 struct session {

@@ -1,30 +1,17 @@
 /* The version room: who sees what, who conflicts, what the log is told, what the sweep takes. */
 #include <unistd.h>
 
-#include "ctest.h"
+#include "folder.h"
 #include "version/version.h"
 
 /* ---- a world: a log (off, or a real one in its own folder), a store, sessions ---- */
 
-static char folder[OS_PATH_MAX];
 static struct log *the_log;
 static struct versions *store;
 
-static err_t unlink_entry(void *context, const char *name, bool is_dir)
-{
-    char path[OS_PATH_MAX];
-    (void)context;
-    if (is_dir)
-        return JET_errSuccess;
-    TRY_RETURN(os_join(path, sizeof path, folder, name));
-    return os_unlink(path);
-}
-
 static void world_begin(bool logging, uint64_t bytes_max)
 {
-    snprintf(folder, sizeof folder, "/tmp/pyjet_test_version_%d", os_process_id());
-    CHECK_OK(os_dir_create_path(folder));
-    CHECK_OK(os_dir_list(folder, unlink_entry, NULL));
+    folder_begin("version");
     struct log_config config = {.log_dir = folder,
                                 .system_dir = folder,
                                 .base_name = "edb",
@@ -44,8 +31,7 @@ static void world_end(void)
     versions_destroy(store);
     CHECK_OK(log_stop(the_log));
     log_destroy(the_log);
-    CHECK_OK(os_dir_list(folder, unlink_entry, NULL));
-    CHECK_OK(os_dir_remove(folder));
+    folder_end();
 }
 
 static void log_change(struct trx *trx)
