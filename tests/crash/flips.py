@@ -2,8 +2,9 @@
 
     python tests/crash/flips.py --cases 1000 --seed 1
 
-A case takes a sound database and damages one page: bytes changed, one bit flipped, a sector or the whole page zeroed, a
-sector of another page, or another page, in its place. Then everything is read: tables, indexes, long values.
+A case takes a sound database and damages one page in one of the ways of tests/media. Then everything is read: tables, indexes,
+long values. It goes through the C API (PYJET_LIBRARY may name a broken engine), for thousands of pages in a minute; which class of
+page and of log is told by whom is what tests/media says.
 """
 
 import argparse
@@ -14,14 +15,14 @@ import sys
 import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent)]
+sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "media")]
 import bank  # noqa: E402
 import cjet  # noqa: E402
 from child import Child, ChildFailed, run  # noqa: E402
 from cjet import JetError  # noqa: E402
+from damage import WAYS  # noqa: E402
 
 PAGE, STEPS, CHUNK = 4096, 60, 100
-KINDS = ("bytes", "bit", "zero sector", "zero page", "other sector", "other page")
 
 
 def make(report, data, seed):
@@ -37,26 +38,11 @@ def make(report, data, seed):
 
 
 def damage(image, rng):
-    """Damages one page that is not all zero; returns (kind, page number as the file counts)."""
-    pages = [p for p in range(2, len(image) // PAGE) if any(image[p * PAGE : p * PAGE + PAGE])]
-    at, kind = rng.choice(pages) * PAGE, rng.choice(KINDS)
-    sector = at + rng.randrange(PAGE // 512) * 512
-    if kind == "bytes":
-        for _ in range(rng.randint(2, 20)):
-            image[at + rng.randrange(PAGE)] ^= rng.randint(1, 255)
-    elif kind == "bit":
-        image[at + rng.randrange(PAGE)] ^= 1 << rng.randrange(8)
-    elif kind == "zero sector":
-        image[sector : sector + 512] = bytes(512)
-    elif kind == "zero page":
-        image[at : at + PAGE] = bytes(PAGE)
-    elif kind == "other sector":
-        other = rng.choice(pages) * PAGE + sector - at
-        image[sector : sector + 512] = image[other : other + 512]
-    else:
-        other = rng.choice(pages) * PAGE
-        image[at : at + PAGE] = image[other : other + PAGE]
-    return kind, at // PAGE - 1
+    """Damages one page that is not all zero; returns (way, page number as the file counts)."""
+    pages = [p * PAGE for p in range(2, len(image) // PAGE) if any(image[p * PAGE : p * PAGE + PAGE])]
+    at, way = rng.choice(pages), rng.choice(list(WAYS))
+    image[at : at + PAGE] = WAYS[way](rng, bytes(image), at, PAGE, [p for p in pages if p != at])
+    return way, at // PAGE - 1
 
 
 def look(path):
