@@ -176,6 +176,16 @@ err_t info_unknown_level(uint32_t level);
 MUST_CHECK err_t info_give_exact(const void *value, uint32_t n, void *to, uint32_t room);    /* JET_errInvalidBufferSize */
 MUST_CHECK err_t info_give_at_least(const void *value, uint32_t n, void *to, uint32_t room); /* JET_errBufferTooSmall */
 MUST_CHECK err_t info_give_u32(uint32_t value, void *to, uint32_t room);
+/* What a call about a table, a column or an index wants, and where to. */
+struct info_answer {
+    void *to;
+    uint32_t room, level;
+    bool wide;
+    const char *name; /* of the column or index; at ...ByColid a JET_COLUMNID */
+};
+/* fn with the description of a table: by name, borrowed for the call; or of a cursor. context: its struct info_answer. */
+MUST_CHECK err_t info_of_table(JET_SESID sesid, JET_DBID dbid, const char *name, err_t (*fn)(void *context, struct table_desc *desc), void *context);
+MUST_CHECK err_t info_of_cursor(JET_SESID sesid, JET_TABLEID tableid, err_t (*fn)(void *context, struct table_desc *desc), struct info_answer *a);
 
 /* ---- cursor.c ---- */
 void api_index_id(const struct table_desc *desc, const struct table_index *index, JET_INDEXID *out);

@@ -142,7 +142,11 @@ MUST_CHECK err_t instance__check_service(struct instance *inst);
 MUST_CHECK err_t instance__enter_ending(struct instance *inst);
 /* Running instances, each entered: room for `room`; *count may be more. The caller leaves them. */
 void instances__enter_running(struct instance **list, int room, int *count);
+
+/* term.c */
 bool instance__stops_backup(JET_GRBIT term_grbit);
+/* Sessions, threads and databases end; dirty: nothing is written. The rooms are closed afterwards, whatever the error. */
+err_t instance__term_rooms(struct instance *inst, bool dirty);
 
 /* session.c */
 void session__close_cursors(struct session *s, int above_level); /* opened at a deeper level; -1 = all */
