@@ -2,7 +2,8 @@
 #include "python/state.h"
 
 /* The thread state this thread put aside when it went into the engine; NULL on the engine's own
- * threads. */
+ * threads. It may be of another interpreter than the one to visit: events go to one of them, and
+ * from CPython 3.12 on each has a lock of its own. */
 static _Thread_local PyThreadState *put_aside;
 static _Thread_local int callback_depth;
 
@@ -22,8 +23,8 @@ void come_back(struct away away)
 
 bool visit_begin(PyInterpreterState *interpreter, struct visit *visit)
 {
-    visit->thread = put_aside;
-    visit->own = visit->thread == NULL;
+    visit->outer = visit->thread = put_aside;
+    visit->own = put_aside == NULL || PyThreadState_GetInterpreter(put_aside) != interpreter;
     if (visit->own)
         visit->thread = PyThreadState_New(interpreter);
     if (visit->thread == NULL)
@@ -40,10 +41,10 @@ void visit_end(struct visit *visit)
     if (visit->own) {
         PyThreadState_Clear(visit->thread);
         PyThreadState_DeleteCurrent();
-        return;
+    } else {
+        PyEval_SaveThread();
     }
-    PyEval_SaveThread();
-    put_aside = visit->thread;
+    put_aside = visit->outer;
 }
 
 bool inside_callback(void)

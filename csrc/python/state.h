@@ -90,7 +90,7 @@ struct away go_away(void);
 void come_back(struct away away);
 /* From inside a callback of the engine, on any thread: */
 struct visit {
-    PyThreadState *thread;
+    PyThreadState *thread, *outer;
     bool own;
 };
 bool visit_begin(PyInterpreterState *interpreter, struct visit *visit);

@@ -10,6 +10,7 @@ import pyjet
 
 
 ROOT = os.path.dirname(os.path.dirname(pyjet.__file__))
+TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 ENV = {
     **os.environ,
     "PYTHONPATH": os.pathsep.join(filter(None, [ROOT, os.environ.get("PYTHONPATH")])),
@@ -42,13 +43,12 @@ with pyjet.Instance("inner", log_file_size=512 << 10) as inst, inst.session() as
 def test_a_second_interpreter_has_its_own_module(tmp_path):
     (tmp_path / "inner.py").write_text(INNER)
     done = script(
-        """
-        import _xxsubinterpreters as sub
-        import pyjet
+        f"""
+        import sys
+        sys.path.append({TESTS!r})
+        import interpreters, pyjet
         for _ in range(2):
-            interp = sub.create()
-            sub.run_string(interp, open("inner.py").read())
-            sub.destroy(interp)
+            interpreters.run(open("inner.py").read())
         with pyjet.Instance("outer", log_file_size=512 << 10) as inst, inst.session() as ses:
             ses.create("outer/a.edb")
         print("done")

@@ -296,7 +296,8 @@ if {close}:
 
 def interpreters(folder, seconds, seed):
     """Interpreters in threads, each with an instance; some end with it open."""
-    import _xxsubinterpreters as sub
+    sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))
+    import interpreters as several
 
     end, ended, failed = time.monotonic() + seconds, [], []
 
@@ -306,11 +307,7 @@ def interpreters(folder, seconds, seed):
             while time.monotonic() < end:
                 place = folder / f"{n}-{turn}"
                 place.mkdir()
-                interp = sub.create()
-                try:
-                    sub.run_string(interp, INNER.format(here=str(pathlib.Path(__file__).parent), folder=str(place), seed=seed + turn, close=turn % 3 != 0))
-                finally:
-                    sub.destroy(interp)
+                several.run(INNER.format(here=str(pathlib.Path(__file__).parent), folder=str(place), seed=seed + turn, close=turn % 3 != 0))
                 ended.append(place)
                 turn += 1
         except BaseException as error:
