@@ -401,7 +401,7 @@ def build_big(report, path, page_size, rows):
     """Many rows and an index on them, beside the table of all types."""
     expected = build(report, path, page_size, 80)
     path = pathlib.Path(path)
-    with cjet.Instance(path.parent, log_kib=512) as inst, inst.session() as ses:
+    with cjet.Instance(path.parent, log_kib=512, params={K.PYJET_paramVersionStoreBytes: 16 << 20}) as inst, inst.session() as ses:
         dbid = ses.open(path)
         columns = {"id": (K.JET_coltypLong,), "word": (K.JET_coltypBinary, 0, 60), "n": (K.JET_coltypLong,)}
         ses.create_table(dbid, "big", columns, [("pk", "+id", K.JET_bitIndexPrimary), ("by_n", "+n-word", 0)])
