@@ -38,7 +38,7 @@ from cjet import FOREVER, JetError, K, u32, u64  # noqa: E402
 cjet.lib.walk_hits.restype = cjet.u64
 cjet.lib.walk_live.restype = cjet.C.c_int64
 MEMORY, EINTR, SHORT = 1, 2, 3
-PATIENCE = 60
+PATIENCE = 180  # a full log disk makes each rollback wait for room, some 30 s in all at one point on an idle machine
 
 # kind: (operations of os.h, errno) or a number of tests/c/alloc_faults.c
 KINDS = {
