@@ -85,8 +85,10 @@ void series__event_file(const struct series *s, int id, enum event_severity seve
 /* ---- surrogate.c ---- */
 void surrogate__abandon(struct backup *b); /* by the server; `inside` is the caller's */
 
-/* ---- scrub.c: nothing unless zero_deleted is set. prepare: before the logs are pinned; database: before it is copied ---- */
-MUST_CHECK err_t scrub__prepare(struct series *s);
+/* ---- scrub.c: nothing unless zero_deleted is set. finish_logs, leave_logs: around the begin's record, before the logs are pinned;
+ *      database: before it is copied ---- */
+MUST_CHECK err_t scrub__finish_logs(struct series *s);
+MUST_CHECK err_t scrub__leave_logs(struct series *s);
 MUST_CHECK err_t scrub__database(struct series *s, struct dbfile *db);
 
 /* ---- stop.c ---- */

@@ -166,15 +166,23 @@ out:
     return err;
 }
 
-/* Old versions give their nodes up; the logs that hold what was deleted before are finished, and recovery of the set does not need
- * them, unless a transaction is open since then. */
-err_t scrub__prepare(struct series *s)
+/* Old versions give their nodes up; the logs that hold what was deleted before are finished. */
+err_t scrub__finish_logs(struct series *s)
 {
     const struct backup_host *h = &s->b->host;
     uint32_t closed;
     if (!s->zero_deleted)
         return JET_errSuccess;
     TRY_RETURN(h->sweep(h->context));
-    TRY_RETURN(log_roll(h->log, &closed));
+    return log_roll(h->log, &closed);
+}
+
+/* ... and recovery of the set does not need them, unless a transaction is open since then. The generation has a record by now. */
+err_t scrub__leave_logs(struct series *s)
+{
+    const struct backup_host *h = &s->b->host;
+    if (!s->zero_deleted)
+        return JET_errSuccess;
+    TRY_RETURN(log_flush_all(h->log));
     return checkpointer_run(h->checkpointer, true);
 }

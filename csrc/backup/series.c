@@ -232,7 +232,7 @@ static void pin_logs(struct series *s)
 
 err_t series__begin(struct series *s)
 {
-    TRY_RETURN(scrub__prepare(s));
+    TRY_RETURN(scrub__finish_logs(s));
     if (s->full)
         TRY_RETURN(check_checkpoint(s));
     pin_logs(s);
@@ -240,6 +240,10 @@ err_t series__begin(struct series *s)
     s->mark.mark = log_tail(s->b->host.log);
     os_logtime_now(&s->mark.time);
     TRY_RETURN(stamp__record(s, PHASE_BEGIN, s->full ? SCOPE_FULL : SCOPE_INCREMENTAL, 0, &s->mark, NULL));
+    if (s->zero_deleted) {
+        TRY_RETURN(scrub__leave_logs(s));
+        pin_logs(s);
+    }
     series__event(s, s->full ? 210 : 211, EVENT_INFO, s->full ? "a full backup begins" : "an incremental backup begins", NULL, NULL);
     return JET_errSuccess;
 }

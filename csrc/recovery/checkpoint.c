@@ -306,6 +306,12 @@ static bool is_worth_it(struct checkpointer *c, lgpos_t to, bool force)
     return to_bytes(c, to) - to_bytes(c, from) >= atomic_load(&c->depth_max) / STEPS_OF_DEPTH && to > from;
 }
 
+/* A generation without a record is none yet: headers that required it could not be recovered when the next flush failed. */
+static bool is_in_empty_generation(lgpos_t to, lgpos_t tail)
+{
+    return LGPOS_GEN(to) == LGPOS_GEN(tail) && tail <= LGPOS(LGPOS_GEN(tail), 1, 0);
+}
+
 static err_t round_locked(struct checkpointer *c, bool force)
 {
     struct log *log = c->config.log;
@@ -318,7 +324,7 @@ static err_t round_locked(struct checkpointer *c, bool force)
     lgpos_t tail = log_tail(log);
     to = begin < to ? begin : to;
     to = dirty < to ? dirty : to;
-    if (!is_worth_it(c, to, force))
+    if (!is_worth_it(c, to, force) || is_in_empty_generation(to, tail))
         return JET_errSuccess;
     TRY_RETURN(log_flush(log, tail));
     TRY_RETURN(move_headers(c, to));

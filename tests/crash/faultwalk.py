@@ -112,12 +112,12 @@ class World:
         self.data, self.path = self.place / "data", self.place / "data" / "bank.edb"
         self.lines, self.errors, self.created = [], [], False
         self.model = bank.Model(bank.first_state(1))
-        self.inst, self.lost, self.cache = None, [], 200
+        self.inst, self.lost, self.cache, self.zero = None, [], 200, False
         self.second, self.rows, self.frozen = self.data / "second.edb", None, None
 
     def instance(self):
         cjet.set_cache(self.cache)
-        params = {K.JET_paramCheckpointDepthMax: 64 << 10}
+        params = {K.JET_paramCheckpointDepthMax: 64 << 10, K.JET_paramZeroDatabaseDuringBackup: int(self.zero)}
         self.inst = cjet.Instance(self.data, log_kib=64, sessions=8, params=params)
         return self.inst
 
@@ -273,6 +273,11 @@ def back_up(w, kind):
     if done is not None or w.lost:  # logs go when the set is complete, whatever fails after it: so it must restore
         w.complete[name] = begun
     w.work(ses, 3)
+
+
+def back_up_and_wipe(w):
+    w.zero = True
+    back_up(w, "backup")
 
 
 def generations(folder):
@@ -455,6 +460,7 @@ SCENARIOS = {
     "term": Scenario(make_bank, act_term, open_and_work),
     "init after a kill": Scenario(prepare_dirty, act_init),
     "backup": Scenario(make_bank, lambda w: back_up(w, "backup")),
+    "wiping": Scenario(make_bank, back_up_and_wipe),
     "incremental": Scenario(prepare_set("backup"), lambda w: back_up(w, "incremental"), had=("plain",)),
     "atomic": Scenario(prepare_set("atomic"), lambda w: back_up(w, "atomic"), had=("atomic",)),
     "restore": Scenario(prepare_set("backup"), act_restore, had=("plain",)),
