@@ -313,6 +313,13 @@ static err_t name_fault(struct recovery *r, err_t err)
     return err;
 }
 
+static err_t go_on_in(struct recovery *r, uint32_t generation)
+{
+    report_replayed(r);
+    r->generation = generation;
+    return recovery__enter_generation(r);
+}
+
 err_t recovery__replay(struct recovery *r)
 {
     bool end = false;
@@ -325,15 +332,16 @@ err_t recovery__replay(struct recovery *r)
         r->cut = !end && recovery__beyond_stop(r, r->view.at);
         if (end || r->cut)
             break;
-        if (LGPOS_GEN(r->view.end) != r->generation) {
-            report_replayed(r);
-            r->generation = LGPOS_GEN(r->view.end);
-            TRY_RETURN(recovery__enter_generation(r));
-        }
+        if (LGPOS_GEN(r->view.end) != r->generation)
+            TRY_RETURN(go_on_in(r, LGPOS_GEN(r->view.end)));
         TRY_RETURN(dispatch(r));
         r->redo_end = r->view.end;
         TRY_RETURN(recovery__progress(r, JET_sntProgress));
     }
+    /* A file that was begun and has no record yet: headers written since require it. */
+    uint32_t last = log_reader_header(r->reader)->generation;
+    if (end && last > r->generation)
+        TRY_RETURN(go_on_in(r, last));
     report_replayed(r);
     return JET_errSuccess;
 }
