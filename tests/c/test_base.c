@@ -203,6 +203,33 @@ CASE(hash_spreads)
     CHECK(hash_bytes(SLICE("ab\0", 3), 0) != hash_bytes(SLICE("ab", 2), 0));
 }
 
+/* A segment's worth: each bit counts, a lost sector of one repeated byte too, and so does where a word stands. */
+CASE(hash_of_a_segment)
+{
+    static uint8_t bytes[4096 - 36];
+    memset(bytes, 0x74, sizeof bytes);
+    struct slice all = SLICE(bytes, sizeof bytes);
+    uint64_t whole = hash_bytes(all, 1);
+    for (uint32_t bit = 0; bit < 8 * sizeof bytes; bit++) {
+        bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        CHECK(hash_bytes(all, 1) != whole);
+        bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    }
+    for (uint32_t at = 0; at < sizeof bytes; at += 512) {
+        uint32_t n = (uint32_t)sizeof bytes - at < 512 ? (uint32_t)sizeof bytes - at : 512;
+        memset(bytes + at, 0, n);
+        CHECK(hash_bytes(all, 1) != whole);
+        memset(bytes + at, 0x74, n);
+    }
+    bytes[0] = bytes[8] = 1;
+    uint64_t first = hash_bytes(all, 1);
+    bytes[8] = 0x74;
+    bytes[32] = 1; /* the same lane */
+    uint64_t second = hash_bytes(all, 1);
+    CHECK(first != second);
+    CHECK(hash_bytes(all, 2) != second);
+}
+
 /* ---- events ---- */
 
 struct seen {
