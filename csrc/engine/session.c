@@ -208,9 +208,17 @@ err_t session_begin_transaction(struct session *s, JET_GRBIT grbit)
 }
 
 /* Clean-up keeps pace with commits: above SWEEP_LAG bytes of old versions it is woken, far above it the committer waits for it a
- * moment, unless a reader's snapshot is what keeps them. */
+ * moment. Once half of what the store may hold is taken, he waits as long as versions go, and for the first to go: the next
+ * transaction would meet JET_errVersionStoreOutOfMemory. He waits for nobody's snapshot, and not while a freeze waits for him. */
 #define SWEEP_LAG (1u << 20)
 #define SWEEP_WAITS 20
+#define SWEEP_WAITS_FULL 500
+
+static bool sweep_can_help(const struct instance *inst)
+{
+    uint64_t newest = atomic_load(versions_commit_counter(inst->versions));
+    return versions_oldest_snapshot(inst->versions) + 4 * 256 >= newest && atomic_load(&inst->gate.shut) == 0;
+}
 
 static void keep_pace(struct instance *inst)
 {
@@ -219,12 +227,14 @@ static void keep_pace(struct instance *inst)
     if (versions_bytes(store) <= limit)
         return;
     versions_ring(store);
-    for (int i = 0; i < SWEEP_WAITS && versions_bytes(store) > 2 * limit; i++) {
-        uint64_t newest = atomic_load(versions_commit_counter(store));
-        if (versions_oldest_snapshot(store) + 4 * 256 < newest)
-            return;
+    uint64_t bytes = versions_bytes(store), half = inst->version_bytes / 2;
+    for (int waits = 0; bytes > 2 * limit && waits < (bytes > half ? SWEEP_WAITS_FULL : SWEEP_WAITS) && sweep_can_help(inst); waits++) {
         os_sleep_ms(1);
         versions_ring(store);
+        uint64_t left = versions_bytes(store);
+        if (left < bytes && left > half)
+            waits = 0;
+        bytes = left;
     }
 }
 
