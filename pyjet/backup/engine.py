@@ -196,10 +196,13 @@ def restore(
     InvalidParameterError (the destination is, holds or lies in the set), CommittedLogFilesMissingError, RequiredLogFilesMissingError, MissingRestoreLogFilesError, ReadVerifyFailureError, ...
     ESE: JetRestoreInstance, https://learn.microsoft.com/windows/win32/extensible-storage-engine/jetrestoreinstance-function
     """
+    places.check_named(source, destination, roll_forward)
     source, destination = os.path.abspath(source), os.path.abspath(destination)
     options = {**stop_options(stop_at), "rename": _renames(rename)}
     if roll_forward is not None:
         options["roll_forward"] = os.path.abspath(roll_forward)
+        if not os.path.isdir(roll_forward):
+            raise errors.FileNotFoundError(f"{roll_forward} is no folder: roll_forward names the one that holds the live logs")
     if os.path.lexists(destination) and not os.path.isdir(destination):
         raise DestinationNotEmpty(destination)
     if not replace and os.path.isdir(destination) and os.listdir(destination):

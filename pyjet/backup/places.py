@@ -39,6 +39,14 @@ def told(path):
         raise better from error
 
 
+def check_named(*paths):
+    """InvalidPathError for an empty name (a variable that a script did not set): it would mean the current folder, or for a backup none."""
+    if any(path is not None and not os.fspath(path) for path in paths):
+        raise errors.InvalidPathError(
+            "the name of a folder is empty: name it, or write '.' for the current one"
+        )
+
+
 def check_length(path):
     """InvalidPathError for a folder whose name no parameter of the engine takes."""
     n = len(os.fsencode(path))

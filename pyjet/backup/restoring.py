@@ -98,6 +98,7 @@ def _stop_option(to):
 def restore(repo, which, destination, *, to, replace, roll_forward, rename, progress, deadline):
     """The work of BackupRepo.restore."""
     options = _stop_option(to)
+    places.check_named(destination, roll_forward)
     destination = os.path.abspath(destination)
     engine.check_destination(destination, repo.root)
     if (

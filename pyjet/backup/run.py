@@ -7,7 +7,7 @@ import threading
 
 from .. import errors
 from ..progress import watch
-from . import engine, forecast, limits, note
+from . import engine, forecast, limits, note, places
 
 
 def run(
@@ -25,6 +25,7 @@ def run(
     dry_run=False,
 ):
     """The work of Instance.backup; its docstring tells what the options do."""
+    places.check_named(path)
     label, metadata = note.checked(label, metadata)
     if (label is not None or metadata) and path is None:
         raise errors.InvalidParameterError(

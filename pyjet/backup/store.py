@@ -37,6 +37,7 @@ class Store:
     """What BackupRepo stands on."""
 
     def __init__(self, root, *, create=False, compress=False, level=1, lock_timeout=0.0):
+        places.check_named(root)
         self.root = os.path.abspath(root)
         self.lock_timeout = lock_timeout
         if create and not os.path.lexists(self.path(MARKER)):

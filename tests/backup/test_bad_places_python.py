@@ -227,3 +227,29 @@ def test_a_user_s_own_error_stays_his(world):
         assert not isinstance(told.value, errors.JetError) and told.value.filename == "/my/own/log"
         world.check()
     assert repo_files.CHUNK  # the module is the package's
+
+
+def test_an_empty_name_is_no_folder(world, monkeypatch):
+    """A script's unset variable: neither the current folder nor, for a backup, the deletion of logs."""
+    (world.place / "here").mkdir()
+    (world.place / "here" / "kept").write_text("kept")
+    monkeypatch.chdir(world.place / "here")
+    kind = errors.InvalidPathError
+    code = exit_code(kind("x"))
+    logs = sorted(p.name for p in (world.place / "live").glob("*.log"))
+    world.refused(kind, code, world.inst.backup, "")
+    world.refused(kind, code, world.inst.backup, "", dry_run=True)
+    world.refused(kind, code, pyjet.restore, world.set, "", replace=True)
+    world.refused(kind, code, pyjet.restore, "", world.place / "there")
+    world.refused(kind, code, world.repo.restore, "latest", "", replace=True)
+    world.refused(kind, code, BackupRepo, "")
+    assert sorted(p.name for p in (world.place / "live").glob("*.log")) == logs
+    assert [p.name for p in (world.place / "here").iterdir()] == ["kept"]
+    world.check()
+
+
+def test_roll_forward_from_a_folder_that_is_not_there(world):
+    kind = errors.FileNotFoundError
+    world.refused(kind, exit_code(kind("x")), pyjet.restore, world.set, world.place / "there", roll_forward=world.place / "typo")
+    assert not (world.place / "there").exists()
+    world.check()
