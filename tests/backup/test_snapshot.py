@@ -572,17 +572,30 @@ def the_clock_thaws(place):
 @ROWS("BK-288", "term")
 def term_while_frozen(place):
     w = World(place)
+    inserted, frozen, committed = threading.Event(), threading.Event(), threading.Event()
+
+    def one_row():
+        w.ses.begin()
+        with w.ses.table(w.dbid, "t") as t:
+            t.insert(id=40, v=b"last")
+        inserted.set()
+        assert frozen.wait(10)
+        w.ses.commit()  # waits for the freeze's end: the one call that is under way when the instance ends
+        committed.set()
+
     snapid = prepare(CONTINUE)
+    waits = threading.Thread(target=one_row)
+    waits.start()
+    assert inserted.wait(10)
     freeze(snapid)
     fails("JET_errBackupInProgress", w.inst.term, K.JET_bitTermComplete)
     w.inst.running = True
-    assert w.ids()
-    waits = threading.Thread(target=lambda: w.add(1))
-    waits.start()
+    frozen.set()
     time.sleep(0.1)
+    assert not committed.is_set()
     w.inst.term(K.JET_bitTermComplete | K.JET_bitTermStopBackup)  # its call comes to its end first
     waits.join(10)
-    assert not waits.is_alive()
+    assert committed.is_set()
     fails("JET_errOSSnapshotTimeOut", thaw, snapid)
     abort(snapid)
     fails("JET_errNotInitialized", prepare)
@@ -592,6 +605,23 @@ def term_while_frozen(place):
         add(last := prepare(EXPLICIT), inst)
         inst.term(K.JET_bitTermAbrupt)
         end(last)
+
+
+@ROWS("BK-288", "open transaction")
+def term_while_frozen_between_two_calls(place):
+    w = World(place)
+    snapid = prepare(CONTINUE)
+    w.ses.begin()
+    with w.ses.table(w.dbid, "t") as t:
+        t.insert(id=40, v=b"last")
+    freeze(snapid)
+    fails("JET_errTooManyActiveUsers", w.inst.term, K.JET_bitTermComplete | K.JET_bitTermStopBackup)
+    w.inst.running = True  # the snapshot has left it, the instance runs on
+    fails("JET_errOSSnapshotTimeOut", thaw, snapid)
+    w.ses.commit()
+    abort(snapid)
+    assert w.ids() == list(range(41))
+    w.inst.term()
 
 
 @ROWS("fault")
