@@ -14,6 +14,8 @@ import mmap
 import os
 import tarfile
 import typing
+import warnings
+import weakref
 
 from .. import _jet, errors
 
@@ -112,6 +114,18 @@ class BackupFile(io.RawIOBase):
         return f"<BackupFile {self.name} {self._at} of {self.size}{' closed' if self.closed else ''}>"
 
 
+_begun_last = weakref.WeakKeyDictionary()  # handle of an instance: the mark of the ExternalBackup that began last there
+
+
+def _abandoned(instance, mark, what):
+    """One was dropped before its end, so that no other could begin: ends it, unless it has ended and another one is under way."""
+    if _begun_last.get(instance) is not mark:
+        return
+    with contextlib.suppress(errors.JetError):  # an instance that has ended, also in a forked child: nothing is blocked
+        _jet.JetEndExternalBackupInstance2(instance, _jet.JET_bitBackupEndAbort)
+        warnings.warn(f"{what} was dropped before its end and is aborted: leave its with block", ResourceWarning, stacklevel=2)
+
+
 class ExternalBackup:
     """An external backup under way, as a context manager; ``inst.external_backup(kind)`` makes it, entering begins it.
 
@@ -119,17 +133,19 @@ class ExternalBackup:
     to the next closes it. Leaving the block normally completes the backup: "full" and "incremental" delete the logs that are no
     longer needed (unless ``truncate_logs()`` did so) and mark it in the headers as the base of the next incremental one. It aborts
     the backup and raises LogFileNotCopiedError when a log, or a database that was opened, was not read to its end. Leaving it by an
-    exception aborts: nothing is deleted, nothing marked. Any thread may use it; one call at a time.
+    exception aborts: nothing is deleted, nothing marked. One that is dropped, or collected as garbage, before its end is aborted, with a
+    ResourceWarning. Any thread may use it; one call at a time. A call before the block or behind it: InvalidBackupSequenceError.
     """
 
     def __init__(self, instance, kind="full"):
-        if kind not in _KINDS:
+        if not isinstance(kind, str) or kind not in _KINDS:
             raise errors.InvalidParameterError(f"kind is one of {', '.join(_KINDS)}, not {kind!r}")
         self.kind = kind
         self._grbit, self._truncates = _KINDS[kind]
         self._instance = instance.handle
         self._state = "new"
-        self._open = None
+        self._open = None  # a weak reference: a file that is dropped is closed, and holds its backup, not the other way round
+        self._mark = object()
         self._read, self._torn = set(), set()
         self._truncated = False
 
@@ -137,25 +153,35 @@ class ExternalBackup:
         """Raises BackupInProgressError, MissingFullBackupError, InvalidBackupError (circular logging), LoggingDisabledError, ..."""
         if self._state != "new":
             raise errors.InvalidBackupSequenceError("an ExternalBackup is entered once; make another")
-        _jet.JetBeginExternalBackupInstance(self._instance, self._grbit)
-        self._state = "begun"
         self._buffer = mmap.mmap(-1, _CHUNK)
         self._view = memoryview(self._buffer)
+        _jet.JetBeginExternalBackupInstance(self._instance, self._grbit)
+        self._state = "begun"
+        _begun_last[self._instance] = self._mark
+        weakref.finalize(self, _abandoned, self._instance, self._mark, repr(self)).atexit = False
         return self
+
+    def _check_begun(self):
+        """NoBackupError unless it is this one that is under way: no call may reach another that began since."""
+        if self._state != "begun" or _begun_last.get(self._instance) is not self._mark:
+            raise errors.NoBackupError(f"{self!r} is not under way: use it inside its with block")
 
     # ---- what there is ----
 
     def attach_info(self):
         """Paths of the databases; InvalidBackupSequenceError in a backup of logs only."""
+        self._check_begun()
         return _jet.JetGetAttachInfoInstance(self._instance)
 
     def log_info(self):
         """LogInfo. The first call finishes the current log: databases cannot be opened any more."""
+        self._check_begun()
         self._close_open()
         return LogInfo(*_jet.JetGetLogInfoInstance2(self._instance))
 
     def truncatable(self):
         """Paths of the logs that ``truncate_logs()`` would delete. Finishes the current log as ``log_info()`` does."""
+        self._check_begun()
         self._close_open()
         return _jet.JetGetTruncateLogInfoInstance(self._instance)
 
@@ -163,9 +189,11 @@ class ExternalBackup:
 
     def open(self, path, kind="database"):
         """One file by its path, as ``attach_info()`` or ``log_info()`` tells it; closes the one before."""
+        self._check_begun()
         self._close_open()
-        self._open = BackupFile(self, path, kind)
-        return self._open
+        file = BackupFile(self, path, kind)
+        self._open = weakref.ref(file)
+        return file
 
     def databases(self):
         """Each database, open. Nothing in a backup of logs only."""
@@ -187,8 +215,9 @@ class ExternalBackup:
         yield from self.logs()
 
     def _close_open(self):
-        if self._open is not None:
-            self._open.close()
+        file = None if self._open is None else self._open()
+        if file is not None:
+            file.close()
 
     def _closed(self, file):
         self._open = None
@@ -227,11 +256,14 @@ class ExternalBackup:
 
     def _abort(self):
         if self._state == "begun":
-            self._state = "aborted"
             with contextlib.suppress(errors.JetError):
+                self._check_begun()
                 _jet.JetEndExternalBackupInstance2(self._instance, _jet.JET_bitBackupEndAbort)
+            self._state = "aborted"
 
     def __exit__(self, kind, value, traceback):
+        if self._state != "begun":
+            raise errors.InvalidBackupSequenceError(f"{self!r} is not under way: its with block begins and ends it, once")
         try:
             self._close_open()
             if kind is None:

@@ -1,5 +1,7 @@
 """inst.external_backup(): files that are io.RawIOBase, kinds, what an exception does; and the calls of pyjet.api."""
 
+import contextlib
+import gc
 import hashlib
 import io
 import mmap
@@ -8,6 +10,7 @@ import shutil
 import tarfile
 import threading
 import time
+import warnings
 
 import pytest
 
@@ -218,6 +221,116 @@ def test_stopped_by_another_thread(inst, ses):
                 thread.start()
                 thread.join()
             f.read()
+
+
+def backs_up(inst, to):
+    """No backup is in the way."""
+    with inst.external_backup("copy") as backup:
+        copy(backup, to)
+
+
+def entered(inst):
+    return inst.external_backup("copy").__enter__()
+
+
+def open_in_it(inst):
+    backup = entered(inst)
+    f = next(backup.files())
+    f.read(10)
+    return f  # holds its backup
+
+
+def in_a_cycle(inst):
+    backup = entered(inst)
+    backup.me = [backup, backup.open(backup.attach_info()[0])]
+
+
+def in_a_generator(inst):
+    def files():
+        backup = entered(inst)
+        yield from backup.files()
+
+    source = files()
+    next(source).read(5000)
+    return source
+
+
+def in_a_dead_thread(inst):
+    kept = threading.local()
+
+    def work():
+        kept.backup = entered(inst)
+        kept.file = next(kept.backup.files())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+
+
+@pytest.mark.parametrize("how", (entered, open_in_it, in_a_cycle, in_a_generator, in_a_dead_thread))
+def test_one_that_is_abandoned_is_aborted(inst, ses, memory_path, how, caplog):
+    """Dropped, in a cycle, in a generator, in a thread that died: with its open file, so that the next backup begins at once."""
+    handles = len(os.listdir("/proc/self/fd"))
+    caplog.set_level("INFO", logger="pyjet.events")
+    with pytest.warns(ResourceWarning, match="ExternalBackup copy .* dropped"):
+        how(inst)
+        gc.collect()
+    assert 215 in [getattr(r, "event_id", None) for r in caplog.records]
+    assert len(os.listdir("/proc/self/fd")) == handles
+    backs_up(inst, memory_path / "set")
+    inst.backup(memory_path / "whole")
+
+
+def test_one_that_was_ended_is_not_told_as_abandoned(inst, ses, memory_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        backs_up(inst, memory_path / "set")
+        with contextlib.suppress(ZeroDivisionError), inst.external_backup():
+            raise ZeroDivisionError
+        with pyjet.Instance(memory_path / "other") as other, other.session() as mine:
+            mine.create(memory_path / "other" / "c.edb")
+            backup = entered(other)
+        del backup  # its instance has ended it
+        gc.collect()
+
+
+def test_the_end_of_one_leaves_another_alone(inst, ses, memory_path):
+    """The first was ended behind its back; neither dropping, leaving nor using it reaches the one that began since."""
+    first = entered(inst)
+    api.JetEndExternalBackupInstance2(inst, api.JET_bitBackupEndAbort)
+    third = inst.external_backup("copy")
+    with third:
+        for call in (first.attach_info, first.log_info, first.truncatable, lambda: first.open("a"), lambda: next(first.files())):
+            with pytest.raises(errors.NoBackupError):
+                call()
+        with pytest.raises(errors.NoBackupError):
+            first.__exit__(None, None, None)
+        del first
+        gc.collect()
+        copy(third, memory_path / "set")
+    assert restored(memory_path / "set", memory_path / "restored") == 200
+
+
+def test_ends_and_calls_out_of_order(inst, ses, memory_path):
+    backup = inst.external_backup("copy")
+    for call in (backup.attach_info, backup.log_info, backup.truncatable, lambda: backup.open("a.edb"), lambda: next(backup.files())):
+        with pytest.raises(errors.NoBackupError) as told:
+            call()
+        assert told.value.hint
+    with pytest.raises(errors.InvalidBackupSequenceError) as told:
+        backup.__exit__(None, None, None)
+    assert told.value.hint
+    with backup:
+        copy(backup, memory_path / "set")
+    for _ in range(2):
+        with pytest.raises(errors.InvalidBackupSequenceError):
+            backup.__exit__(None, None, None)
+    with pytest.raises(errors.InvalidBackupSequenceError):
+        backup.__enter__()
+    for kind in (5, None, [], {}, b"full", "Full"):
+        with pytest.raises(errors.InvalidParameterError):
+            inst.external_backup(kind)
+    backs_up(inst, memory_path / "again")
 
 
 def test_closing_the_instance_ends_it(memory_path):
