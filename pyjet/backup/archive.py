@@ -14,7 +14,7 @@ import time
 import zlib
 
 from .. import errors
-from . import chains, files, manifest, restoring
+from . import chains, files, manifest, places, restoring
 from .describe import describe
 from .results import Result, human
 from .steps import Steps
@@ -122,6 +122,8 @@ def _write(repo, chain, out, level, steps):
 
 def export(repo, which, path, level, progress, deadline):
     """The work of BackupRepo.export."""
+    places.check_named(path)
+    places.check_apart(path, repo.root)
     path, began = os.path.abspath(path), time.monotonic()
     if type(level) is not int or not 1 <= level <= 9:
         raise errors.InvalidParameterError("level is 1 (fast) to 9 (small)")
@@ -275,10 +277,12 @@ def _take(repo, tar, steps, known):
 
 def import_(repo, path, progress, deadline):
     """The work of BackupRepo.import_."""
+    if not hasattr(path, "read"):
+        places.check_named(path)
     opened = None if hasattr(path, "read") else open(path, "rb")  # noqa: SIM115
     new = []
     try:
-        with repo._writing(), Steps("import", progress, deadline) as steps:
+        with Steps("import", progress, deadline) as steps, repo._writing(steps.deadline):
             known = {s.id: s for s in repo.sets()}
             before = set(os.listdir(repo.path("work")))
             try:

@@ -3,6 +3,7 @@
 import datetime
 
 from .. import errors
+from ..position import in_utc
 from .manifest import BackupSet
 
 LEVELS = ("FILES", "CHECKSUMS", "CHAIN", "REPLAY", "RESTORE")
@@ -131,8 +132,7 @@ def choose(sets, which):
     if isinstance(which, BackupSet):
         return _one([s for s in sets if s.id == which.id], which.id)
     if isinstance(which, datetime.datetime):
-        if which.tzinfo is None:
-            which = which.astimezone()
+        which = in_utc(which)
         return _one([s for s in sets if s.finished <= which], f"none was finished by {which}")
     if not isinstance(which, str) or not which:
         raise errors.InvalidParameterError(

@@ -4,13 +4,8 @@ import json
 import os
 
 from .. import _jet, errors
-from . import chains, forecast, manifest
+from . import chains, forecast, manifest, places
 from .manifest import BackupSet, SetFile
-
-
-def survey(path):
-    """What restore finds in a folder. The errors of restore's own checks."""
-    return _jet.survey(os.path.abspath(path))
 
 
 def signature_of(path):
@@ -33,7 +28,7 @@ def describe(folder, set_id, kind, parent):
     """A BackupSet (no checksums yet) of the ESE files in a folder. ChainBrokenError when it does not continue its parent."""
     base_name = parent.base_name if parent is not None else None
     if kind == "full":
-        found = survey(folder)
+        found = places.survey(folder)
         base_name = found["base_name"]
     else:
         found = {"databases": (), "base_name": base_name}

@@ -1,5 +1,6 @@
 """Results of backup, restore and recovery; restore itself."""
 
+import collections.abc
 import dataclasses
 import os
 import shutil
@@ -82,6 +83,7 @@ class RestoreResult(Result):
     duration: float
     recovery: RecoveryResult
     generations: tuple = (0, 0)
+    note: str = ""  #: of a repository: that its logs end before the time asked for, and where
 
     @property
     def rate(self):
@@ -91,7 +93,7 @@ class RestoreResult(Result):
     def __str__(self):
         return (
             f"restored {self.files} files, {human(self.bytes)}, to {self.path} in {self.duration:.2f} s ({human(self.rate)}/s);"
-            f" {self.recovery}"
+            f" {self.recovery}" + (f"; {self.note}" if self.note else "")
         )
 
 
@@ -208,7 +210,7 @@ def restore(
     if not replace and os.path.isdir(destination) and os.listdir(destination):
         raise DestinationNotEmpty(destination)
     check_destination(destination, source)
-    found = _jet.survey(source)
+    found = places.survey(source)
     parent = os.path.dirname(destination)
     with places.told(destination):
         os.makedirs(parent, exist_ok=True)
@@ -253,7 +255,12 @@ def _umask():
 
 def _renames(rename):
     """Pairs for the engine; a new name is a plain one, since the folder of all databases appears as a whole."""
-    pairs = [(os.fspath(old), os.fspath(new)) for old, new in (rename or {}).items()]
+    if not isinstance(rename, collections.abc.Mapping | None):
+        raise TypeError(f"rename maps old names to new ones, it is no {type(rename).__name__}")
+    pairs = list((rename or {}).items())
+    if not all(isinstance(name, (str, os.PathLike)) for pair in pairs for name in pair):
+        raise TypeError(f"rename maps old names to new ones, these are none: {rename!r}")
+    pairs = [(os.fspath(old), os.fspath(new)) for old, new in pairs]
     for old, new in pairs:
         if not new or new in (".", "..", LOGS) or os.path.basename(new) != new:
             raise errors.InvalidParameterError(

@@ -6,13 +6,33 @@ a deadline and ``stop_backup`` work within a twentieth of a second; that is all 
 
 import collections.abc
 import datetime
+import math
+import numbers
 import threading
 import time
 
 from .. import errors
 
 SLICE = 0.05  #: seconds of one sleep
+SECONDS_MOST = 1000 * 366 * 86400
 BURST = 0.25  #: seconds of the rate that may be made up for after a slow read
+
+
+def checked_number(value, what, *, least=0, most=math.inf, whole=False):
+    """A number in these bounds, ``most`` itself left out. TypeError for what is none; InvalidParameterError, which says ``what`` is right."""
+    kind = numbers.Integral if whole else numbers.Real
+    if isinstance(value, bool) or not isinstance(value, kind):
+        raise TypeError(f"{what}, not {value!r}")
+    if not least <= value < most:  # never true of nan
+        raise errors.InvalidParameterError(f"{what}, not {value!r}")
+    return value
+
+
+def checked_seconds(value, what):
+    """Seconds of a timedelta or a number; the longest is a thousand years, so that a clock can be told it."""
+    if isinstance(value, datetime.timedelta):
+        value = value.total_seconds()
+    return checked_number(value, what, most=SECONDS_MOST)
 
 
 class RateLimit:
@@ -27,10 +47,9 @@ class RateLimit:
 
     @bytes_per_second.setter
     def bytes_per_second(self, rate):
-        if rate is not None and not rate > 0:
-            raise errors.InvalidParameterError(
-                "a rate limit is a positive number of bytes a second"
-            )
+        if rate is not None:
+            what = "a rate limit is a positive number of bytes a second, or None for no limit"
+            checked_number(rate, what, least=math.ulp(0.0))
         self._rate = rate
 
     def __repr__(self):
@@ -41,10 +60,8 @@ class Deadline:
     """A moment after which a call ends with DeadlineError: seconds from now, a timedelta, or None for never."""
 
     def __init__(self, after=None, clock=time.monotonic):
-        if isinstance(after, datetime.timedelta):
-            after = after.total_seconds()
-        if after is not None and after < 0:
-            raise errors.InvalidParameterError("a deadline is a number of seconds from now on")
+        if after is not None:
+            after = checked_seconds(after, "a deadline is a number of seconds from now on, a timedelta, or None for no deadline")
         self._clock = clock
         self.after = after
         self.at = None if after is None else clock() + after

@@ -11,6 +11,7 @@ import re
 import secrets
 
 from .. import errors
+from ..position import in_utc
 from . import files, note
 from .results import Result, human
 
@@ -172,11 +173,11 @@ class _Fields:
         text = self.text(name, 64)
         try:
             found = datetime.datetime.fromisoformat(text)
-        except ValueError:
+            if found.tzinfo is None:
+                self.fail(f"{name} has no time zone")
+            return in_utc(found)
+        except (ValueError, errors.InvalidParameterError):
             self.fail(f"{name} is no time")
-        if found.tzinfo is None:
-            self.fail(f"{name} has no time zone")
-        return found
 
     def list(self, name, most):
         return self.take(name, lambda x: isinstance(x, list) and len(x) <= most)

@@ -1,5 +1,6 @@
 """Label and metadata of a lone backup folder: in ``<folder>.pyjet.json`` beside it, never in it."""
 
+import collections.abc
 import datetime
 import os
 
@@ -19,6 +20,8 @@ def checked(label, metadata):
         raise errors.InvalidParameterError(
             f"a label is printable text of 1 to {LABEL_MOST} characters"
         )
+    if not isinstance(metadata, collections.abc.Mapping | None):
+        raise TypeError(f"metadata maps texts to texts, it is no {type(metadata).__name__}")
     metadata = dict(metadata or {})
     if not all(isinstance(k, str) and isinstance(v, str) for k, v in metadata.items()):
         raise errors.InvalidParameterError("metadata maps texts to texts")

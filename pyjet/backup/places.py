@@ -3,10 +3,12 @@
 import contextlib
 import errno
 import fcntl
+import json
 import os
+import re
 import struct
 
-from .. import errors
+from .. import _jet, errors
 
 TEXT_MOST = 246  #: bytes of a folder that ESE's parameters take
 
@@ -54,6 +56,49 @@ def check_length(path):
         raise errors.InvalidPathError(
             f"{path[:60]}...: {n} bytes, and a folder of an instance has {TEXT_MOST} at most: take a shorter path"
         )
+
+
+_OF_AN_INSTANCE = re.compile(r"[a-z0-9]{3}(\.chk|\.jcp|\.log|\.jtx|tmp\.log|tmp\.jtx|res[0-9a-f]*\.jrs)", re.IGNORECASE)
+
+
+def survey(path):
+    """What restore finds in a folder: the errors of its own checks. Of an instance's own folder it is said what that is."""
+    path = os.path.abspath(path)
+    try:
+        return _jet.survey(path)
+    except errors.JetError as error:
+        if (better := _own_folder(path)) is not None:
+            raise better from error
+        raise
+
+
+def _own_folder(path):
+    """The error for a folder in use, or with a checkpoint or a log under way, which no backup has; None for another one."""
+    names = os.listdir(path) if os.path.isdir(path) else ()
+    text = f"{path} is no backup: it is the folder of an instance"
+    try:
+        with unused(path):
+            pass
+    except errors.DatabaseInUseError:
+        return errors.DatabaseInUseError(f"{text} that runs: back it up with Instance.backup, or pyjet backup when it has ended")
+    except OSError:
+        return None
+    if not any(_OF_AN_INSTANCE.fullmatch(name) for name in names):
+        return None
+    for name in names:
+        at = os.path.join(path, name)
+        if is_database(at) and _is_dirty(at):
+            return errors.DatabaseDirtyShutdownError(
+                f"{text} that was not shut down ({name} is dirty): pyjet recover makes it clean, pyjet backup then makes a set of it"
+            )
+    return errors.InvalidParameterError(f"{text} that was shut down: pyjet backup makes a set of it")
+
+
+def _is_dirty(path):
+    try:
+        return json.loads(_jet.dump_header(path)).get("state") == "dirty shutdown"
+    except errors.JetError:
+        return False
 
 
 _FLOCK = "hhqqi4x"  # l_type, l_whence, l_start, l_len, l_pid of Linux's struct flock on 64 bits

@@ -1,11 +1,12 @@
 """Which chains go. The choice is a pure function of sets, rules and time; removing comes after it."""
 
+import collections.abc
 import dataclasses
 import datetime
 import os
 
 from .. import errors
-from . import chains, files
+from . import chains, files, limits
 from .manifest import now
 from .results import Result, human
 
@@ -43,6 +44,9 @@ def _check_rules(rules):
             1 if name == "min_full" else 0
         ):
             raise errors.InvalidParameterError(f"{name} is a count; min_full at least 1")
+    labels = rules.get("keep_labels") or ()
+    if isinstance(labels, (str, bytes)) or not isinstance(labels, collections.abc.Collection):
+        raise TypeError(f"keep_labels is a list of labels, not {labels!r}")
     if not any(rules.get(name) for name in known - {"min_full"}):
         raise errors.InvalidParameterError(
             "prune needs a rule, such as keep_last=7, so that nothing is removed by mistake"
@@ -64,10 +68,10 @@ def _picked(sets, rules, at):
                 why.setdefault(s.id, name)
     if rules.get("keep_within"):
         for s in newest_first:
-            if s.finished >= at - rules["keep_within"]:
+            if at - s.finished <= rules["keep_within"]:
                 why.setdefault(s.id, "keep_within")
     for s in newest_first:
-        if s.label is not None and s.label in rules.get("keep_labels", ()):
+        if s.label is not None and s.label in (rules.get("keep_labels") or ()):
             why.setdefault(s.id, "keep_labels")
     return why
 
@@ -113,8 +117,9 @@ def choose(sets, rules, at):
 
 def prune(repo, dry_run, **rules):
     """The work of BackupRepo.prune."""
-    if isinstance(rules.get("keep_within"), (int, float)):
-        rules["keep_within"] = datetime.timedelta(seconds=rules["keep_within"])
+    if rules.get("keep_within") is not None:
+        what = "keep_within is a timedelta, or a number of seconds"
+        rules["keep_within"] = datetime.timedelta(seconds=limits.checked_seconds(rules["keep_within"], what))
     _check_rules(rules)
     if dry_run:
         kept, gone = choose(repo.sets(), rules, now())

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 
 from .. import _jet, errors
-from . import engine, files, forecast
+from . import engine, files, forecast, places
 from .places import is_database
 from .steps import Steps
 
@@ -73,6 +73,7 @@ def recover(
     is another. deadline: seconds or a timedelta. Errors of JetInit: RequiredLogFilesMissingError, LogFileCorruptError, ...
     ESE: JetInit3; esentutl /r
     """
+    places.check_named(path, output, logs)
     if in_place == (output is not None):
         raise errors.InvalidParameterError("name an output folder, or in_place=True")
     path = os.path.abspath(path)

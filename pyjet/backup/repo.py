@@ -5,8 +5,8 @@ import dataclasses
 import os
 
 from .. import errors
-from . import chains, files, forecast, limits, manifest, note, packed, run
-from .describe import describe, role_of, signature_of, survey
+from . import chains, files, forecast, limits, manifest, note, packed, places, run
+from .describe import describe, role_of, signature_of
 from .steps import Steps
 from .store import Store
 
@@ -50,8 +50,11 @@ class BackupRepo(Store):
         """
         if kind not in ("auto", *manifest.KINDS):
             raise errors.InvalidParameterError('kind is "auto", "full" or "incremental"')
+        limits.checked_number(max_chain, "max_chain is a number of sets", whole=True)
+        if max_chain_bytes is not None:
+            limits.checked_number(max_chain_bytes, "max_chain_bytes is a number of bytes, or None")
         label, metadata = note.checked(label, metadata)
-        deadline = limits.as_deadline(deadline)
+        rate_limit, deadline = limits.as_rate(rate_limit), limits.as_deadline(deadline)
         if dry_run:
             chosen, _parent, reason = self._choose(inst, kind, max_chain, max_chain_bytes)
             return forecast.forecast(
@@ -232,12 +235,14 @@ class BackupRepo(Store):
         """Take a copy of a backup folder that was made without the repository, by ESE or by Instance.backup; gives back its BackupSet.
 
         The folder may hold an atomic set (``new``, ``old``) and increments; it is only read. It is checked as before a restore:
-        the errors of :func:`restore`. No backup continues an adopted set unless its logs are the instance's own.
+        the errors of :func:`restore`; DatabaseInUseError, DatabaseDirtyShutdownError or InvalidParameterError when it is no backup but
+        an instance's own folder. No backup continues an adopted set unless its logs are the instance's own.
         """
+        places.check_named(path)
         label, metadata = note.checked(label, metadata)
         started, set_id = manifest.now(), manifest.new_id()
-        with self._writing(), Steps("adopt", progress, deadline) as steps:
-            found = survey(path)
+        with Steps("adopt", progress, deadline) as steps, self._writing(steps.deadline):
+            found = places.survey(path)
             made = self.path("work", set_id)
             os.mkdir(made)
             try:
@@ -340,7 +345,7 @@ class BackupRepo(Store):
     def export(self, which, path, *, level=6, progress=None, deadline=None):
         """Write a set, and what it continues, to a tar.gz with checksums; gives back an ExportResult. The file appears when complete.
 
-        DamagedSetError when a file of the set is not what it was; FileExistsError."""
+        DamagedSetError when a file of the set is not what it was; FileExistsError; InvalidParameterError for a file in the repository."""
         from . import archive
 
         return archive.export(self, which, path, level, progress, deadline)

@@ -1,6 +1,7 @@
 """A chain of sets as one folder that restore reads; and the restore itself."""
 
 import contextlib
+import dataclasses
 import datetime
 import hashlib
 import os
@@ -8,7 +9,7 @@ import shutil
 import tempfile
 
 from .. import errors
-from ..position import LgPos, stop_options
+from ..position import as_stop, stop_options
 from . import chains, engine, files, packed, places
 from .steps import Steps
 
@@ -85,19 +86,20 @@ def staged(repo, chain, parent, steps, *, checked=False, heads=False):
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _stop_option(to):
-    if isinstance(to, str) and to == "end":
-        return {}
-    if isinstance(to, datetime.datetime) and to.tzinfo is None:
-        to = to.astimezone()
-    stop = LgPos.parse(to) if isinstance(to, str) else to
-    stop_options(stop)  # says what it cannot be
-    return {"stop_at": stop}
+def _ends_before(chain, stop, roll_forward):
+    """What there is to say when no log of the chain can be as late as the time that was asked for; "" when one can."""
+    last = chain[-1]
+    if not isinstance(stop, datetime.datetime) or stop <= last.finished or roll_forward is not None:
+        return ""
+    return (
+        f"its logs end before {stop:%Y-%m-%d %H:%M:%S} UTC: restored to the end of {last.id}, finished"
+        f" {last.finished:%Y-%m-%d %H:%M:%S} UTC; with the logs that followed it (roll_forward) more can be had"
+    )
 
 
 def restore(repo, which, destination, *, to, replace, roll_forward, rename, progress, deadline):
     """The work of BackupRepo.restore."""
-    options = _stop_option(to)
+    stop = None if isinstance(to, str) and to == "end" else as_stop(to)
     places.check_named(destination, roll_forward)
     destination = os.path.abspath(destination)
     engine.check_destination(destination, repo.root)
@@ -109,9 +111,11 @@ def restore(repo, which, destination, *, to, replace, roll_forward, rename, prog
         raise engine.DestinationNotEmpty(destination)
     with Steps("restore", progress, deadline) as steps, repo.reading(steps.deadline):
         sets = repo.sets()
-        stop = options.get("stop_at")
         chosen = chains.reaching(sets, stop, roll_forward is not None) if which == "latest" and stop is not None else None
         chain = chains.chain_of(sets, chosen or chains.choose(sets, which))
+        note = _ends_before(chain, stop, roll_forward)
+        if not note:
+            stop_options(stop)  # says what it cannot be, before anything is copied
         parent = os.path.dirname(destination)
         with places.told(destination):
             os.makedirs(parent, exist_ok=True)
@@ -123,6 +127,6 @@ def restore(repo, which, destination, *, to, replace, roll_forward, rename, prog
                 roll_forward=roll_forward,
                 rename=rename,
                 progress=steps.engine,
-                **options,
+                stop_at=None if note else stop,
             )
-    return result
+    return dataclasses.replace(result, note=note)

@@ -26,6 +26,7 @@ def run(
 ):
     """The work of Instance.backup; its docstring tells what the options do."""
     places.check_named(path)
+    rate_limit, deadline = limits.as_rate(rate_limit), limits.as_deadline(deadline)
     label, metadata = note.checked(label, metadata)
     if (label is not None or metadata) and path is None:
         raise errors.InvalidParameterError(

@@ -4,7 +4,7 @@ import dataclasses
 import datetime
 import os
 
-from . import chains, forecast, manifest, prune
+from . import chains, forecast, limits, manifest, prune
 from .results import Result, human
 
 
@@ -50,8 +50,8 @@ def _hours(seconds):
     return f"{seconds / 3600:.1f} h"
 
 
-def _seconds(age):
-    return age.total_seconds() if isinstance(age, datetime.timedelta) else age
+def _seconds(age, name):
+    return None if age is None else limits.checked_seconds(age, f"{name} is a timedelta, a number of seconds, or None")
 
 
 def _age(s, at):
@@ -97,6 +97,7 @@ def _verified_age(s, at):
 
 def status(repo, max_age, max_verify_age):
     """The work of BackupRepo.status."""
+    max_age, max_verify_age = _seconds(max_age, "max_age"), _seconds(max_verify_age, "max_verify_age")
     at = manifest.now()
     listed = repo.list(include_failed=True)
     sets = [x for x in listed if isinstance(x, manifest.BackupSet)]
@@ -114,8 +115,8 @@ def status(repo, max_age, max_verify_age):
             orphans,
             latest,
             at,
-            _seconds(max_age),
-            _seconds(max_verify_age),
+            max_age,
+            max_verify_age,
             sure,
         )
     )

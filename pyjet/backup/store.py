@@ -18,7 +18,7 @@ import dataclasses
 import os
 
 from .. import errors
-from . import chains, files, manifest, places
+from . import chains, files, limits, manifest, places
 from .manifest import BackupSet
 
 MARKER = "pyjet-repo.json"
@@ -39,7 +39,7 @@ class Store:
     def __init__(self, root, *, create=False, compress=False, level=1, lock_timeout=0.0):
         places.check_named(root)
         self.root = os.path.abspath(root)
-        self.lock_timeout = lock_timeout
+        self.lock_timeout = limits.checked_number(lock_timeout, "lock_timeout is a number of seconds", most=limits.SECONDS_MOST)
         if create and not os.path.lexists(self.path(MARKER)):
             self._create(compress, level)
         settings = self._settings()

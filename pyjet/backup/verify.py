@@ -10,7 +10,7 @@ import time
 import pyjet
 
 from .. import _jet, errors
-from . import chains, engine, files, manifest, packed, restoring
+from . import chains, engine, files, manifest, packed, places, restoring
 from .results import Result
 from .steps import Steps
 
@@ -282,6 +282,9 @@ def _scratch(repo):
 def verify(repo, which, level, since_last, deadline, check, progress, scratch):
     """The work of BackupRepo.verify."""
     level = as_level(level)
+    places.check_named(scratch)
+    if check is not None and not callable(check):
+        raise TypeError(f"check is a callable that takes a Database, or None, not {check!r}")
     began = time.monotonic()
     with Steps("verify", progress, deadline) as steps, repo.reading(steps.deadline):
         work = _Run(repo, level, check, steps, scratch or _scratch(repo))

@@ -24,19 +24,23 @@ MEANINGS = {
 _CODES = {
     10: "FileNotFound NoBackupDirectory DatabaseNotFound InvalidPath ObjectNotFound TableNotFound PathNotFound RepoNotFound"
     " SetNotFound",
-    11: "BackupInProgress RestoreInProgress FileAccessDenied DatabaseInUse DatabaseLocked LogFilePathInUse SystemPathInUse"
+    11: "BackupInProgress SurrogateBackupInProgress RestoreInProgress FileAccessDenied PermissionDenied DatabaseInUse DatabaseLocked LogFilePathInUse SystemPathInUse"
     " TempPathInUse AlreadyInitialized DatabaseSharingViolation SessionSharingViolation RepoLocked",
     12: "MissingFullBackup InvalidBackup LoggingDisabled BackupNotAllowedYet BackupDirectoryNotEmpty NoBackup"
     " InvalidBackupSequence FileAlreadyExists DatabaseDuplicate DestinationNotEmpty",
-    20: "Manifest DamagedSet",
+    20: "Manifest DamagedSet BadBackupDatabaseSize",
     21: "RequiredLogFilesMissing CommittedLogFilesMissing GivenLogFileIsNotContiguous MissingRestoreLogFiles MissingLogFile"
     " StartingRestoreLogTooHigh EndingRestoreLogTooLow BadRestoreTargetInstance LogGenerationMismatch"
-    " GivenLogFileHasBadSignature MissingPatchPage MissingFileToBackup ChainBroken",
+    " GivenLogFileHasBadSignature MissingPatchPage MissingFileToBackup ChainBroken MissingPreviousLogFile PatchFileMissing"
+    " DatabasePatchFileMismatch BadDbSignature",
     22: "DatabaseDirtyShutdown DirtyShutdown",
     23: "BadLogVersion InvalidDatabaseVersion InvalidLogSequence LogFileSizeMismatch PageSizeMismatch"
     " DatabaseIncompatible ConsistentTimeMismatch Database200Format Database400Format Database500Format UnicodeTranslationFail"
-    " EngineFormatVersionNotYetImplementedTooHigh FeatureNotAvailable InvalidDatabase",
-    30: "DiskFull LogDiskFull OutOfDatabaseSpace",
+    " EngineFormatVersionNotYetImplementedTooHigh FeatureNotAvailable InvalidDatabase FileInvalidType InvalidCreateDbVersion"
+    " EngineFormatVersionNoLongerSupportedTooLow EngineFormatVersionParamTooLowForRequestedFeature"
+    " EngineFormatVersionSpecifiedTooLowForLogVersion EngineFormatVersionSpecifiedTooLowForDatabaseVersion LogSectorSizeMismatch"
+    " LogFileSizeMismatchDatabasesConsistent LogSectorSizeMismatchDatabasesConsistent",
+    30: "DiskFull LogDiskFull OutOfDatabaseSpace InstanceUnavailableDueToFatalLogDiskFull",
     31: "DiskIO LogWriteFail DiskReadVerificationFailure FileSystemCorruption",
     40: "Deadline",
     2: "InvalidGrbit InvalidParameter InvalidSettings",
@@ -60,6 +64,7 @@ _BY_CATEGORY = (
     (FileExistsError, 12),
     (OSError, 31),
 )
+NAGIOS = {"ok": 0, "warning": 1, "critical": 2, "unknown": 3}  #: of status --nagios, whatever else goes wrong
 _NO_SPACE = (28, 122)  # ENOSPC, EDQUOT
 
 

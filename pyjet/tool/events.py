@@ -9,6 +9,7 @@ import os
 import sys
 
 from ..events import logger
+from .output import to_stderr
 
 _SEVERITY = {logging.INFO: "information", logging.WARNING: "warning", logging.ERROR: "error"}
 
@@ -32,10 +33,19 @@ class JsonLines(logging.Formatter):
         return json.dumps(event)
 
 
+def _syslog(address):
+    facility = logging.handlers.SysLogHandler.LOG_DAEMON
+    try:
+        return logging.handlers.SysLogHandler(address, facility)
+    except OSError as error:
+        error.filename = error.filename or (address if isinstance(address, str) else ":".join(map(str, address)))
+        raise
+
+
 @contextlib.contextmanager
 def kept(path, syslog):
     """While inside, entries go to these places; a file gets them at its end, "-" is stderr. OSError when it cannot be opened."""
-    handlers = []
+    handlers, lost = [], []
     if path == "-":
         handlers.append(logging.StreamHandler(sys.stderr))
     elif path:
@@ -43,16 +53,13 @@ def kept(path, syslog):
     for handler in handlers:
         handler.setFormatter(JsonLines())
     if syslog:
-        address = (
-            "/dev/log"
-            if syslog == "local"
-            else (syslog.rsplit(":", 1)[0], int(syslog.rsplit(":", 1)[1]))
-        )
-        handler = logging.handlers.SysLogHandler(address, logging.handlers.SysLogHandler.LOG_DAEMON)
+        handler = _syslog(syslog)
         handler.setFormatter(
             logging.Formatter("pyjet[%(process)d]: event %(event_id)s: %(message)s %(params)s")
         )
         handlers.append(handler)
+    for handler in handlers:
+        handler.handleError = lambda record: lost.append(sys.exc_info()[1])
     before, propagate = logger.level, logger.propagate
     logger.setLevel(logging.INFO if handlers else before)
     logger.propagate = False  # the tool says what went wrong itself
@@ -64,6 +71,9 @@ def kept(path, syslog):
     finally:
         for handler in handlers:
             logger.removeHandler(handler)
-            handler.close()
+            with contextlib.suppress(OSError):  # told below, of an entry before
+                handler.close()
         logger.setLevel(before)
         logger.propagate = propagate
+        if lost:
+            to_stderr(f"pyjet: {len(lost)} event entries could not be written: {lost[0]}")

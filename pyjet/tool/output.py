@@ -1,5 +1,6 @@
 """What a verb prints: lines of JSON of one schema, or text and a bar. docs/cli.rst has the schema."""
 
+import contextlib
 import datetime
 import json
 import os
@@ -13,6 +14,34 @@ from ..backup import human
 
 def now():
     return datetime.datetime.now(datetime.timezone.utc).isoformat()
+
+
+@contextlib.contextmanager
+def to_stdout():
+    """A failure to write in the block names what could not be written."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or "<stdout>"
+        raise
+
+
+def to_stderr(line):
+    """A line for people; when it cannot be written there is nobody to tell that."""
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
+
+
+def let_go(stream):
+    """Flushes; what cannot be written is dropped, so that the interpreter does not meet it again at its end. False: it was dropped."""
+    try:
+        stream.flush()
+        return True
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+        return False
 
 
 class Output:
@@ -31,12 +60,14 @@ class Output:
         """One event line, when JSON is wanted."""
         if self.json:
             head = {"v": 1, "type": kind, "op": self.op, "op_id": self.op_id, "time": now()}
-            print(json.dumps({**head, **fields}, default=str), flush=True)
+            with to_stdout():
+                print(json.dumps({**head, **fields}, default=str), flush=True)
 
     def text(self, line):
         """A line for people."""
         if not self.json and not self.quiet:
-            print(line, flush=True)
+            with to_stdout():
+                print(line, flush=True)
 
     def result(self, result, **more):
         """The last line of a run that went well."""
@@ -55,9 +86,13 @@ class Output:
         }
         if isinstance(error, errors.JetError):
             event.update(jet=error.code or None, name=error.name or None, hint=error.hint)
-        self.emit("exit_error", **event)
-        if not self.json:
-            print(f"pyjet {self.op}: {event['text']}", file=sys.stderr)
+        try:
+            self.emit("exit_error", **event)
+            told = self.json
+        except OSError:
+            told = False
+        if not told:
+            to_stderr(f"pyjet {self.op}: {event['text']}")
 
     # ---- progress ----
     def progress(self):
@@ -110,4 +145,4 @@ class Output:
         ):
             self.last[key] = (at, step.percent)
             what = f"{human(step.done)} of {human(step.total)}, " if step.unit == "bytes" else ""
-            print(f"{step.op} {step.stage}: {what}{step.percent:.0f}%", file=sys.stderr, flush=True)
+            to_stderr(f"{step.op} {step.stage}: {what}{step.percent:.0f}%")

@@ -6,6 +6,7 @@ import sys
 from ..backup import BackupRepo, BackupSet, human
 from ..backup.verify import as_level
 from . import units
+from .codes import NAGIOS
 from .runs import repo_of
 
 
@@ -83,16 +84,12 @@ def run_prune(options, out):
 
 
 def run_status(options, out):
-    """pyjet status REPO: ages, sizes and problems. 3 for warnings, 20 when it is critical; with --nagios 1 and 2."""
+    """pyjet status REPO: ages, sizes and problems. Exit code 3 for warnings, 20 when it is critical; see also --nagios."""
     status = repo_of(options, options.repo).status(
         max_age=options.max_age, max_verify_age=options.max_verify_age
     )
     out.result(status)
-    codes = (
-        {"ok": 0, "warning": 1, "critical": 2}
-        if options.nagios
-        else {"ok": 0, "warning": 3, "critical": 20}
-    )
+    codes = NAGIOS if options.nagios else {"ok": 0, "warning": 3, "critical": 20}
     return codes[status.level]
 
 
@@ -191,7 +188,9 @@ def add(verb):
         help="warning when no set was verified since",
     )
     p.add_argument(
-        "--nagios", action="store_true", help="exit with 0, 1, 2 as monitoring plug-ins do"
+        "--nagios",
+        action="store_true",
+        help="exit codes of monitoring plug-ins: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN (any error)",
     )
     p = over_repo("adopt", run_adopt, long=True)
     p.add_argument("dir", help="folder of the backup")

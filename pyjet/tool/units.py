@@ -5,7 +5,7 @@ import datetime
 import re
 
 from .. import errors
-from ..position import LgPos
+from ..position import as_stop, in_utc, stop_options
 
 _SIZE = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _TIME = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -32,27 +32,34 @@ def moment(text):
     if text == "end":
         return text
     try:
-        found = datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
+        return in_utc(datetime.datetime.fromisoformat(text.replace("Z", "+00:00")))
+    except errors.InvalidParameterError as error:
+        raise argparse.ArgumentTypeError(error.detail) from None
     except ValueError:
         raise argparse.ArgumentTypeError(
             f"{text!r} is no time; write 2026-11-21T05:30:00"
         ) from None
-    return found if found.tzinfo else found.astimezone()
 
 
 def stop(text):
     """A log position as ESE's tools write it, "0000000A:0001:0028", or a moment."""
-    if re.fullmatch(r"[0-9A-Fa-f]{1,8}(:[0-9A-Fa-f]{1,4}){2}", text):
-        try:
-            return LgPos.parse(text)
-        except errors.InvalidParameterError:
-            raise argparse.ArgumentTypeError(f"{text!r} is no log position") from None
+    if text == "end":
+        return text
     try:
-        return moment(text)
-    except argparse.ArgumentTypeError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is neither a time (2026-11-21T05:30:00) nor a log position (0000000A:0001:0028)"
-        ) from None
+        stop_options(found := as_stop(text))
+        return found
+    except errors.InvalidParameterError as error:
+        raise argparse.ArgumentTypeError(error.detail) from None
+
+
+def address(text):
+    """"local", or "HOST:PORT": what SysLogHandler takes."""
+    if text == "local":
+        return "/dev/log"
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
+        raise argparse.ArgumentTypeError(f"{text!r} is no address; write HOST:PORT")
+    return host, int(port)
 
 
 def pair(text):

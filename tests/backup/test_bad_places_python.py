@@ -1,5 +1,7 @@
 """The same bad places through the package and the command line: an error with a hint, the exit code, and nothing else touched."""
 
+import contextlib
+import datetime
 import errno
 import hashlib
 import os
@@ -246,6 +248,60 @@ def test_an_empty_name_is_no_folder(world, monkeypatch):
     assert sorted(p.name for p in (world.place / "live").glob("*.log")) == logs
     assert [p.name for p in (world.place / "here").iterdir()] == ["kept"]
     world.check()
+
+
+def own_folder(place):
+    """Another instance's folder: running while it is yielded, then dirty, then clean."""
+    code = (
+        "import pyjet, sys, os\ni = pyjet.Instance(sys.argv[1]); s = i.session()\n"
+        "s.create(sys.argv[1] + '/b.edb').create_table('t', {'id': pyjet.Long()})\nprint('up', flush=True); sys.stdin.read(); os._exit(0)"
+    )
+    root = os.path.dirname(os.path.dirname(pyjet.__file__))
+    command = [sys.executable, "-c", code, str(place)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": root}) as other:
+        assert other.stdout.readline() == b"up\n"
+        yield errors.DatabaseInUseError, 11, "runs"
+        other.stdin.close()
+    yield errors.DatabaseDirtyShutdownError, 22, "b.edb is dirty"
+    pyjet.Instance(place).close()
+    yield errors.InvalidParameterError, 2, "was shut down"
+
+
+def test_an_instance_s_own_folder_is_no_backup(world):
+    """adopt and restore say what it is: it used to be a "damaged header" of one of its reserve logs."""
+    for kind, rc, text in own_folder(world.place / "own"):
+        for call in (world.repo.adopt, lambda path: pyjet.restore(path, world.place / "there")):
+            told = world.refused(kind, rc, call, world.place / "own")
+            assert text in told.detail and "pyjet backup" in told.detail and "is no backup" in told.detail
+    (world.place / "lone").mkdir()
+    shutil.copy(world.place / "own" / "b.edb", world.place / "lone")  # of a folder without these signs the survey tells
+    assert "of an instance" not in str(world.refused(errors.FileNotFoundError, 10, world.repo.adopt, world.place / "lone"))
+
+
+def test_an_export_into_the_repository(world):
+    root = world.place / "repo"
+    (world.place / "link").symlink_to(root / "sets")
+    for path in (root / "x.tar.gz", root / "sets" / "x.tar.gz", world.place / "link" / "x.tar.gz", root, root / "catalog" / "x.json"):
+        world.refused(errors.InvalidParameterError, 2, world.repo.export, "latest", path)
+    assert world.repo.verify("all").ok and world.repo.status().ok
+
+
+def test_a_time_behind_the_last_set(world):
+    """The last set is restored, and the result says so; with the logs that followed the time holds again."""
+    last, to = world.repo.latest(), world.place / "there"
+    for moment in (datetime.datetime(2999, 1, 1), "2999-01-01", datetime.datetime.max, last.finished + datetime.timedelta(seconds=2)):
+        for which in ("latest", last):
+            done = world.repo.restore(which, to, to=moment, replace=True)
+            assert f"restored to the end of {last.id}" in done.note and f"{last.finished:%Y-%m-%d %H:%M:%S}" in done.note
+            assert done.note in str(done) and done.to_dict()["note"] == done.note
+    for moment in ("end", last.finished, str(world.inst.info().log_tail)[:8] + ":0:0"):
+        with contextlib.suppress(errors.MissingLogFileError):
+            assert world.repo.restore("latest", to, to=moment, replace=True).note == ""
+    shutil.rmtree(to)
+    world.refused(errors.InvalidParameterError, 2, world.repo.restore, "latest", to, to="2999-01-01", roll_forward=world.place / "live")
+    with pytest.raises(errors.InvalidParameterError, match="1900 to 2155"):
+        pyjet.restore(world.set, to, stop_at="2999-01-01")
+    assert not to.exists()
 
 
 def test_roll_forward_from_a_folder_that_is_not_there(world):

@@ -103,6 +103,28 @@ def test_a_lost_set_breaks_what_continues_it(repo, tmp_path):
     assert inc.id in kept and not gone
 
 
+def test_the_last_log_of_a_set_is_missed(made, repo, tmp_path):
+    """A folder of ESE has no list of its logs: without the last one it restores to an earlier moment. The manifest misses it."""
+    full, inc = repo.list()
+    for s in (full, inc):
+        log = max((f for f in s.files if f.role == "log"), key=lambda f: f.name)
+        path = repo.file_path(s, log)
+        os.rename(path, tmp_path / "kept")
+        for level in ("files", "checksums", "chain", "replay", "restore"):
+            report = repo.verify(s, level=level)
+            assert log.name in [x.file for x in report.findings], level
+        for work in (lambda: repo.restore("latest", tmp_path / "out"), lambda: repo.export("latest", tmp_path / "x.tar.gz")):
+            with pytest.raises(pyjet.DamagedSetError, match=f"{log.name}.*missing"):
+                work()
+        if s is inc and s.store == "plain":
+            shutil.copytree(repo.folder(full), tmp_path / "lone")
+            shutil.copytree(repo.folder(inc), tmp_path / "lone", dirs_exist_ok=True)
+            pyjet.restore(tmp_path / "lone", tmp_path / "earlier")
+        os.rename(tmp_path / "kept", path)
+        assert repo.verify(s, level="chain").ok
+    assert not (tmp_path / "out").exists() and not (tmp_path / "x.tar.gz").exists()
+
+
 def test_a_stranger_in_the_folder_is_found(repo):
     s = repo.list()[0]
     (pathlib.Path(repo.folder(s)) / "note.txt").touch()

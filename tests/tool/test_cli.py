@@ -276,6 +276,129 @@ def test_every_exit_code_has_its_meaning():
     assert told == set(MEANINGS)
 
 
+ROWS_OF_THE_TABLE = {
+    2: "InvalidGrbit InvalidParameter",
+    10: "FileNotFound NoBackupDirectory InvalidPath DatabaseNotFound",
+    11: "BackupInProgress RestoreInProgress FileAccessDenied DatabaseInUse SurrogateBackupInProgress PermissionDenied",
+    12: "MissingFullBackup InvalidBackup LoggingDisabled BackupNotAllowedYet BackupDirectoryNotEmpty",
+    20: "ReadVerifyFailure LogReadVerifyFailure DatabaseCorrupted LogFileCorrupt BadBackupDatabaseSize",
+    21: "RequiredLogFilesMissing CommittedLogFilesMissing GivenLogFileIsNotContiguous MissingRestoreLogFiles MissingPreviousLogFile"
+    " PatchFileMissing DatabasePatchFileMismatch BadPatchPage",
+    22: "DatabaseDirtyShutdown DirtyShutdown",
+    23: "BadLogVersion InvalidDatabaseVersion FileInvalidType PageSizeMismatch LogSectorSizeMismatch"
+    " EngineFormatVersionNoLongerSupportedTooLow EngineFormatVersionNotYetImplementedTooHigh"
+    " EngineFormatVersionParamTooLowForRequestedFeature EngineFormatVersionSpecifiedTooLowForLogVersion"
+    " EngineFormatVersionSpecifiedTooLowForDatabaseVersion",
+    30: "DiskFull LogDiskFull InstanceUnavailableDueToFatalLogDiskFull",
+    31: "DiskIO LogWriteFail",
+}
+
+
+def test_rows_of_the_table():
+    """What an error means decides its code: a file of another type is not a missing log."""
+    for rc, names in ROWS_OF_THE_TABLE.items():
+        for name in names.split():
+            assert exit_code(getattr(pyjet.errors, name + "Error")("x")) == rc, name
+
+
+WRONG = (
+    ("backup",),
+    ("backup", "x", "--to", "y", "--rate", "fast"),
+    ("restore", "x", "y", "--until", "yesterday"),
+    ("restore", "x", "y", "--until", "0001-01-01"),
+    ("status", "x", "--max-age", "old"),
+    ("list", "x", "y"),
+    ("list", "--no-such-option", "x"),
+    ("list", "x", "--syslog", "nowhere"),
+    ("list", "x", "--wait", "long"),
+    ("no-such-verb",),
+)
+
+
+@pytest.mark.parametrize("args", WRONG, ids=" ".join)
+def test_a_wrong_command_line(args):
+    """Usage on stderr; with --json one line on stdout, whole or shortened, before the verb's arguments or after."""
+    rc, out, err = run(*args)
+    assert rc == 2 and out == "" and "usage: pyjet" in err and "Traceback" not in err
+    last = events(*args, rc=2)
+    assert len(last) == 1 and last[0]["error"] == "WrongCommandLine" and last[0]["hint"]
+    assert last[0]["text"] in err
+    assert json.loads(run(*args, "--js")[1])["code"] == 2
+    assert run(*args, "--", "--json")[1] == ""
+    rc, out, _err = run("--json")
+    assert rc == 2 and json.loads(out)["op"] == ""
+
+
+def test_help_says_the_exit_codes_of_nagios(repo, tmp_path):
+    rc, out, _err = run("status", "--help")
+    said = " ".join(out.split())
+    assert rc == 0 and "0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN" in said and "3 for warnings, 20 when it is critical" in said
+    assert run("status", repo, "--nagios")[0] == 1  # there is no set yet
+    for wrong in ((tmp_path / "no",), (tmp_path / "no", "--max-age", "x"), ()):
+        rc, out, err = run("status", *wrong, "--nagios")
+        assert rc == 3 and out.startswith("UNKNOWN: ") and err
+    assert events("status", tmp_path / "no", "--nagios", rc=3)[-1]["code"] == 3
+
+
+# ---- outputs that fail ----
+def into(stdout, *args, stderr=subprocess.PIPE, flags=()):
+    env = {k: v for k, v in ENV.items() if k != "PYTHONUNBUFFERED"}
+    command = [sys.executable, *flags, "-m", "pyjet", *map(str, args)]
+    done = subprocess.run(command, stdout=stdout, stderr=stderr, env=env, timeout=60)
+    return done.returncode, (done.stderr or b"").decode()
+
+
+@pytest.fixture(scope="module")
+def several(live, tmp_path_factory):
+    """A repository with two sets."""
+    at = tmp_path_factory.mktemp("several") / "repo"
+    run("init", at)
+    for _ in range(2):
+        assert run("backup", live, "--to", at, "--full", "-q")[0] == 0
+    return at
+
+
+def verbs(live, repo):
+    return (
+        ("list", repo), ("list", repo, "--json"), ("show", repo, "nothing", "--json"), ("no-such-verb", "--json"), ("--help",),
+        ("dump", live / "a.edb"), ("log", live / "edb.log", "--records"), ("verify", repo, "--json"),
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+def test_full_outputs(live, several):
+    """A line on stderr and a code that says failure; never a traceback, and not the interpreter's own 120."""
+    for args in verbs(live, several):
+        with open("/dev/full", "w") as full:
+            rc, err = into(full, *args)
+        wrong = "nothing" in args or "no-such-verb" in args
+        assert rc == (30 if not wrong else 10 if "nothing" in args else 30), (args, err)
+        assert err.strip() and "Traceback" not in err and "Exception ignored" not in err, (args, err)
+    with open("/dev/full", "w") as full:
+        for args in (("--help",), ("--version",), ("list", several), ("header", live / "a.edb")):
+            rc, err = into(full, *args, flags=["-u"])
+            assert rc == 30 and "Traceback" not in err, (args, rc, err)
+        assert into(full, "show", several, "nothing", stderr=full)[0] == 10
+        assert into(subprocess.DEVNULL, "backup", live, "--to", several, "--full", stderr=full)[0] == 0
+        rc, err = into(subprocess.DEVNULL, "backup", live, "--to", several, "--events", "/dev/full", "--progress", "none")
+        assert rc == 0 and "event entries could not be written" in err and "Traceback" not in err
+
+
+def test_a_reader_that_leaves(live, several):
+    """| head -1: silence and a code that is no success; a wrong command line keeps its own."""
+    for args in verbs(live, several):
+        read, write = os.pipe()
+        os.close(read)
+        rc, err = into(write, *args)
+        os.close(write)
+        assert rc in (1, 10), (args, rc, err)
+        assert "Traceback" not in err and "Exception ignored" not in err, (args, err)
+    read, write = os.pipe()
+    os.close(read)
+    assert into(subprocess.DEVNULL, "show", several, "nothing", stderr=write)[0] == 10
+    os.close(write)
+
+
 # ---- signals ----
 def slow_backup(live, repo, **kw):
     args = [
