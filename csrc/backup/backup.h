@@ -97,6 +97,9 @@ void snapshot_thaw(struct snapshot *s);
 MUST_CHECK err_t snapshot_truncate(struct snapshot *s, bool all_databases);
 void snapshot_end(struct snapshot *s, bool stamp); /* thaws; frees s */
 
+/* A file name that no database may have: the engine gives it to a file of its own, or a set to a log or marker. The detail says so. */
+MUST_CHECK err_t backup_check_name(const char *base_name, const char *path);
+
 /* ---- restore: the set is only read ---- */
 struct restore_set { /* what lies in a backup folder (or in its new/ or old/ of an atomic one) */
     char dir[OS_PATH_MAX];

@@ -149,6 +149,12 @@ MUST_CHECK err_t directory__prepare(struct run *run);
 MUST_CHECK err_t directory__promote(struct run *run);  /* atomic full: temp becomes new */
 void directory__clean_up(struct run *run, bool failed);
 
+/* ---- sweep.c: a folder of `root` that holds a set, or what is left of one; a missing one is fine. JET_errBackupDirectoryNotEmpty,
+ *      JET_errDeleteBackupFileFail name what is in the way; nothing is deleted then ---- */
+MUST_CHECK err_t sweep__check_folder(const struct run *run, const char *name); /* the folder itself: no link, no file */
+MUST_CHECK err_t sweep__check(const struct run *run, const char *name);        /* and all that lies in it */
+MUST_CHECK err_t sweep__folder(const struct run *run, const char *name);       /* checked, emptied, removed, synced */
+
 /* ---- pages.c: databases into the set ---- */
 MUST_CHECK err_t pages__copy_database(struct run *run, struct member *m);
 
@@ -179,6 +185,14 @@ MUST_CHECK err_t stamp__record(struct series *s, enum backup_phase phase, enum b
                                const struct bkinfo *details, lgpos_t *at);
 void stamp__headers(struct series *s); /* a failure is a warning: event 219 */
 enum backup_scope stamp__scope(const struct series *s);
+
+/* ---- set.c: names in a set ---- */
+const char *backup__file_name(const char *path);
+bool set__is_log(const char *name, uint32_t *generation); /* an archived one, of any base name */
+bool set__is_log_beside(const char *name);                /* one that was being written: <log>.tmp */
+bool set__is_marker(const char *name);
+/* The marker (.pat) that stands for a database of a set. path: room OS_PATH_MAX. */
+MUST_CHECK err_t set__marker_path(const char *database, char *path);
 
 /* ---- trailer.c: the last page of a copied database ---- */
 struct trailer {

@@ -20,10 +20,8 @@ static bool has(const struct run *run, const char *name)
 }
 
 struct entries {
-    const char *dir;
     bool files_only; /* the first file is enough */
     int count;       /* temp does not count: it goes */
-    err_t err;
 };
 
 static err_t count_entry(void *context, const char *name, bool is_dir)
@@ -31,34 +29,6 @@ static err_t count_entry(void *context, const char *name, bool is_dir)
     struct entries *e = context;
     e->count += !is_dir || (!e->files_only && strcmp(name, "temp") != 0);
     return JET_errSuccess;
-}
-
-static err_t unlink_entry(void *context, const char *name, bool is_dir)
-{
-    struct entries *e = context;
-    char path[OS_PATH_MAX];
-    e->err = os_join(path, sizeof path, e->dir, name);
-    if (e->err >= 0)
-        e->err = is_dir ? RAISE(JET_errDeleteBackupFileFail) : os_unlink(path);
-    return e->err < 0 ? RAISE(JET_errDeleteBackupFileFail) : JET_errSuccess;
-}
-
-/* A set's folder, or temp of a run that crashed, holds files only; a missing one is fine. */
-static err_t remove_folder(const struct run *run, const char *name)
-{
-    char path[OS_PATH_MAX];
-    TRY_RETURN(below(run, name, path));
-    if (!os_is_dir(path))
-        return JET_errSuccess;
-    struct entries e = {.dir = path};
-    err_t err = os_dir_list(path, unlink_entry, &e);
-    if (err >= 0)
-        err = os_dir_remove(path) < 0 ? RAISE(JET_errDeleteBackupFileFail) : JET_errSuccess;
-    if (err < 0) {
-        err_detail("%s cannot be emptied and removed", path);
-        return err;
-    }
-    return os_dir_sync(run->root);
 }
 
 static err_t rename_folder(const struct run *run, const char *from, const char *to)
@@ -135,7 +105,7 @@ static err_t retire_new(struct run *run)
 {
     if (!has(run, "new"))
         return JET_errSuccess;
-    TRY_RETURN(remove_folder(run, "old"));
+    TRY_RETURN(sweep__folder(run, "old"));
     return rename_folder(run, "new", "old");
 }
 
@@ -147,9 +117,19 @@ static err_t prepare_plain(struct run *run)
         return not_empty(run, "is not empty");
     if (!run->full && (has(run, "new") || has(run, "old")))
         return not_empty(run, "holds an atomic set: make the increment atomic too");
-    TRY_RETURN(remove_folder(run, "temp"));
+    TRY_RETURN(sweep__folder(run, "temp"));
     memcpy(run->target, run->root, sizeof run->target);
     return JET_errSuccess;
+}
+
+/* Before the first file goes: what goes now, and what goes when the new set is complete. */
+static err_t check_sets(const struct run *run)
+{
+    if (run->full || has(run, "new"))
+        TRY_RETURN(sweep__check(run, "old"));
+    if (run->full)
+        TRY_RETURN(sweep__check(run, "new"));
+    return sweep__check(run, "temp");
 }
 
 static err_t prepare_atomic(struct run *run)
@@ -163,12 +143,13 @@ static err_t prepare_atomic(struct run *run)
         err_detail("%s holds no atomic set that an increment could be added to", run->root);
         return err;
     }
-    TRY_RETURN(remove_folder(run, "temp"));
+    TRY_RETURN(check_sets(run));
+    TRY_RETURN(sweep__folder(run, "temp"));
     TRY_RETURN(retire_new(run));
     if (!run->full)
         return below(run, "old", run->target);
     TRY_RETURN(below(run, "temp", run->target));
-    if (os_dir_create(run->target) < 0) {
+    if (os_dir_create(run->target) < 0 || os_kind_of(run->target, NULL) != OS_KIND_FOLDER) {
         err_t err = RAISE(JET_errMakeBackupDirectoryFail);
         err_detail("%s cannot be made", run->target);
         return err;
@@ -182,6 +163,9 @@ err_t directory__prepare(struct run *run)
     if (run->o->create_path)
         TRY_RETURN(os_dir_create_path(run->root));
     TRY_RETURN(check_not_live(run));
+    TRY_RETURN(sweep__check_folder(run, "temp"));
+    TRY_RETURN(sweep__check_folder(run, "new"));
+    TRY_RETURN(sweep__check_folder(run, "old"));
     return run->atomic ? prepare_atomic(run) : prepare_plain(run);
 }
 
@@ -190,15 +174,16 @@ err_t directory__promote(struct run *run)
     TRY_RETURN(os_dir_sync(run->target));
     if (!run->atomic || !run->full)
         return JET_errSuccess;
+    TRY_RETURN(sweep__check_folder(run, "temp")); /* still the one that was made */
     TRY_RETURN(rename_folder(run, "temp", "new"));
     run->promoted = true;
     TRY_RETURN(below(run, "new", run->target));
-    return remove_folder(run, "old");
+    return sweep__folder(run, "old");
 }
 
 static bool remove_made(struct run *run, const char *path)
 {
-    bool gone = os_unlink(path) >= 0 || !os_exists(path); /* noted, and then not made */
+    bool gone = os_unlink_in(run->target, backup__file_name(path)) >= 0 || !os_exists(path); /* noted, and then not made */
     return gone && (run->full || os_dir_sync(run->target) >= 0);
 }
 
@@ -216,7 +201,7 @@ void directory__clean_up(struct run *run, bool failed)
         free(c->path);
         free(c);
     }
-    if (failed && run->made_temp && !run->promoted && remove_folder(run, "temp") < 0)
+    if (failed && run->made_temp && !run->promoted && sweep__folder(run, "temp") < 0)
         err_clear();
     if (failed && run->target[0] != '\0' && !run->promoted && os_dir_sync(run->root) < 0)
         err_clear();

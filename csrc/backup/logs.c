@@ -8,8 +8,14 @@
 static err_t may_replace(const char *source, const char *to)
 {
     struct log_header a, b;
-    if (!os_exists(to))
+    enum os_kind kind = os_kind_of(to, NULL);
+    if (kind == OS_KIND_NONE)
         return JET_errSuccess;
+    if (kind != OS_KIND_FILE) {
+        err_t err = RAISE(JET_errFileAlreadyExists);
+        err_detail("%s is no regular file, and a link in a set is not followed: put the log itself there", to);
+        return err;
+    }
     TRY_RETURN(log_read_header(source, &a));
     err_t read = log_read_header(to, &b);
     if (backup__is_unread(read))
@@ -32,14 +38,16 @@ static size_t used_size(const uint8_t *bytes, size_t n)
     return n;
 }
 
+/* A file of its own: what has the name already, be it a link, is not written to, nor removed after a failure. */
 static err_t write_whole(struct run *run, const char *path, const uint8_t *bytes, size_t n)
 {
     struct os_file *file;
     size_t used = used_size(bytes, n);
-    TRY_RETURN(run__note_created(run, path));
-    TRY_RETURN(os_file_open(path, OS_WRITE | OS_CREATE | OS_TRUNCATE, &file));
-    err_t err = JET_errSuccess;
-    if (used > 0)
+    TRY_RETURN(os_file_open(path, OS_WRITE | OS_CREATE | OS_EXCL, &file));
+    err_t err = run__note_created(run, path);
+    if (err < 0 && os_unlink_in(run->target, backup__file_name(path)) < 0)
+        err_clear();
+    if (err >= 0 && used > 0)
         err = os_file_write(file, 0, bytes, used);
     if (err >= 0 && used < n)
         err = os_file_set_size(file, n);
@@ -47,6 +55,14 @@ static err_t write_whole(struct run *run, const char *path, const uint8_t *bytes
         err = os_file_sync(file);
     os_file_close(file);
     return err;
+}
+
+static bool is_created(const struct run *run, const char *path)
+{
+    const struct created *c = run->created;
+    while (c != NULL && strcmp(c->path, path) != 0)
+        c = c->next;
+    return c != NULL;
 }
 
 static void forget_created(struct run *run, const char *path)
@@ -82,6 +98,8 @@ static err_t put_log(struct run *run, const char *to, const uint8_t *bytes, size
         return RAISE(JET_errInvalidPath);
     if (!was_there)
         TRY_RETURN(run__note_created(run, to)); /* before it is there: a log that nobody takes away again may leave a gap behind it */
+    if (os_exists(beside)) /* of a run that was cut off */
+        TRY_RETURN(os_unlink_in(run->target, backup__file_name(beside)));
     TRY_RETURN(write_whole(run, beside, bytes, n));
     TRY_RETURN(os_rename(beside, to));
     forget_created(run, beside);
@@ -115,13 +133,11 @@ out:
 
 static err_t put_marker(struct run *run, const struct dbfile *db)
 {
-    char path[OS_PATH_MAX];
-    const char *name = strrchr(db->path, '/');
-    TRY_RETURN(os_join(path, sizeof path - 4, run->target, name == NULL ? db->path : name + 1));
-    char *dot = strrchr(path, '.');
-    if (dot == NULL || strchr(dot, '/') != NULL)
-        dot = path + strlen(path);
-    memcpy(dot, ".pat", 5);
+    char copy[OS_PATH_MAX], path[OS_PATH_MAX];
+    TRY_RETURN(os_join(copy, sizeof copy, run->target, backup__file_name(db->path)));
+    TRY_RETURN(set__marker_path(copy, path));
+    if (is_created(run, path)) /* of a database that differs in its extension only */
+        return JET_errSuccess;
     TRY_RETURN(write_whole(run, path, NULL, 0));
     run->result->files++;
     return JET_errSuccess;

@@ -88,9 +88,26 @@ err_t live__bring(const struct job *job)
     return os_dir_sync(o->log_dir);
 }
 
+/* Who names a folder wants its logs: without any the restore would end earlier than asked, with success. */
+static err_t check_any(const struct job *job)
+{
+    struct log_survey live;
+    const struct restore_options *o = job->o;
+    if (o->roll_forward_dir == NULL)
+        return JET_errSuccess;
+    TRY_RETURN(log_survey(o->roll_forward_dir, o->set->base_name, &live));
+    if (live.any)
+        return JET_errSuccess;
+    err_t err = RAISE(JET_errFileNotFound);
+    err_detail("%s holds no log named %s*.log to roll forward with; name the folder of the live logs, or leave it out to restore the set alone",
+               o->roll_forward_dir, o->set->base_name);
+    return err;
+}
+
 err_t live__check(const struct job *job)
 {
     const struct restore_options *o = job->o;
+    TRY_RETURN(check_any(job));
     TRY_RETURN(check_folder(job, o->log_dir));
     if (brings_logs(job))
         TRY_RETURN(check_folder(job, o->roll_forward_dir));

@@ -4,16 +4,10 @@
 
 /* Where each database of a set goes: the rename map, the destination folder, or where it lay. */
 
-static const char *last_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash == NULL ? path : slash + 1;
-}
-
 /* An entry names a database by its file name in the set or by where it lay. */
 static bool names(const struct recovery_map *entry, const struct restore_set *set, int i)
 {
-    return strcmp(entry->from, last_name(set->databases[i])) == 0 ||
+    return strcmp(entry->from, backup__file_name(set->databases[i])) == 0 ||
            (set->originals[i][0] != '\0' && strcmp(entry->from, set->originals[i]) == 0);
 }
 
@@ -32,7 +26,7 @@ err_t map__target(const struct job *job, int i, char to[OS_PATH_MAX])
 {
     const struct restore_options *o = job->o;
     const struct restore_set *set = o->set;
-    const char *name = last_name(set->databases[i]);
+    const char *name = backup__file_name(set->databases[i]);
     if (o->in_place)
         return os_full_path(set->databases[i], to, OS_PATH_MAX);
     for (int k = 0; k < o->rename_count; k++)
@@ -42,7 +36,7 @@ err_t map__target(const struct job *job, int i, char to[OS_PATH_MAX])
         return os_full_path(name, to, OS_PATH_MAX);
     if (o->destination != NULL)
         return os_join(to, OS_PATH_MAX, o->destination, name);
-    if (name != last_name(set->databases[i]))
+    if (name != backup__file_name(set->databases[i]))
         return beside_original(set, i, name, to);
     if (set->originals[i][0] == '\0')
         return plan__fail_file(JET_errDatabasePatchFileMismatch, 430, set->databases[i], "the set's logs do not name this database");
@@ -73,6 +67,7 @@ err_t map__check(const struct job *job)
         TRY_RETURN(check_entry(job, &job->o->rename[k]));
     for (int i = 0; i < job->count; i++) {
         TRY_RETURN(map__target(job, i, a));
+        TRY_RETURN(backup_check_name(job->o->set->base_name, a));
         for (int k = 0; k < i; k++) {
             TRY_RETURN(map__target(job, k, b));
             if (strcmp(a, b) != 0)

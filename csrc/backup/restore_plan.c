@@ -109,10 +109,7 @@ static void take_moved(struct plan *plan)
 static bool has_marker(const char *database)
 {
     char path[OS_PATH_MAX];
-    snprintf(path, sizeof path - 4, "%s", database);
-    char *dot = strrchr(path, '.');
-    strcpy(dot == NULL || strchr(dot, '/') != NULL ? path + strlen(path) : dot, ".pat");
-    return os_exists(path);
+    return set__marker_path(database, path) >= 0 && os_exists(path);
 }
 
 /* Its marker says that a backup put a database there, and this is not the one; without it nothing ever said so. */

@@ -1,5 +1,6 @@
 #include <ctype.h>
 #include <stdio.h>
+#include <strings.h>
 
 #include "backup/backup_private.h"
 
@@ -19,8 +20,14 @@ struct listing {
     bool mixed; /* logs of two base names */
 };
 
+const char *backup__file_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash == NULL ? path : slash + 1;
+}
+
 /* <base>XXXXX.log or <base>XXXXXXXX.log (or .jtx), X hexadecimal. */
-static bool is_archived_log(const char *name, uint32_t *generation)
+bool set__is_log(const char *name, uint32_t *generation)
 {
     size_t n = strlen(name);
     if (n != 3 + 5 + 4 && n != 3 + 8 + 4)
@@ -49,6 +56,56 @@ static bool has_extension(const char *name, const char *extension)
         if (tolower((unsigned char)name[n - m + i]) != extension[i])
             return false;
     return true;
+}
+
+bool set__is_marker(const char *name)
+{
+    return has_extension(name, ".pat");
+}
+
+bool set__is_log_beside(const char *name)
+{
+    char log[32];
+    uint32_t generation;
+    size_t n = strlen(name);
+    if (n < 4 || n >= sizeof log || !has_extension(name, ".tmp"))
+        return false;
+    memcpy(log, name, n - 4);
+    log[n - 4] = '\0';
+    return set__is_log(log, &generation);
+}
+
+err_t set__marker_path(const char *database, char *path)
+{
+    size_t n = strlen(database);
+    const char *dot = strrchr(backup__file_name(database), '.');
+    if (dot != NULL)
+        n = (size_t)(dot - database);
+    if (n + sizeof ".pat" > OS_PATH_MAX)
+        return RAISE(JET_errInvalidPath);
+    memcpy(path, database, n);
+    memcpy(path + n, ".pat", sizeof ".pat");
+    return JET_errSuccess;
+}
+
+static bool is_double_write(const char *base_name, const char *name)
+{
+    size_t n = strlen(base_name);
+    return strncasecmp(name, base_name, n) == 0 && strcasecmp(name + n, ".dwr") == 0;
+}
+
+/* .jfm: the flush map of the database beside it, which goes when that is attached. */
+err_t backup_check_name(const char *base_name, const char *path)
+{
+    uint32_t generation;
+    const char *name = backup__file_name(path);
+    if (!log_is_own_name(base_name, name) && !is_double_write(base_name, name) && !set__is_log(name, &generation) && !set__is_log_beside(name) &&
+        !set__is_marker(name) && !has_extension(name, ".jfm"))
+        return JET_errSuccess;
+    err_t err = RAISE(JET_errDatabaseInvalidName);
+    err_detail("%s is a name that the engine gives to files of its own (logs, checkpoint, markers of a backup); name the database "
+               "otherwise, such as data.edb", name);
+    return err;
 }
 
 static err_t note_log(struct listing *l, const char *name, uint32_t generation)
@@ -91,9 +148,9 @@ static err_t note_entry(void *context, const char *name, bool is_dir)
     uint32_t generation;
     if (is_dir)
         return JET_errSuccess;
-    if (is_archived_log(name, &generation))
+    if (set__is_log(name, &generation))
         return note_log(l, name, generation);
-    return has_extension(name, ".pat") ? note_marker(l, name) : JET_errSuccess;
+    return set__is_marker(name) ? note_marker(l, name) : JET_errSuccess;
 }
 
 static int by_generation(const void *a, const void *b)
@@ -205,7 +262,7 @@ static err_t check_markers(const struct listing *l, const struct restore_set *se
     for (uint32_t i = 0; i < l->marker_count; i++) {
         bool found = false;
         for (int k = 0; k < set->database_count && !found; k++)
-            found = is_of_marker(strrchr(set->databases[k], '/') + 1, l->markers[i]);
+            found = is_of_marker(backup__file_name(set->databases[k]), l->markers[i]);
         if (found)
             continue;
         err_t err = RAISE(JET_errFileNotFound);
@@ -221,7 +278,7 @@ static err_t note_database(void *context, const char *name, bool is_dir)
     uint32_t generation;
     struct db_header h;
     char path[OS_PATH_MAX];
-    if (is_dir || is_archived_log(name, &generation) || has_extension(name, ".pat") || has_extension(name, ".tmp"))
+    if (is_dir || set__is_log(name, &generation) || set__is_marker(name) || set__is_log_beside(name))
         return JET_errSuccess;
     TRY_RETURN(os_join(path, sizeof path, set->dir, name));
     err_t err = db_header_read_path(path, &h);

@@ -382,6 +382,11 @@ static err_t full_path(const char *path, char full[OS_PATH_MAX])
     return JET_errSuccess;
 }
 
+static err_t check_name(const struct instance *inst, const char *full)
+{
+    return backup_check_name(inst->base_name, full);
+}
+
 static err_t outside_transaction(struct session *s)
 {
     if (s->pair.trx.level == 0)
@@ -412,6 +417,8 @@ err_t session_attach_database(struct session *s, const char *path, JET_GRBIT grb
     TRY_RETURN(full_path(path, full));
     if (is_attached(inst, full)) /* a backup that runs does not matter then */
         return JET_wrnDatabaseAttached;
+    if ((grbit & JET_bitDbReadOnly) == 0)
+        TRY_RETURN(check_name(inst, full));
     lock_attach(inst);
     err_t err = refuse_in_backup(inst);
     if (err >= 0)
@@ -520,6 +527,7 @@ err_t session_create_database(struct session *s, const char *path, JET_GRBIT grb
     *dbid = JET_dbidNil;
     TRY_RETURN(outside_transaction(s));
     TRY_RETURN(full_path(path, full));
+    TRY_RETURN(check_name(inst, full));
     lock_attach(inst);
     err_t err = refuse_in_backup(inst);
     if (err >= 0)

@@ -82,6 +82,21 @@ static bool parse_name(const char *name, const char *base_name, uint32_t *genera
     return digits == 0 || (*generation != 0 && *generation <= INT32_MAX);
 }
 
+bool log_is_own_name(const char *base_name, const char *name)
+{
+    static const char *const ends[] = {".chk", ".jcp", "tmp.log", "tmp.jtx"};
+    uint32_t generation;
+    size_t n = strlen(name), base = strlen(base_name);
+    if (parse_name(name, base_name, &generation))
+        return true;
+    if (n < base || !same_text(name, base_name, base))
+        return false;
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++)
+        if (n - base == strlen(ends[i]) && same_text(name + base, ends[i], n - base))
+            return true;
+    return n - base > 7 && same_text(name + base, "res", 3) && same_text(name + n - 4, ".jrs", 4);
+}
+
 struct listing_context {
     struct log__listing *listing;
     const char *base_name;

@@ -152,6 +152,8 @@ void log_ring(struct log *log); /* ends one wait for each of the two bells, also
 /* Names and deletion. path: OS_PATH_MAX room. generation 0 = the current file. */
 MUST_CHECK err_t log_path(struct log *log, uint32_t generation, char *path);
 MUST_CHECK err_t log_name(const char *base_name, uint32_t generation, unsigned legacy_names, char *name, size_t room);
+/* A name, in whatever case, that an instance of this base name gives to a log, the next one, a reserve, or the checkpoint. */
+bool log_is_own_name(const char *base_name, const char *name);
 /* Deletes archived generations in [first, end) lowest first, folder synced. *deleted counts. */
 MUST_CHECK err_t log_delete_range(struct log *log, uint32_t first, uint32_t end, uint32_t *deleted);
 MUST_CHECK err_t log_lowest_generation(struct log *log, uint32_t *generation); /* lowest archived, or current */

@@ -51,12 +51,17 @@ MUST_CHECK err_t os_rename(const char *from, const char *to); /* replaces `to` *
 /* Renames an open file, whose handle goes by the new name from then on. Nobody else may use the handle meanwhile. */
 MUST_CHECK err_t os_file_rename(struct os_file *f, const char *to);
 MUST_CHECK err_t os_unlink(const char *path);                 /* JET_errFileNotFound when missing */
+/* An entry of a folder, which must be a real one: nothing goes when that is a symbolic link, whenever it became one. */
+MUST_CHECK err_t os_unlink_in(const char *dir, const char *name);
 MUST_CHECK err_t os_dir_create(const char *path);             /* success when it is there */
 MUST_CHECK err_t os_dir_create_path(const char *path);        /* and its parents */
 MUST_CHECK err_t os_dir_remove(const char *path);
 MUST_CHECK err_t os_dir_sync(const char *path);
 bool os_is_dir(const char *path);
 bool os_exists(const char *path);
+enum os_kind { OS_KIND_NONE, OS_KIND_FILE, OS_KIND_FOLDER, OS_KIND_LINK, OS_KIND_OTHER };
+/* Of the name itself: a symbolic link is a link, wherever it leads. size may be NULL. */
+enum os_kind os_kind_of(const char *path, uint64_t *size);
 /* Absolute path without `.` and `..`, symbolic links of the existing part resolved. room >= OS_PATH_MAX. */
 #define OS_PATH_MAX 4096
 MUST_CHECK err_t os_full_path(const char *path, char *out, size_t room);

@@ -152,6 +152,18 @@ err_t os_rename(const char *from, const char *to)
     return err;
 }
 
+static err_t unlink_recorded(int dir, const char *name, const char *full, const char *path)
+{
+    os__tables_lock();
+    int error = unlinkat(dir, name, 0) == 0 ? 0 : errno;
+    if (error == 0) {
+        os__files_gone(full);
+        os__record(TRACE_UNLINK, full, 0, 0, 0);
+    }
+    os__tables_unlock();
+    return error == 0 ? JET_errSuccess : OS__RAISE(OS_OP_UNLINK, error, path);
+}
+
 err_t os_unlink(const char *path)
 {
     char full[OS_PATH_MAX];
@@ -159,14 +171,26 @@ err_t os_unlink(const char *path)
     if (fault != 0)
         return OS__RAISE(OS_OP_UNLINK, fault < 0 ? EIO : fault, path);
     TRY_RETURN(os__entry_path(path, full));
-    os__tables_lock();
-    int error = unlink(full) == 0 ? 0 : errno;
-    if (error == 0) {
-        os__files_gone(full);
-        os__record(TRACE_UNLINK, full, 0, 0, 0);
-    }
-    os__tables_unlock();
-    return error == 0 ? JET_errSuccess : OS__RAISE(OS_OP_UNLINK, error, path);
+    return unlink_recorded(AT_FDCWD, full, full, path);
+}
+
+err_t os_unlink_in(const char *dir, const char *name)
+{
+    char path[OS_PATH_MAX], full[OS_PATH_MAX];
+    ASSERT(strchr(name, '/') == NULL);
+    TRY_RETURN(os_join(path, sizeof path, dir, name));
+    int fault = os__gate(OS_OP_UNLINK, path);
+    if (fault != 0)
+        return OS__RAISE(OS_OP_UNLINK, fault < 0 ? EIO : fault, path);
+    TRY_RETURN(os__entry_path(path, full));
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 && (errno == EMFILE || errno == ENFILE) && os_kind_of(dir, NULL) == OS_KIND_FOLDER)
+        return unlink_recorded(AT_FDCWD, full, full, path); /* what failed for lack of them is cleaned up all the same */
+    if (fd < 0)
+        return OS__RAISE(OS_OP_UNLINK, errno, path);
+    err_t err = unlink_recorded(fd, name, full, path);
+    close(fd);
+    return err;
 }
 
 err_t os_dir_create(const char *path)
@@ -304,6 +328,20 @@ bool os_exists(const char *path)
 {
     struct stat st;
     return lstat(path, &st) == 0;
+}
+
+enum os_kind os_kind_of(const char *path, uint64_t *size)
+{
+    struct stat st;
+    bool there = lstat(path, &st) == 0;
+    if (size != NULL)
+        *size = there && st.st_size > 0 ? (uint64_t)st.st_size : 0;
+    if (!there)
+        return OS_KIND_NONE;
+    return S_ISREG(st.st_mode)   ? OS_KIND_FILE
+           : S_ISDIR(st.st_mode) ? OS_KIND_FOLDER
+           : S_ISLNK(st.st_mode) ? OS_KIND_LINK
+                                 : OS_KIND_OTHER;
 }
 
 static bool entry_is_dir(int dir, const struct dirent *entry)

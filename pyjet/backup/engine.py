@@ -205,6 +205,7 @@ def restore(
         options["roll_forward"] = os.path.abspath(roll_forward)
         if not os.path.isdir(roll_forward):
             raise errors.FileNotFoundError(f"{roll_forward} is no folder: roll_forward names the one that holds the live logs")
+        places.check_kept(destination, roll_forward)
     if os.path.lexists(destination) and not os.path.isdir(destination):
         raise DestinationNotEmpty(destination)
     if not replace and os.path.isdir(destination) and os.listdir(destination):

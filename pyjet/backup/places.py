@@ -131,6 +131,14 @@ def check_apart(destination, *sources):
             )
 
 
+def check_kept(destination, logs):
+    """InvalidParameterError when the destination is, or holds, the folder of the live logs: these are read, and the swap would take them."""
+    if _is_within(os.path.realpath(logs), os.path.realpath(destination)):
+        raise errors.InvalidParameterError(
+            f"{destination} is or holds {logs}, whose logs are only read: restore to another folder, and put it in place when it is whole"
+        )
+
+
 def _writer_has(path):
     """An instance has this database attached, here or in another process."""
     try:

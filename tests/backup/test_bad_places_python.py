@@ -309,3 +309,33 @@ def test_roll_forward_from_a_folder_that_is_not_there(world):
     world.refused(kind, exit_code(kind("x")), pyjet.restore, world.set, world.place / "there", roll_forward=world.place / "typo")
     assert not (world.place / "there").exists()
     world.check()
+
+
+def test_roll_forward_without_a_log(world):
+    """An empty folder, or one with other files, is no folder of live logs; the restore used to end with the set, and with success."""
+    (world.place / "empty").mkdir()
+    kind = errors.FileNotFoundError
+    code = exit_code(kind("x"))
+    for name in ("empty", "repo"):
+        world.refused(kind, code, pyjet.restore, world.set, world.place / "there", roll_forward=world.place / name)
+        world.refused(kind, code, world.repo.restore, "latest", world.place / "there", roll_forward=world.place / name)
+    assert not (world.place / "there").exists()
+    world.check()
+
+
+def test_roll_forward_from_the_destination_itself(world):
+    """Its logs would go with what the restored folder replaces."""
+    kind, old = errors.InvalidParameterError, world.place / "old"
+    code = exit_code(kind("x"))
+    (old / "logs").mkdir(parents=True)
+    for path in (world.place / "live").glob("edb*.log"):
+        shutil.copy(path, old)
+        shutil.copy(path, old / "logs")
+    before = digest(old)
+    for logs in (old, old / "logs", world.place / "old" / ".." / "old"):
+        for restore, source in ((pyjet.restore, world.set), (world.repo.restore, "latest")):
+            world.refused(kind, code, restore, source, old, roll_forward=logs, replace=True)
+    assert digest(old) == before
+    world.check()
+    pyjet.restore(world.set, world.place / "beside", roll_forward=old)  # read, and nothing more
+    assert digest(old) == before

@@ -514,7 +514,11 @@ CASE(atomic_sets)
     expect_set(at("bk"), "r", first);
     insert_rows(&l, 1000, 1050);
     make_dir(at("bk/temp")); /* of a run that crashed */
-    write_file(at("bk/temp/junk"), "x", 1);
+    write_file(at("bk/temp/a.edb"), "x", 1);
+    write_file(at("bk/temp/junk"), "x", 1); /* which no run makes */
+    CHECK_EQ(backup_to(&l, at("bk"), ATOMIC), JET_errBackupDirectoryNotEmpty);
+    CHECK(exists(at("bk/temp/a.edb")) && exists(at("bk/temp/junk")) && exists(at("bk/new/a.edb")));
+    CHECK(rename(at("bk/temp/junk"), at("bk/temp/edb00001.log.tmp")) == 0);
     CHECK_OK(backup_to(&l, at("bk"), ATOMIC));
     uint64_t second = digest(&l);
     CHECK(!exists(at("bk/old")) && !exists(at("bk/temp")));

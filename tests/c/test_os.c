@@ -340,6 +340,28 @@ CASE(rename_and_unlink)
     CHECK_EQ(os_unlink(scratch), JET_errFileAccessDenied);
 }
 
+CASE(unlink_in_a_real_folder_only)
+{
+    uint64_t size;
+    new_scratch();
+    CHECK_OK(os_dir_create(in("dir")));
+    os_file_close(make("dir/a", "kept"));
+    os_file_close(make("dir/b", "goes"));
+    CHECK(symlink(in("dir"), in("link")) == 0);
+    CHECK_EQ(os_unlink_in(in("link"), "a"), JET_errInvalidPath);
+    CHECK(holds("dir/a", "kept"));
+    CHECK_OK(os_unlink_in(in("dir"), "b"));
+    CHECK_EQ(os_unlink_in(in("dir"), "b"), JET_errFileNotFound);
+    CHECK_EQ(os_unlink_in(in("no"), "b"), JET_errFileNotFound);
+    CHECK_EQ(os_kind_of(in("dir/a"), &size), OS_KIND_FILE);
+    CHECK_EQ(size, 4);
+    CHECK_EQ(os_kind_of(in("link"), NULL), OS_KIND_LINK);
+    CHECK_EQ(os_kind_of(in("dir"), NULL), OS_KIND_FOLDER);
+    CHECK_EQ(os_kind_of(in("dir/b"), &size), OS_KIND_NONE);
+    CHECK_EQ(size, 0);
+    CHECK_EQ(os_kind_of("/dev/null", NULL), OS_KIND_OTHER);
+}
+
 CASE(full_path)
 {
     new_scratch();
