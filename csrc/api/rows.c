@@ -214,6 +214,53 @@ JET_ERR PyjetInsertRow(JET_SESID sesid, JET_TABLEID tableid, const JET_COLUMNID 
     return err;
 }
 
+struct inserting_rows {
+    struct api_cursor *c;
+    const JET_COLUMNID *ids;
+    const PYJET_CELL *cells;
+    const uint32_t *starts;
+    uint32_t count, done;
+};
+
+static err_t insert_rows(void *context, struct trx *trx)
+{
+    struct inserting_rows *r = context;
+    for (; r->done < r->count; r->done++) {
+        uint32_t first = r->starts[r->done], end = r->starts[r->done + 1];
+        struct inserting i = {.c = r->c, .ids = r->ids + first, .cells = r->cells + first, .count = end - first};
+        TRY_RETURN(insert(&i, trx));
+    }
+    return JET_errSuccess;
+}
+
+static err_t check_rows(const struct inserting_rows *r)
+{
+    if (r->count == 0)
+        return JET_errSuccess;
+    if (r->starts == NULL)
+        return api_invalid("rows are counted but not given");
+    for (uint32_t i = 0; i < r->count; i++)
+        if (r->starts[i] > r->starts[i + 1])
+            return api_invalid("a row ends before it starts");
+    return check_columns(r->ids, r->cells, r->starts[r->count]);
+}
+
+JET_ERR PyjetInsertRows(JET_SESID sesid, JET_TABLEID tableid, const JET_COLUMNID *columns, const PYJET_CELL *cells, const uint32_t *starts,
+                        uint32_t cRows, uint32_t *pcInserted)
+{
+    struct inserting_rows r = {NULL, columns, cells, starts, cRows, 0};
+    if (pcInserted != NULL)
+        *pcInserted = 0;
+    TRY_RETURN(api_enter_update(sesid, tableid, &r.c));
+    err_t err = check_rows(&r);
+    if (err >= 0 && cRows > 0)
+        err = session_atomically(r.c->session->session, insert_rows, &r);
+    if (pcInserted != NULL)
+        *pcInserted = r.done;
+    api_leave_cursor(r.c);
+    return err;
+}
+
 /* ---- get by key ---- */
 
 static err_t seek_key(struct api_cursor *c, const PYJET_CELL *key, uint32_t count)

@@ -148,6 +148,10 @@ typedef struct {
 JET_EXPORT JET_ERR PyjetFetchRows(JET_SESID sesid, JET_TABLEID tableid, const JET_COLUMNID *columns, uint32_t cColumns, int32_t backwards, PYJET_CELL *cells, PYJET_CELL *bookmarks, uint32_t *pcRows);
 /* One insert in one call; cells with pv NULL and null 0 are left to their defaults; pv not NULL and cb 0 is a value of zero length. bookmark may be NULL. */
 JET_EXPORT JET_ERR PyjetInsertRow(JET_SESID sesid, JET_TABLEID tableid, const JET_COLUMNID *columns, const PYJET_CELL *cells, uint32_t cColumns, void *bookmark, uint32_t cbBookmark, uint32_t *pcbActual);
+/* Many inserts in one call: row i has cells starts[i] to starts[i + 1], each of the column that stands in its place in columns.
+ * Outside a transaction the rows are one of their own, all or none. Inside one, the rows before the one that is refused stay in it.
+ * *pcInserted (may be NULL): how many rows went before the first that was refused. */
+JET_EXPORT JET_ERR PyjetInsertRows(JET_SESID sesid, JET_TABLEID tableid, const JET_COLUMNID *columns, const PYJET_CELL *cells, const uint32_t *starts, uint32_t cRows, uint32_t *pcInserted);
 /* JetMakeKey for each value, JetSeek (JET_bitSeekEQ) and the fetch of one row, in one call: JET_errRecordNotFound. key: null or
  * pv/cb as for JetMakeKey. With cKey 0: the row the cursor stands on (JET_errNoCurrentRecord). */
 JET_EXPORT JET_ERR PyjetGetRow(JET_SESID sesid, JET_TABLEID tableid, const PYJET_CELL *key, uint32_t cKey, const JET_COLUMNID *columns, uint32_t cColumns, PYJET_CELL *cells, PYJET_CELL *bookmark);

@@ -1067,6 +1067,91 @@ CASE(rows_in_batches)
     world_close(&w);
 }
 
+static JET_TABLEID make_pairs(struct world *w, JET_COLUMNID *id, JET_COLUMNID *text)
+{
+    JET_TABLEID table;
+    JET_COLUMNDEF number = {.cbStruct = sizeof number, .coltyp = JET_coltypLong};
+    JET_COLUMNDEF words = {.cbStruct = sizeof words, .coltyp = JET_coltypText, .cp = 1252};
+    CHECK_OK(JetCreateTable(w->ses, w->db, "pairs", 1, 80, &table));
+    CHECK_OK(JetAddColumn(w->ses, table, "id", &number, NULL, 0, id));
+    CHECK_OK(JetAddColumn(w->ses, table, "text", &words, NULL, 0, text));
+    CHECK_OK(JetCreateIndex(w->ses, table, "pk", JET_bitIndexPrimary, "+id\0", 5, 80));
+    CHECK_OK(JetSetCurrentIndex(w->ses, table, "pk"));
+    return table;
+}
+
+static uint32_t rows_there(struct world *w, JET_TABLEID table)
+{
+    uint32_t n = 0;
+    JET_ERR err = JetMove(w->ses, table, JET_MoveFirst, 0);
+    for (; err >= 0; err = JetMove(w->ses, table, JET_MoveNext, 0))
+        n++;
+    CHECK_EQ(err, JET_errNoCurrentRecord);
+    return n;
+}
+
+/* Rows of two shapes, one without a column; row 3 has the key of row 0. */
+CASE(many_inserts_in_one_call)
+{
+    struct world w;
+    JET_COLUMNID id, text;
+    uint32_t went;
+    world_open(&w);
+    JET_TABLEID t = make_pairs(&w, &id, &text);
+    int32_t key[4] = {1, 2, 3, 1};
+    JET_COLUMNID ids[6] = {id, text, id, text, id, id};
+    PYJET_CELL cells[6] = {{.pv = &key[0], .cb = 4}, {.pv = "a", .cb = 1},       {.pv = &key[1], .cb = 4},
+                           {.null = 1},              {.pv = &key[2], .cb = 4}, {.pv = &key[3], .cb = 4}};
+    uint32_t starts[5] = {0, 2, 4, 5, 6};
+
+    /* outside a transaction: all or none, and the one refused is told */
+    CHECK_EQ(PyjetInsertRows(w.ses, t, ids, cells, starts, 4, &went), JET_errKeyDuplicate);
+    CHECK_EQ(went, 3);
+    CHECK_EQ(rows_there(&w, t), 0);
+    CHECK_OK(JetPrepareUpdate(w.ses, t, JET_prepInsert)); /* nothing is left prepared */
+    CHECK_OK(JetPrepareUpdate(w.ses, t, JET_prepCancel));
+
+    /* inside one: those before it stay, until the rollback */
+    CHECK_OK(JetBeginTransaction(w.ses));
+    CHECK_EQ(PyjetInsertRows(w.ses, t, ids, cells, starts, 4, &went), JET_errKeyDuplicate);
+    CHECK_EQ(went, 3);
+    CHECK_EQ(rows_there(&w, t), 3);
+    CHECK_OK(JetRollback(w.ses, 0));
+    CHECK_EQ(rows_there(&w, t), 0);
+
+    CHECK_OK(PyjetInsertRows(w.ses, t, ids, cells, starts, 0, &went));
+    CHECK_EQ(went, 0);
+    CHECK_OK(PyjetInsertRows(w.ses, t, NULL, NULL, NULL, 0, NULL));
+    CHECK_OK(PyjetInsertRows(w.ses, t, ids, cells, starts, 3, NULL));
+    CHECK_EQ(rows_there(&w, t), 3);
+    PYJET_CELL got[2], first = {.pv = &key[0], .cb = 4};
+    CHECK_OK(PyjetGetRow(w.ses, t, &first, 1, ids, 2, got, NULL));
+    CHECK(got[1].cb == 1 && memcmp(got[1].pv, "a", 1) == 0);
+
+    /* what cannot be rows is refused before anything is done */
+    uint32_t falling[3] = {0, 2, 1};
+    went = 7;
+    CHECK_EQ(PyjetInsertRows(w.ses, t, ids, cells, falling, 2, &went), JET_errInvalidParameter);
+    CHECK_EQ(went, 0);
+    CHECK_EQ(PyjetInsertRows(w.ses, t, ids, cells, NULL, 1, NULL), JET_errInvalidParameter);
+    CHECK_EQ(PyjetInsertRows(w.ses, t, NULL, cells, starts, 1, NULL), JET_errInvalidParameter);
+    CHECK_EQ(PyjetInsertRows(w.ses, t, ids, NULL, starts, 1, NULL), JET_errInvalidParameter);
+    went = 7;
+    CHECK_EQ(PyjetInsertRows(w.ses, t + 1, ids, cells, starts, 1, &went), JET_errInvalidTableId);
+    CHECK_EQ(went, 0);
+    ids[2] = 4000;
+    CHECK_EQ(PyjetInsertRows(w.ses, t, ids, cells, starts, 3, &went), JET_errKeyDuplicate);
+    CHECK_EQ(went, 0);
+    key[0] = 9;
+    CHECK_EQ(PyjetInsertRows(w.ses, t, ids, cells, starts, 3, &went), JET_errColumnNotFound);
+    CHECK_EQ(went, 1);
+    CHECK_EQ(rows_there(&w, t), 3);
+    CHECK_OK(JetBeginTransaction2(w.ses, JET_bitTransactionReadOnly));
+    CHECK_EQ(PyjetInsertRows(w.ses, t, ids, cells, starts, 1, NULL), JET_errTransReadOnly);
+    CHECK_OK(JetRollback(w.ses, 0));
+    world_close(&w);
+}
+
 /* ---- backup and restore ---- */
 
 struct seen {
