@@ -141,7 +141,8 @@ class Table:
         """Insert the rows of an iterable; gives back how many.
 
         A row is a mapping, or a sequence of values in the order of ``columns``. In a transaction all belongs to it. Outside one
-        every 1,000 rows (or 16 MiB) are a durable commit; when one fails, those before its thousand stay.
+        every 1,000 rows (or 16 MiB) are a durable commit; when one fails, those before its thousand stay. What a row raises
+        carries a note that counts it.
         """
         return _jet.insert_many(self._cursor(), self._plan, rows, columns)
 

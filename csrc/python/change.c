@@ -18,7 +18,7 @@ struct batch {
     uint32_t guess_count, guess_room;
 };
 
-static bool batch_room(struct batch *b, uint32_t more)
+static bool batch_grow(struct batch *b, uint32_t more)
 {
     if (b->rows + 2 > b->row_room) {
         uint32_t room = b->row_room == 0 ? 256 : b->row_room * 2;
@@ -46,9 +46,15 @@ static bool batch_room(struct batch *b, uint32_t more)
     return true;
 }
 
+static inline bool batch_room(struct batch *b, uint32_t more)
+{
+    return (b->rows + 2 <= b->row_room && b->cell_count + more <= b->cell_room) ||
+           batch_grow(b, more);
+}
+
 static void batch_reset(struct batch *b)
 {
-    py_arena_clear(&b->arena);
+    py_arena_reset(&b->arena);
     b->rows = b->cell_count = 0;
 }
 
@@ -104,31 +110,42 @@ static bool batch_value(struct state *st, struct batch *b, struct plan *plan, in
     return true;
 }
 
-/* The dict is copied first when a converter could run Python code that changes it: only our own
- * loop touches a plain dict, and converters of plain values run none; others are caught by the size
- * check. */
-static bool batch_dict(struct state *st, struct batch *b, struct plan *plan, PyObject *dict)
+static bool dict_changed(void)
 {
-    Py_ssize_t size = PyDict_GET_SIZE(dict), position = 0;
+    PyErr_SetString(PyExc_RuntimeError, "the dict changed while it was inserted");
+    return false;
+}
+
+/* A converter may run Python code that changes the dict, in size or, with a key for a key, in what
+ * comes next: never more values than there is room for, and none left out unseen. */
+static bool dict_values(struct state *st, struct batch *b, struct plan *plan, PyObject *dict)
+{
+    Py_ssize_t size = PyDict_GET_SIZE(dict), position = 0, i = 0;
     PyObject *name, *value;
-    uint32_t i = 0;
-    if (!batch_room(b, (uint32_t)size))
-        return false;
-    while (PyDict_Next(dict, &position, &name, &value)) {
+    bool ok = batch_room(b, (uint32_t)size);
+    while (ok && PyDict_Next(dict, &position, &name, &value)) {
         Py_INCREF(name);
         Py_INCREF(value);
-        bool ok = batch_value(st, b, plan, find_column(st, b, plan, name, i++), value);
+        ok = i < size ? batch_value(st, b, plan, find_column(st, b, plan, name, (uint32_t)i), value)
+                      : dict_changed();
         Py_DECREF(name);
         Py_DECREF(value);
-        if (!ok)
-            return false;
-        if (PyDict_GET_SIZE(dict) != size) {
-            PyErr_SetString(PyExc_RuntimeError, "the dict changed while it was inserted");
-            return false;
-        }
+        if (ok && PyDict_GET_SIZE(dict) != size)
+            ok = dict_changed();
+        i++;
     }
-    b->starts[++b->rows] = b->cell_count;
-    return true;
+    return ok && (i == size || dict_changed());
+}
+
+static bool batch_dict(struct state *st, struct batch *b, struct plan *plan, PyObject *dict)
+{
+    bool ok;
+    Py_BEGIN_CRITICAL_SECTION(dict);
+    ok = dict_values(st, b, plan, dict);
+    Py_END_CRITICAL_SECTION();
+    if (ok)
+        b->starts[++b->rows] = b->cell_count;
+    return ok;
 }
 
 static bool batch_sequence(struct state *st, struct batch *b, struct plan *plan, const int *order,
@@ -176,32 +193,25 @@ static bool batch_row(struct state *st, struct batch *b, struct plan *plan, cons
     return ok;
 }
 
-static JET_ERR insert_rows(struct cursor *c, const struct batch *b)
+/* The exception that is set tells which row it is about; CPython 3.10 has no notes, and of its
+ * MemoryErrors one is kept and used again. */
+static void note_row(uint64_t row)
 {
-    JET_ERR err = JET_errSuccess;
-    for (uint32_t i = 0; i < b->rows && err >= 0; i++)
-        err =
-            PyjetInsertRow(c->session->id, c->id, b->columns + b->starts[i],
-                           b->cells + b->starts[i], b->starts[i + 1] - b->starts[i], NULL, 0, NULL);
-    return err;
+    if (PyErr_Occurred() == PyExc_MemoryError)
+        return;
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    PyObject *note =
+        PyUnicode_FromFormat("row %llu of those given, counted from 0", (unsigned long long)row);
+    PyObject *done = note == NULL ? NULL : PyObject_CallMethod(value, "add_note", "O", note);
+    Py_XDECREF(done);
+    Py_XDECREF(note);
+    PyErr_Clear(); /* what is raised is the row's own */
+    PyErr_Restore(type, value, traceback);
 }
 
-/* One chunk; with `own` as a transaction of its own. A rollback keeps the first error. */
-static JET_ERR insert_chunk(struct cursor *c, const struct batch *b, bool own)
-{
-    JET_SESID ses = c->session->id;
-    JET_ERR err = own ? JetBeginTransaction(ses) : JET_errSuccess;
-    if (err < 0)
-        return err;
-    if ((err = insert_rows(c, b)) >= 0 && own)
-        err = JetCommitTransaction(ses, 0);
-    if (err < 0 && own) {
-        py_keep_detail(err);
-        JetRollback(ses, 0);
-    }
-    return err;
-}
-
+/* Outside a transaction the rows of a batch are one of their own. */
 static bool flush(struct state *st, struct cursor *c, struct batch *b, uint64_t *inserted)
 {
     if (b->rows == 0)
@@ -209,11 +219,14 @@ static bool flush(struct state *st, struct cursor *c, struct batch *b, uint64_t 
     if (!py_cursor_enter(st, c))
         return false;
     JET_ERR err;
-    bool own = c->session->level == 0;
-    AWAY(err, insert_chunk(c, b, own));
+    uint32_t went;
+    AWAY(err,
+         PyjetInsertRows(c->session->id, c->id, b->columns, b->cells, b->starts, b->rows, &went));
     py_session_leave(c->session);
     if (err < 0) {
         raise_jet(st, err);
+        if (went < b->rows)
+            note_row(*inserted + went);
         return false;
     }
     *inserted += b->rows;
@@ -248,6 +261,8 @@ static bool insert_all(struct state *st, struct cursor *c, struct plan *plan, Py
     while (ok && (row = PyIter_Next(iterator)) != NULL) {
         ok = batch_row(st, &b, plan, order, n, row);
         Py_DECREF(row);
+        if (!ok)
+            note_row(*inserted + b.rows);
         uint32_t most = c->session->level == 0 ? CHUNK_ROWS : CHUNK_ROWS_INSIDE;
         if (ok && (b.rows >= most || b.arena.bytes >= CHUNK_BYTES))
             ok = flush(st, c, &b, inserted);

@@ -12,23 +12,32 @@ struct arena_block {
 };
 #define BLOCK_SIZE 32768
 
-void *py_arena_take(struct arena *a, size_t size)
+static struct arena_block *add_block(struct arena *a, size_t size)
+{
+    size_t room = size > BLOCK_SIZE ? size : BLOCK_SIZE;
+    struct arena_block *b = PyMem_RawMalloc(sizeof(*b) + room);
+    if (b == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    *b = (struct arena_block){.next = a->blocks, .size = room};
+    return a->blocks = b;
+}
+
+static inline void *take(struct arena *a, size_t size)
 {
     size = (size + 15) & ~(size_t)15;
     struct arena_block *b = a->blocks;
-    if (b == NULL || b->size - b->used < size) {
-        size_t room = size > BLOCK_SIZE ? size : BLOCK_SIZE;
-        b = PyMem_RawMalloc(sizeof(*b) + room);
-        if (b == NULL) {
-            PyErr_NoMemory();
-            return NULL;
-        }
-        *b = (struct arena_block){.next = a->blocks, .size = room};
-        a->blocks = b;
-    }
+    if ((b == NULL || b->size - b->used < size) && (b = add_block(a, size)) == NULL)
+        return NULL;
     void *p = b->data + b->used;
     b->used += size;
     return p;
+}
+
+void *py_arena_take(struct arena *a, size_t size)
+{
+    return take(a, size);
 }
 
 bool py_arena_hold(struct arena *a, PyObject *object)
@@ -47,16 +56,37 @@ bool py_arena_hold(struct arena *a, PyObject *object)
     return true;
 }
 
-void py_arena_clear(struct arena *a)
+static void free_blocks(struct arena_block *b)
+{
+    while (b != NULL) {
+        struct arena_block *next = b->next;
+        PyMem_RawFree(b);
+        b = next;
+    }
+}
+
+void py_arena_reset(struct arena *a)
 {
     while (a->held_count > 0)
         Py_DECREF(a->held[--a->held_count]);
-    PyMem_RawFree(a->held);
-    while (a->blocks != NULL) {
-        struct arena_block *next = a->blocks->next;
-        PyMem_RawFree(a->blocks);
-        a->blocks = next;
+    a->bytes = 0;
+    struct arena_block *b = a->blocks;
+    if (b == NULL)
+        return;
+    free_blocks(b->next);
+    b->next = NULL;
+    b->used = 0;
+    if (b->size > BLOCK_SIZE) {
+        PyMem_RawFree(b);
+        a->blocks = NULL;
     }
+}
+
+void py_arena_clear(struct arena *a)
+{
+    py_arena_reset(a);
+    free_blocks(a->blocks);
+    PyMem_RawFree(a->held);
     memset(a, 0, sizeof(*a));
 }
 
@@ -79,13 +109,19 @@ static int byte_1252(Py_UCS4 c)
 static bool text_to_1252(PyObject *value, unsigned char *to)
 {
     Py_ssize_t n = PyUnicode_GET_LENGTH(value);
+    if (PyUnicode_IS_ASCII(value)) {
+        memcpy(to, PyUnicode_1BYTE_DATA(value), (size_t)n);
+        return true;
+    }
     for (Py_ssize_t i = 0; i < n; i++) {
         int b = byte_1252(PyUnicode_READ_CHAR(value, i));
         if (b < 0) {
+            char hex[16]; /* Python's own formats know %X from 3.12 on */
+            snprintf(hex, sizeof(hex), "%04X", (unsigned)PyUnicode_READ_CHAR(value, i));
             PyErr_Format(
                 PyExc_ValueError,
-                "character U+%04X at %zd is not in code page 1252: use Text() without ascii=True",
-                (unsigned)PyUnicode_READ_CHAR(value, i), i);
+                "character U+%s at %zd is not in code page 1252: use Text() without ascii=True",
+                hex, i);
             return false;
         }
         to[i] = (unsigned char)b;
@@ -139,13 +175,21 @@ static size_t units_16(PyObject *value)
     return (size_t)(n + more);
 }
 
+static void widen(const Py_UCS1 *restrict from, Py_ssize_t n, uint16_t *restrict to)
+{
+    Py_ssize_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        for (int k = 0; k < 16; k++) /* a fixed number: one or two instructions */
+            to[i + k] = from[i + k];
+    for (; i < n; i++)
+        to[i] = from[i];
+}
+
 static void text_to_16(PyObject *value, uint16_t *to)
 {
     Py_ssize_t n = PyUnicode_GET_LENGTH(value);
     if (PyUnicode_KIND(value) == PyUnicode_1BYTE_KIND) {
-        const Py_UCS1 *from = PyUnicode_1BYTE_DATA(value);
-        for (Py_ssize_t i = 0; i < n; i++)
-            to[i] = from[i];
+        widen(PyUnicode_1BYTE_DATA(value), n, to);
         return;
     }
     if (PyUnicode_KIND(value) == PyUnicode_2BYTE_KIND) {
@@ -163,9 +207,9 @@ static void text_to_16(PyObject *value, uint16_t *to)
 }
 
 /* ---- to cells ---- */
-static bool put(struct arena *a, const void *bytes, size_t size, PYJET_CELL *cell)
+static inline bool put(struct arena *a, const void *bytes, size_t size, PYJET_CELL *cell)
 {
-    void *p = py_arena_take(a, size == 0 ? 1 : size);
+    void *p = take(a, size == 0 ? 1 : size);
     if (p == NULL)
         return false;
     if (size > 0)
@@ -215,15 +259,19 @@ static bool from_double(struct arena *a, const struct plan_column *column, doubl
     return column->kind == KIND_SINGLE ? put(a, &single, 4, cell) : put(a, &value, 8, cell);
 }
 
+/* Short ones are copied, so that what they lay in can be used again at once. */
+static bool from_plain_bytes(struct arena *a, PyObject *value, PYJET_CELL *cell)
+{
+    size_t size = (size_t)PyBytes_GET_SIZE(value);
+    if (size <= 256)
+        return put(a, PyBytes_AS_STRING(value), size, cell);
+    a->bytes += size;
+    *cell = (PYJET_CELL){.pv = PyBytes_AS_STRING(value), .cb = (uint32_t)size};
+    return py_arena_hold(a, value);
+}
+
 static bool from_bytes(struct arena *a, PyObject *value, PYJET_CELL *cell)
 {
-    if (PyBytes_CheckExact(value) && PyBytes_GET_SIZE(value) > 256 &&
-        PyBytes_GET_SIZE(value) <= INT32_MAX) {
-        a->bytes += (size_t)PyBytes_GET_SIZE(value);
-        *cell =
-            (PYJET_CELL){.pv = PyBytes_AS_STRING(value), .cb = (uint32_t)PyBytes_GET_SIZE(value)};
-        return py_arena_hold(a, value);
-    }
     Py_buffer buffer;
     if (PyObject_GetBuffer(value, &buffer, PyBUF_SIMPLE) < 0)
         return false;
@@ -347,6 +395,17 @@ static bool from_many(struct state *st, struct arena *a, const struct plan_colum
     return ok;
 }
 
+static bool from_other(struct state *st, struct arena *a, const struct plan_column *column,
+                       PyObject *value, PYJET_CELL *cell)
+{
+    bool ok = column->multi && (PyList_Check(value) || PyTuple_Check(value))
+                  ? from_many(st, a, column, value, cell)
+                  : from_one(st, a, column, value, cell);
+    if (!ok)
+        name_column(column);
+    return ok;
+}
+
 bool py_cell_from(struct state *st, struct arena *a, const struct plan_column *column,
                   PyObject *value, PYJET_CELL *cell)
 {
@@ -354,12 +413,10 @@ bool py_cell_from(struct state *st, struct arena *a, const struct plan_column *c
         *cell = (PYJET_CELL){.null = 1};
         return true;
     }
-    bool ok = column->multi && (PyList_Check(value) || PyTuple_Check(value))
-                  ? from_many(st, a, column, value, cell)
-                  : from_one(st, a, column, value, cell);
-    if (!ok)
-        name_column(column);
-    return ok;
+    if (column->kind == KIND_BYTES && PyBytes_CheckExact(value) &&
+        PyBytes_GET_SIZE(value) <= INT32_MAX)
+        return from_plain_bytes(a, value, cell);
+    return from_other(st, a, column, value, cell);
 }
 
 /* ---- from cells ---- */

@@ -46,6 +46,7 @@ struct arena {
 };
 void *py_arena_take(struct arena *a, size_t size); /* NULL: MemoryError is set */
 bool py_arena_hold(struct arena *a, PyObject *object);
+void py_arena_reset(struct arena *a); /* empty; its memory is kept for the next batch */
 void py_arena_clear(struct arena *a);
 
 /* cell.pv points into the arena, or into an object the arena holds. */

@@ -12,6 +12,11 @@
 
 #include "include/pyjet.h"
 
+#ifndef Py_BEGIN_CRITICAL_SECTION /* CPython 3.13 has them: an object's own lock, without the GIL */
+#define Py_BEGIN_CRITICAL_SECTION(object) {
+#define Py_END_CRITICAL_SECTION() }
+#endif
+
 struct state {
     PyTypeObject *instance_type, *session_type, *cursor_type, *plan_type, *row_type, *rows_type,
         *lookup_type;
