@@ -272,14 +272,13 @@ err_t series__roll(struct series *s)
 void series__note_log_read(struct series *s, uint32_t generation)
 {
     ASSERT(s->rolled && generation >= s->copy_mic && generation < s->copy_mac);
-    uint32_t bit = generation - s->copy_mic;
-    s->logs_read[bit / 8] |= (uint8_t)(1u << bit % 8);
+    bit_set(s->logs_read, generation - s->copy_mic);
 }
 
 static err_t check_all_read(const struct series *s)
 {
     for (uint32_t bit = 0; bit < s->copy_mac - s->copy_mic; bit++) {
-        if ((s->logs_read[bit / 8] & 1u << bit % 8) != 0)
+        if (bit_has(s->logs_read, bit))
             continue;
         event_report(520, EVENT_WARNING, s->b->host.instance_name, "no log is deleted: one of the backup was not read to its end", NULL);
         err_t err = RAISE(JET_errLogFileNotCopied);

@@ -24,22 +24,21 @@ err_t zeros__note(struct zeros **zeros, pgno_t last, pgno_t pgno)
         z->last = last;
         *zeros = z;
     }
-    uint8_t bit = (uint8_t)(1u << pgno % 8);
-    z->count += (z->bits[pgno / 8] & bit) == 0;
-    z->bits[pgno / 8] |= bit;
+    z->count += !bit_has(z->bits, pgno);
+    bit_set(z->bits, pgno);
     return JET_errSuccess;
 }
 
 static bool has(const struct zeros *z, pgno_t pgno)
 {
-    return pgno <= z->last && (z->bits[pgno / 8] >> pgno % 8 & 1) != 0;
+    return pgno <= z->last && bit_has(z->bits, pgno);
 }
 
 static void forget(struct zeros *z, pgno_t first, uint32_t count)
 {
     for (uint32_t i = 0; i < count && first + i <= z->last; i++)
         if (has(z, first + i)) {
-            z->bits[(first + i) / 8] &= (uint8_t)~(1u << (first + i) % 8);
+            bit_clear(z->bits, first + i);
             z->count--;
         }
 }

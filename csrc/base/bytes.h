@@ -24,6 +24,20 @@ static inline struct slice slice_after(struct slice s, uint32_t n)
     return n == 0 ? s : SLICE(s.p + n, s.n - n); /* no address is computed from the NULL of an empty slice */
 }
 
+/* Bit i of a map of bits. */
+static inline bool bit_has(const uint8_t *map, uint32_t i)
+{
+    return (map[i / 8] >> i % 8 & 1) != 0;
+}
+static inline void bit_set(uint8_t *map, uint32_t i)
+{
+    map[i / 8] |= (uint8_t)(1u << i % 8);
+}
+static inline void bit_clear(uint8_t *map, uint32_t i)
+{
+    map[i / 8] &= (uint8_t)~(1u << i % 8);
+}
+
 /* A growing buffer; zero-initialised it is empty. Freed by buffer_free. */
 struct buffer {
     uint8_t *p;

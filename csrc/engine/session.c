@@ -12,9 +12,9 @@ static err_t take_procid(struct instance *inst, uint16_t *procid)
     if (most > SESSIONS_MOST)
         most = SESSIONS_MOST;
     for (uint32_t i = 0; i < most; i++) {
-        if ((inst->procids[i / 8] >> (i % 8) & 1) != 0)
+        if (bit_has(inst->procids, i))
             continue;
-        inst->procids[i / 8] |= (uint8_t)(1u << (i % 8));
+        bit_set(inst->procids, i);
         *procid = (uint16_t)(PROCID_SESSION_FIRST + 2 * i);
         return JET_errSuccess;
     }
@@ -25,8 +25,7 @@ static err_t take_procid(struct instance *inst, uint16_t *procid)
 
 static void give_procid(struct instance *inst, uint16_t procid)
 {
-    uint32_t i = (procid - PROCID_SESSION_FIRST) / 2;
-    inst->procids[i / 8] &= (uint8_t)~(1u << (i % 8));
+    bit_clear(inst->procids, (procid - PROCID_SESSION_FIRST) / 2);
 }
 
 err_t session_begin(struct instance *inst, struct session **out)

@@ -140,11 +140,10 @@ void record__fill_fixed(const struct column_def *column, struct slice data, uint
 
 static void set_null_bit(struct record_builder *b, colid_t id, bool null)
 {
-    uint32_t bit = id - 1;
     if (null)
-        b->nulls[bit / 8] |= (uint8_t)(1u << bit % 8);
+        bit_set(b->nulls, id - 1);
     else
-        b->nulls[bit / 8] &= (uint8_t)~(1u << bit % 8);
+        bit_clear(b->nulls, id - 1);
 }
 
 static err_t fixed_place(const struct column_def *column, uint32_t *size)
@@ -331,7 +330,7 @@ static err_t get_fixed(const struct record_builder *b, const struct column_def *
         get_default(column, 1, out);
         return JET_errSuccess;
     }
-    if ((b->nulls[bit / 8] >> bit % 8 & 1) != 0)
+    if (bit_has(b->nulls, bit))
         return JET_errSuccess;
     TRY_RETURN(fixed_place(column, &size));
     if (column->record_offset + size > b->fixed.n)

@@ -99,7 +99,7 @@ static err_t get_fixed(struct slice record, const struct column_def *column,
     if (column->id > parts.last_fixed)
         return get_default(column, 1, out);
     *out = (struct record_value){.null = true};
-    if ((record.p[parts.bitmap + bit / 8] >> bit % 8 & 1) != 0)
+    if (bit_has(record.p + parts.bitmap, bit))
         return JET_errSuccess;
     uint32_t size = record__fixed_size(column);
     if (size > parts.bitmap || column->record_offset > parts.bitmap - size)

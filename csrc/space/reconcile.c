@@ -16,13 +16,13 @@ static err_t set_add(struct page_set *set, pgno_t first, uint32_t count)
         return err;
     }
     for (pgno_t p = first; p < first + count; p++)
-        set->bits[p / 8] |= (uint8_t)(1u << (p % 8));
+        bit_set(set->bits, p);
     return JET_errSuccess;
 }
 
 static bool set_has(const struct page_set *set, pgno_t pgno)
 {
-    return pgno <= set->last && (set->bits[pgno / 8] >> (pgno % 8) & 1) != 0;
+    return pgno <= set->last && bit_has(set->bits, pgno);
 }
 
 static err_t add_used_page(void *context, pgno_t pgno, struct page page, int depth)
@@ -32,19 +32,9 @@ static err_t add_used_page(void *context, pgno_t pgno, struct page page, int dep
     return set_add(context, pgno, 1);
 }
 
-static err_t add_available(void *context, struct extent_place e)
+static err_t add_extent(void *context, struct extent_place e)
 {
     return set_add(context, extent_first(e), e.count);
-}
-
-static err_t add_split_buffer(struct page_set *set, struct btree *space_tree)
-{
-    struct extent_place entries[2];
-    TRY_RETURN(space__split_buffer_extents(space_tree, entries));
-    for (int i = 0; i < 2; i++)
-        if (entries[i].count > 0)
-            TRY_RETURN(set_add(set, extent_first(entries[i]), entries[i].count));
-    return JET_errSuccess;
 }
 
 static err_t add_child_extent(void *context, struct space_extent e, bool available)
@@ -71,9 +61,8 @@ static err_t add_own_pages(struct page_set *set, struct space_hold *hold)
     }
     TRY_RETURN(btree_visit(&hold->oe, false, add_used_page, set));
     TRY_RETURN(btree_visit(&hold->ae, false, add_used_page, set));
-    TRY_RETURN(extent__visit(&hold->ae, hold->trx, add_available, set));
-    TRY_RETURN(add_split_buffer(set, &hold->oe));
-    return add_split_buffer(set, &hold->ae);
+    TRY_RETURN(extent__visit(&hold->ae, hold->trx, add_extent, set));
+    return space__visit_split_buffers(hold, add_extent, set);
 }
 
 struct unused {

@@ -25,17 +25,11 @@ static void finish(struct redo *redo, struct page_ref refs[3], const struct page
     }
 }
 
-/* The file grows on demand when a page lies behind its end (log-format.md 7.2). */
-static err_t cover(struct redo *redo, pgno_t last)
-{
-    return dbfile_cover(redo->db, last);
-}
-
 static err_t redo_create(struct redo *redo, struct slice record)
 {
     struct create_record r;
     TRY_RETURN(create_decode(record, &r));
-    TRY_RETURN(cover(redo, r.root + r.cpg_primary - 1));
+    TRY_RETURN(dbfile_cover(redo->db, r.root + r.cpg_primary - 1));
     struct page_ref refs[3] = {PAGE_REF_NONE, PAGE_REF_NONE, PAGE_REF_NONE};
     struct page wanted[3] = {{0}, {0}, {0}};
     err_t err = JET_errSuccess;
@@ -54,7 +48,7 @@ static err_t redo_convert(struct redo *redo, struct slice record)
 {
     struct convert_record r;
     TRY_RETURN(convert_decode(record, &r));
-    TRY_RETURN(cover(redo, r.second_first + r.cpg_second - 1));
+    TRY_RETURN(dbfile_cover(redo->db, r.second_first + r.cpg_second - 1));
     struct page_ref refs[3] = {PAGE_REF_NONE, PAGE_REF_NONE, PAGE_REF_NONE};
     struct page wanted[3] = {{0}, {0}, {0}};
     bool needed = false;
@@ -90,7 +84,7 @@ err_t space_redo(struct redo *redo, struct slice record)
         return redo_convert(redo, record);
     case LOG_ExtendDB:
         TRY_RETURN(extend_decode(record, &extend));
-        return cover(redo, extend.last);
+        return dbfile_cover(redo->db, extend.last);
     default: {
         err_t err = RAISE(JET_errLogFileCorrupt);
         err_detail("log record type %u (%s) is not one of space", record.p[0], log_type_name(record.p[0]));

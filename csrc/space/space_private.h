@@ -66,7 +66,7 @@ MUST_CHECK err_t space__convert(struct space_hold *hold);
 extern const struct page_source space__split_buffer_source;
 MUST_CHECK err_t space__fill_split_buffers(struct space_hold *hold);
 MUST_CHECK err_t space__feed_split_buffers(struct space_hold *hold, struct extent_place *run);
-MUST_CHECK err_t space__split_buffer_extents(struct btree *space_tree, struct extent_place out[2]);
+MUST_CHECK err_t space__visit_split_buffers(struct space_hold *hold, extent_fn fn, void *context); /* of a tree with space trees */
 
 /* Page images of new trees, for do and redo (create.c). */
 void space__format_root(struct page page, pgno_t root, objid_t objid, uint32_t page_flags, const struct space_header *h, dbtime_t dbtime);

@@ -37,9 +37,17 @@ static err_t write_buffer(struct btree *tree, struct trx *trx, const struct exte
     return err;
 }
 
-err_t space__split_buffer_extents(struct btree *space_tree, struct extent_place out[2])
+err_t space__visit_split_buffers(struct space_hold *hold, extent_fn fn, void *context)
 {
-    return read_buffer(space_tree, out, NULL, NULL);
+    struct btree *trees[2] = {&hold->oe, &hold->ae};
+    for (int t = 0; t < 2; t++) {
+        struct extent_place entries[2];
+        TRY_RETURN(read_buffer(trees[t], entries, NULL, NULL));
+        for (int i = 0; i < 2; i++)
+            if (entries[i].count > 0)
+                TRY_RETURN(fn(context, entries[i]));
+    }
+    return JET_errSuccess;
 }
 
 static err_t buffer_take(struct btree *tree, struct trx *trx, pgno_t near, pgno_t *out)

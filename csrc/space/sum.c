@@ -64,16 +64,6 @@ static err_t pass_available(void *context, struct space_extent e, bool available
     return available ? v->fn(v->context, e, true) : JET_errSuccess;
 }
 
-static err_t visit_split_buffer(struct btree *space_tree, struct visit *v)
-{
-    struct extent_place entries[2];
-    TRY_RETURN(space__split_buffer_extents(space_tree, entries));
-    for (int i = 0; i < 2; i++)
-        if (entries[i].count > 0)
-            TRY_RETURN(pass_on(v, entries[i]));
-    return JET_errSuccess;
-}
-
 err_t space_visit_unused(struct btree *tree, space_extent_fn fn, void *context)
 {
     struct space_hold hold;
@@ -81,11 +71,8 @@ err_t space_visit_unused(struct btree *tree, space_extent_fn fn, void *context)
     TRY_RETURN(space_visit(tree, pass_available, &v));
     TRY_RETURN(space__hold(tree, NULL, &hold));
     err_t err = JET_errSuccess;
-    if (space__is_multiple(&hold)) {
-        TRY(visit_split_buffer(&hold.oe, &v));
-        TRY(visit_split_buffer(&hold.ae, &v));
-    }
-out:
+    if (space__is_multiple(&hold))
+        err = space__visit_split_buffers(&hold, pass_on, &v);
     space__let_go(&hold);
     return err;
 }
