@@ -33,6 +33,8 @@ MUST_CHECK err_t btree__check_page(const struct btree *tree, const struct page_r
 int btree__find_line(const struct btree *tree, struct page page, const struct bookmark *b, bool *equal);
 /* Latches `pgno` and checks that it is the tree's. */
 MUST_CHECK err_t btree__latch(struct btree *tree, pgno_t pgno, enum latch_mode mode, unsigned how, struct page_ref *out);
+/* A page by its number alone. out->frame NULL: it was never written, or (*damaged) is for its next reader to tell. */
+MUST_CHECK err_t btree__latch_readable(struct dbfile *db, pgno_t pgno, enum latch_mode mode, struct page_ref *out, bool *damaged);
 
 /* The way from the root to the leaf that holds a bookmark. Branch pages do not change while the split lock is held, so
  * pages are named, not latched. level[0] is the root, level[depth - 1] the leaf (line not set). */

@@ -3,12 +3,9 @@
 
 /* ---- one page ---- */
 
-static err_t where_of_line(struct btree *tree, struct page page, int line, uint8_t *key, struct node *node, struct version_key *where)
+static struct version_key where_of(const struct btree *tree, const struct node *node, uint8_t key[PAGE_SIZE_MAX])
 {
-    TRY_RETURN(page_node(page, line, node));
-    uint32_t n = node_key_copy(node, key);
-    *where = btree__where(tree, SLICE(key, n), node->data);
-    return JET_errSuccess;
+    return btree__where(tree, SLICE(key, node_key_copy(node, key)), node->data);
 }
 
 err_t btree__purge(struct btree *tree, struct trx *trx, struct page_ref *leaf, int *removed)
@@ -18,11 +15,10 @@ err_t btree__purge(struct btree *tree, struct trx *trx, struct page_ref *leaf, i
     *removed = 0;
     for (int line = page_line_count(leaf->page) - 1; line >= 0; line--) {
         struct node node;
-        struct version_key where;
         TRY_RETURN(page_node(leaf->page, line, &node));
         if ((node.flags & (NODE_DELETED | NODE_VERSION)) == 0)
             continue;
-        TRY_RETURN(where_of_line(tree, leaf->page, line, key, &node, &where));
+        struct version_key where = where_of(tree, &node, key);
         bool deleted = (node.flags & NODE_DELETED) != 0;
         if (deleted && version_is_settled(tree->db->versions, &where)) {
             struct change change = {.type = LOG_Delete, .line = line};
@@ -148,7 +144,7 @@ static err_t find_settled(struct btree *tree, struct page page, struct buffer *b
         TRY_RETURN(page_node(page, line, &node));
         if ((node.flags & NODE_DELETED) == 0)
             continue;
-        TRY_RETURN(where_of_line(tree, page, line, key, &node, where));
+        *where = where_of(tree, &node, key);
         *found = version_is_settled(tree->db->versions, where);
     }
     if (!*found)
@@ -160,17 +156,12 @@ static err_t find_settled(struct btree *tree, struct page page, struct buffer *b
     return JET_errSuccess;
 }
 
-/* A damaged page is for its next reader to tell. */
 static err_t latch_leaf(struct dbfile *db, const struct version_page *where, struct page_ref *leaf)
 {
-    err_t err = cache_latch(db, where->pgno, LATCH_READ, CACHE_COLD, leaf);
-    if (err == JET_errPageNotInitialized || err == JET_errFileIOBeyondEOF || err == JET_errReadVerifyFailure ||
-        err == JET_errDatabaseCorrupted) {
-        err_clear();
+    bool damaged;
+    TRY_RETURN(btree__latch_readable(db, where->pgno, LATCH_READ, leaf, &damaged));
+    if (leaf->frame == NULL)
         return JET_errSuccess;
-    }
-    if (err < 0)
-        return err;
     uint32_t flags = page_flags(leaf->page);
     if (page_objid(leaf->page) != where->objid || (flags & PAGE_LEAF) == 0 || (flags & (PAGE_EMPTY | PAGE_SPACE_TREE)) != 0)
         cache_release(leaf);

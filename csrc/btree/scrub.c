@@ -106,13 +106,9 @@ static err_t wipe(struct dbfile *db, struct page_ref *ref, const struct look *l,
 /* A page never written holds nothing; one that cannot be read soundly is the copy's to judge, with its tries and events. */
 static err_t latch(struct dbfile *db, pgno_t pgno, enum latch_mode mode, struct btree_scrub *scrub, struct page_ref *ref)
 {
-    err_t err = cache_latch(db, pgno, mode, CACHE_COLD, ref);
-    if (err == JET_errPageNotInitialized || err == JET_errFileIOBeyondEOF || err == JET_errReadVerifyFailure ||
-        err == JET_errDatabaseCorrupted) {
-        scrub->unread += err == JET_errReadVerifyFailure || err == JET_errDatabaseCorrupted;
-        err_clear();
-        return JET_errSuccess;
-    }
+    bool damaged;
+    err_t err = btree__latch_readable(db, pgno, mode, ref, &damaged);
+    scrub->unread += damaged;
     return err;
 }
 

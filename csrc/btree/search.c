@@ -74,6 +74,16 @@ err_t btree__latch(struct btree *tree, pgno_t pgno, enum latch_mode mode, unsign
     return err;
 }
 
+err_t btree__latch_readable(struct dbfile *db, pgno_t pgno, enum latch_mode mode, struct page_ref *out, bool *damaged)
+{
+    err_t err = cache_latch(db, pgno, mode, CACHE_COLD, out);
+    *damaged = err == JET_errReadVerifyFailure || err == JET_errDatabaseCorrupted;
+    if (!*damaged && err != JET_errPageNotInitialized && err != JET_errFileIOBeyondEOF)
+        return err;
+    err_clear();
+    return JET_errSuccess;
+}
+
 int btree__find_line(const struct btree *tree, struct page page, const struct bookmark *b,
                      bool *equal)
 {
