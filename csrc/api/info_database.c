@@ -125,9 +125,7 @@ static err_t give_header(struct dbfile *db, void *to, uint32_t room)
     struct db_header *copy = malloc(sizeof *copy);
     if (copy == NULL)
         return RAISE(JET_errOutOfMemory);
-    os_lock_take(&db->header_lock);
-    *copy = db->header;
-    os_lock_release(&db->header_lock);
+    dbfile_copy_header(db, copy);
     err_t err = give_misc(copy, to, room);
     free(copy);
     return err;

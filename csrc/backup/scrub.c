@@ -8,16 +8,12 @@
 
 #define PAGES_A_TRANSACTION 32u /* short: a checkpoint may not pass the Begin0 of an open one */
 
-struct tree {
-    objid_t objid;
-    pgno_t root;
-};
+enum { SYSTEM_TREE = 1, SYSTEM_PAGE = 1 };
 
 struct scrub {
     struct series *series;
     struct dbfile *db;
-    struct tree *trees; /* by objid */
-    uint32_t tree_count, tree_room;
+    struct catalog_trees trees;
     uint8_t *unused; /* one bit a page */
     pgno_t last;
     struct btree_scrub sum;
@@ -25,32 +21,12 @@ struct scrub {
 
 /* ---- which trees there are, and which pages none of them uses ---- */
 
-static err_t note_tree(void *context, objid_t objid, pgno_t root)
-{
-    struct scrub *w = context;
-    if (w->tree_count == w->tree_room) {
-        uint32_t room = w->tree_room == 0 ? 64 : w->tree_room * 2;
-        struct tree *grown = realloc(w->trees, (size_t)room * sizeof *grown);
-        if (grown == NULL)
-            return RAISE(JET_errOutOfMemory);
-        w->trees = grown;
-        w->tree_room = room;
-    }
-    w->trees[w->tree_count++] = (struct tree){objid, root};
-    return JET_errSuccess;
-}
-
-static int by_objid(const void *a, const void *b)
-{
-    objid_t x = ((const struct tree *)a)->objid, y = ((const struct tree *)b)->objid;
-    return (x > y) - (x < y);
-}
-
 static pgno_t root_of(void *context, objid_t objid)
 {
     const struct scrub *w = context;
-    struct tree key = {objid, PGNO_NIL};
-    const struct tree *found = bsearch(&key, w->trees, w->tree_count, sizeof key, by_objid);
+    if (objid == SYSTEM_TREE)
+        return SYSTEM_PAGE;
+    const struct catalog_tree *found = catalog_find_tree(&w->trees, objid);
     return found == NULL ? PGNO_NIL : found->root;
 }
 
@@ -61,43 +37,34 @@ static err_t note_unused(void *context, struct space_extent e, bool available)
     for (uint32_t i = 0; i < e.count; i++) {
         pgno_t p = e.first + i;
         if (p >= 1 && p <= w->last)
-            w->unused[p / 8] |= (uint8_t)(1u << p % 8);
+            bit_set(w->unused, p);
     }
     return JET_errSuccess;
 }
 
-static bool is_unused(const struct scrub *w, pgno_t pgno)
+static err_t find_unused(struct scrub *w, pgno_t root, objid_t objid)
 {
-    return (w->unused[pgno / 8] >> pgno % 8 & 1) != 0;
-}
-
-static err_t find_unused(struct scrub *w)
-{
-    for (uint32_t i = 0; i < w->tree_count; i++) {
-        struct btree *tree;
-        TRY_RETURN(btree_open_living(w->db, w->trees[i].root, w->trees[i].objid, &tree));
-        if (tree == NULL)
-            continue;
-        err_t err = space_visit_unused(tree, note_unused, w);
-        btree_close(tree);
-        if (err < 0)
-            return err;
-    }
-    return JET_errSuccess;
+    struct btree *tree;
+    TRY_RETURN(btree_open_living(w->db, root, objid, &tree));
+    if (tree == NULL)
+        return JET_errSuccess;
+    err_t err = space_visit_unused(tree, note_unused, w);
+    btree_close(tree);
+    return err;
 }
 
 static err_t survey(struct scrub *w)
 {
-    enum { SYSTEM_TREE = 1, SYSTEM_PAGE = 1 };
     w->sum.began = atomic_load(&w->db->dbtime);
     w->last = atomic_load(&w->db->page_count);
     w->unused = calloc(1, (size_t)w->last / 8 + 1);
     if (w->unused == NULL)
         return RAISE(JET_errOutOfMemory);
-    TRY_RETURN(note_tree(w, SYSTEM_TREE, SYSTEM_PAGE));
-    TRY_RETURN(catalog_visit_trees(w->db, note_tree, w));
-    qsort(w->trees, w->tree_count, sizeof *w->trees, by_objid);
-    return find_unused(w);
+    TRY_RETURN(catalog_list_trees(w->db, &w->trees));
+    TRY_RETURN(find_unused(w, SYSTEM_PAGE, SYSTEM_TREE));
+    for (uint32_t i = 0; i < w->trees.n; i++)
+        TRY_RETURN(find_unused(w, w->trees.list[i].root, w->trees.list[i].objid));
+    return JET_errSuccess;
 }
 
 /* ---- the pages ---- */
@@ -117,7 +84,7 @@ static err_t some_pages(struct scrub *w, pgno_t first)
     if (w->sum.trx->level == 0) /* not left open by a commit that a full disk refused */
         TRY_RETURN(trx_begin(w->sum.trx));
     for (pgno_t p = first; p <= w->last && p - first < PAGES_A_TRANSACTION && err >= 0; p++)
-        err = btree_scrub_page(w->db, p, is_unused(w, p), &w->sum);
+        err = btree_scrub_page(w->db, p, bit_has(w->unused, p), &w->sum);
     err_t ended = trx_commit(w->sum.trx, &end); /* after an error too: there is nothing to undo */
     return err < 0 ? err : ended;
 }
@@ -161,7 +128,7 @@ err_t scrub__database(struct series *s, struct dbfile *db)
     TRY(dbfile_update_header(db, note_in_header, &w));
     tell_end(&w);
 out:
-    free(w.trees);
+    free(w.trees.list);
     free(w.unused);
     return err;
 }

@@ -18,9 +18,7 @@ uint32_t stream__kib(const struct dbfile *db)
 /* The header as it is now, before the size is taken: its range covers every page of that size. */
 static void snapshot_header(const struct series *s, struct dbfile *db, struct db_header *h)
 {
-    os_lock_take(&db->header_lock);
-    *h = db->header;
-    os_lock_release(&db->header_lock);
+    dbfile_copy_header(db, h);
     h->dbtime = atomic_load(&db->dbtime);
     h->objid_last = atomic_load(&db->objid_last);
     h->full_cur = s->mark;

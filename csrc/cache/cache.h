@@ -189,6 +189,9 @@ MUST_CHECK err_t dbfile_sync(struct dbfile *db); /* header_lock not held */
 MUST_CHECK err_t dbfile_grow(struct dbfile *db, pgno_t pages);
 /* The same for a page number out of a log, which may be any: a leap is made as a hole, at once and without taking room on the disk. */
 MUST_CHECK err_t dbfile_cover(struct dbfile *db, pgno_t pages);
+/* The header as it is now. (It moves whenever pages of the database are written, and since the cache is the process's, another
+ * instance's thread that needs a frame may write them.) */
+void dbfile_copy_header(struct dbfile *db, struct db_header *out);
 /* Change the header under header_lock and write it: fn edits; both copies reach the disk before it returns. */
 MUST_CHECK err_t dbfile_update_header(struct dbfile *db, void (*fn)(struct db_header *h, void *context), void *context);
 /* genMaxRequired and genMaxCommitted on disk are >= generation when it returns. */

@@ -135,8 +135,7 @@ out:
         struct err_origin why = *err_last();
         if (os_unlink(path) < 0)
             err_clear();
-        err = err_raise(err, why.file, why.line);
-        err_detail("%s", why.detail);
+        err_restore(&why);
     }
     return err;
 }
@@ -235,6 +234,13 @@ err_t dbfile_cover(struct dbfile *db, pgno_t pages)
 {
     pgno_t now = atomic_load(&db->page_count);
     return pages <= now ? JET_errSuccess : grow(db, pages, pages - now > COVER_ZEROED_MOST);
+}
+
+void dbfile_copy_header(struct dbfile *db, struct db_header *out)
+{
+    os_lock_take(&db->header_lock);
+    *out = db->header;
+    os_lock_release(&db->header_lock);
 }
 
 err_t dbfile_update_header(struct dbfile *db, void (*fn)(struct db_header *h, void *context),

@@ -95,6 +95,16 @@ MUST_CHECK err_t catalog_visit_tables(struct dbfile *db, struct trx *trx, catalo
 /* The trees that the committed rows name: tables, their indexes and long values. */
 typedef err_t (*catalog_tree_fn)(void *context, objid_t objid, pgno_t root);
 MUST_CHECK err_t catalog_visit_trees(struct dbfile *db, catalog_tree_fn visit, void *context);
+/* The same as a list, by objid. */
+struct catalog_trees {
+    struct catalog_tree {
+        objid_t objid;
+        pgno_t root;
+    } *list; /* free() it, after an error too */
+    uint32_t n, room;
+};
+MUST_CHECK err_t catalog_list_trees(struct dbfile *db, struct catalog_trees *out);
+const struct catalog_tree *catalog_find_tree(const struct catalog_trees *trees, objid_t objid); /* NULL: none */
 
 /* After a recovery that undid something: frees trees that no row names, gives leaked pages back
  * (decision 8). */

@@ -34,6 +34,46 @@ err_t catalog_visit_trees(struct dbfile *db, catalog_tree_fn visit, void *contex
     return catalog__visit_rows(catalog_of(db), NULL, 0, visit_tree, &v);
 }
 
+/* ---- the trees by number ---- */
+
+static err_t add_tree(void *context, objid_t objid, pgno_t root)
+{
+    struct catalog_trees *trees = context;
+    if (trees->n == trees->room) {
+        uint32_t room = trees->room == 0 ? 64 : trees->room * 2;
+        struct catalog_tree *grown = realloc(trees->list, room * sizeof *grown);
+        if (grown == NULL)
+            return RAISE(JET_errOutOfMemory);
+        trees->list = grown;
+        trees->room = room;
+    }
+    trees->list[trees->n++] = (struct catalog_tree){objid, root};
+    return JET_errSuccess;
+}
+
+static int by_objid(const void *a, const void *b)
+{
+    objid_t x = ((const struct catalog_tree *)a)->objid, y = ((const struct catalog_tree *)b)->objid;
+    return (x > y) - (x < y);
+}
+
+err_t catalog_list_trees(struct dbfile *db, struct catalog_trees *out)
+{
+    *out = (struct catalog_trees){0};
+    TRY_RETURN(catalog_visit_trees(db, add_tree, out));
+    if (out->n > 1)
+        qsort(out->list, out->n, sizeof *out->list, by_objid);
+    return JET_errSuccess;
+}
+
+const struct catalog_tree *catalog_find_tree(const struct catalog_trees *trees, objid_t objid)
+{
+    struct catalog_tree key = {objid, PGNO_NIL};
+    return trees->n == 0 ? NULL : bsearch(&key, trees->list, trees->n, sizeof key, by_objid);
+}
+
+/* ---- what belongs to nobody ---- */
+
 static err_t note_tree(void *context, const struct catalog_row *row)
 {
     struct tree_list *trees = context;

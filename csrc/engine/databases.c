@@ -323,15 +323,21 @@ static void undo_attach(struct instance *inst, struct dbfile *db, bool began)
     err_restore(&origin);
 }
 
+static err_t new_config(struct instance *inst, bool read_only, struct dbfile_config *out)
+{
+    *out = (struct dbfile_config){.cache = inst->cache,
+                                  .log = inst->log,
+                                  .versions = inst->versions,
+                                  .double_write = inst->double_write,
+                                  .read_only = read_only,
+                                  .write_failed = &inst->write_failed};
+    return free_slot(inst, &out->dbid);
+}
+
 static err_t open_file(struct instance *inst, const char *full, bool read_only, struct dbfile **out)
 {
-    struct dbfile_config config = {.cache = inst->cache,
-                                   .log = inst->log,
-                                   .versions = inst->versions,
-                                   .double_write = inst->double_write,
-                                   .read_only = read_only,
-                                   .write_failed = &inst->write_failed};
-    TRY_RETURN(free_slot(inst, &config.dbid));
+    struct dbfile_config config;
+    TRY_RETURN(new_config(inst, read_only, &config));
     return dbfile_open(&config, full, out);
 }
 
@@ -453,10 +459,8 @@ static bool is_unfinished(const char *full)
 
 static err_t create_file(struct instance *inst, const char *full, bool overwrite, struct dbfile **out)
 {
-    struct dbfile_config config = {
-        .cache = inst->cache, .log = inst->log, .versions = inst->versions, .double_write = inst->double_write,
-        .write_failed = &inst->write_failed};
-    TRY_RETURN(free_slot(inst, &config.dbid));
+    struct dbfile_config config;
+    TRY_RETURN(new_config(inst, false, &config));
     err_t err = dbfile_create(&config, full, PAGES_AT_CREATE, overwrite, out);
     if (err != JET_errDatabaseDuplicate || !is_unfinished(full))
         return err;

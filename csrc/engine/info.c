@@ -16,9 +16,7 @@ static void copy_databases(struct instance *inst, struct instance_facts *out)
         d->logged = db->logged;
         d->read_only = db->read_only;
         d->pages = atomic_load(&db->page_count);
-        os_lock_take(&db->header_lock);
-        d->header = db->header;
-        os_lock_release(&db->header_lock);
+        dbfile_copy_header(db, &d->header);
         d->header.dbtime = atomic_load(&db->dbtime);
         d->header.objid_last = atomic_load(&db->objid_last);
     }

@@ -312,7 +312,7 @@ static err_t leave(struct recovery *r, struct redo_database *d)
 {
     char path[sizeof d->path];
     struct db_header h;
-    recovery__header(d, &h);
+    dbfile_copy_header(d->db, &h);
     if (h.state != DB_JUST_CREATED)
         return recovery__detach(r, d, r->view.at);
     memcpy(path, d->path, sizeof path);
@@ -389,7 +389,7 @@ static err_t redo_create_finish(struct recovery *r, struct slice record)
     struct db_header h;
     if (d == NULL)
         return JET_errSuccess;
-    recovery__header(d, &h);
+    dbfile_copy_header(d->db, &h);
     if (h.state != DB_JUST_CREATED)
         return JET_errSuccess;
     return dbfile_update_header(d->db, edit_finished, NULL);
@@ -473,7 +473,7 @@ static err_t redo_version(struct recovery *r, struct slice record)
     if (d == NULL)
         return JET_errSuccess;
     struct db_header h;
-    recovery__header(d, &h);
+    dbfile_copy_header(d->db, &h);
     if (v.major != h.version)
         return recovery__bad_record(r, record);
     bool newer = v.update_major > h.update_major || (v.update_major == h.update_major && v.update_minor > h.update_minor);

@@ -53,18 +53,11 @@ static void edit_cover(struct db_header *h, void *context)
     }
 }
 
-void recovery__header(struct redo_database *d, struct db_header *out)
-{
-    os_lock_take(&d->db->header_lock);
-    *out = d->db->header;
-    os_lock_release(&d->db->header_lock);
-}
-
 err_t recovery__cover(struct recovery *r, struct redo_database *d)
 {
     struct cover_edit c = {r->generation, r->generation_time};
     struct db_header h;
-    recovery__header(d, &h);
+    dbfile_copy_header(d->db, &h);
     TRY_RETURN(check_time(r, d));
     if (h.state != DB_CLEAN && h.gen_max_required >= c.generation && h.gen_max_committed >= c.generation)
         return JET_errSuccess;
@@ -288,7 +281,7 @@ void recovery__set_attached(struct recovery *r)
         struct db_header h;
         if (d->state != REDO_OPEN)
             continue;
-        recovery__header(d, &h);
+        dbfile_copy_header(d->db, &h);
         list[count++] = (struct log_attached){
             .dbid = (dbid_t)i,
             .dbtime = &d->db->dbtime,

@@ -12,7 +12,7 @@ err_t recovery__drop_unfinished(struct recovery *r)
         struct db_header h;
         if (d->state != REDO_OPEN)
             continue;
-        recovery__header(d, &h);
+        dbfile_copy_header(d->db, &h);
         if (h.state != DB_JUST_CREATED)
             continue;
         char path[sizeof d->path];

@@ -50,11 +50,6 @@ struct redo_session {
 
 enum last_record { LAST_OTHER, LAST_MARK, LAST_QUIT };
 
-struct redo_trees { /* objids, ascending */
-    objid_t *objid;
-    uint32_t n, room;
-};
-
 struct recovery {
     const struct recovery_config *config;
     struct recovery_result *result;
@@ -92,7 +87,7 @@ struct recovery {
     struct trx inner;
     bool undoing;
     struct txn_databases databases;
-    struct redo_trees trees[DBID_MAX + 1]; /* by dbid: those of the catalog after undo */
+    struct catalog_trees trees[DBID_MAX + 1]; /* by dbid: those of the catalog after undo */
 };
 
 static inline bool recovery__is_restore(const struct recovery *r)
@@ -127,9 +122,6 @@ MUST_CHECK err_t recovery__enter_generation(struct recovery *r);
 MUST_CHECK err_t recovery__detach(struct recovery *r, struct redo_database *d, lgpos_t at);
 MUST_CHECK err_t recovery__clean_header(struct recovery *r, struct redo_database *d, lgpos_t at);
 MUST_CHECK err_t recovery__cover(struct recovery *r, struct redo_database *d);
-/* The header as it is now. Under its lock: the cache is the process's, and another instance's thread that needs a frame may write pages of
- * this database, which moves the header. */
-void recovery__header(struct redo_database *d, struct db_header *out);
 void recovery__close(struct redo_database *d);
 MUST_CHECK err_t recovery__redo_backup(struct recovery *r, struct slice record);
 MUST_CHECK err_t recovery__check_ranges(struct recovery *r);

@@ -196,7 +196,7 @@ static err_t redo_extend(struct recovery *r, struct slice record)
     struct db_header h;
     if (d == NULL)
         return JET_errSuccess;
-    recovery__header(d, &h);
+    dbfile_copy_header(d->db, &h);
     if (load_u64(h.raw + AT_LAST_RESIZE) > r->view.at)
         return JET_errSuccess;
     recovery__fill_redo(r, NULL, d, &redo);
@@ -338,7 +338,8 @@ err_t recovery__replay(struct recovery *r)
         r->redo_end = r->view.end;
         TRY_RETURN(recovery__progress(r, JET_sntProgress));
     }
-    /* A file that was begun and has no record yet: headers written since require it. */
+    /* A file that was begun and has no record yet may be required by headers written since: not by ours any more (checkpoint.c), but by
+     * those of earlier versions and of ESE, which moves them when it begins a file. */
     uint32_t last = log_reader_header(r->reader)->generation;
     if (end && last > r->generation)
         TRY_RETURN(go_on_in(r, last));

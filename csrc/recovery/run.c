@@ -81,9 +81,7 @@ static err_t tell_end(struct recovery *r, err_t err)
     err_t told = recovery__progress(r, ended ? JET_sntComplete : JET_sntFail);
     if (err >= 0)
         return told < 0 ? told : err;
-    err = err_raise(err, why.file, why.line);
-    if (why.detail[0] != 0)
-        err_detail("%s", why.detail);
+    err_restore(&why);
     return err;
 }
 

@@ -95,8 +95,7 @@ static err_t open_reader(struct recovery *r, lgpos_t start)
     if (err < 0) {
         struct err_origin why = *err_last();
         event_report(455, EVENT_ERROR, c->instance_name, "a log file cannot be opened", why.detail, err_name(err), NULL);
-        err = err_raise(err, why.file, why.line);
-        err_detail("%s", why.detail);
+        err_restore(&why);
     }
     return err;
 }

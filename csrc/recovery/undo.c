@@ -70,44 +70,17 @@ static err_t roll_back(struct recovery *r)
 
 /* Which trees there are is what the committed rows say. Versions of dropped ones are in the store too: redo does not know of
  * the drop, whose space may long be used again. */
-static err_t note_tree(void *context, objid_t objid, pgno_t root)
-{
-    (void)root;
-    struct redo_trees *t = context;
-    if (t->n == t->room) {
-        uint32_t room = t->room == 0 ? 64 : t->room * 2;
-        objid_t *grown = realloc(t->objid, room * sizeof *grown);
-        if (grown == NULL)
-            return RAISE(JET_errOutOfMemory);
-        t->objid = grown;
-        t->room = room;
-    }
-    t->objid[t->n++] = objid;
-    return JET_errSuccess;
-}
-
-static int by_number(const void *a, const void *b)
-{
-    objid_t x = *(const objid_t *)a, y = *(const objid_t *)b;
-    return (x > y) - (x < y);
-}
-
 static bool has_tree(void *context, dbid_t dbid, objid_t objid)
 {
     const struct recovery *r = context;
-    const struct redo_trees *t = &r->trees[dbid];
-    return bsearch(&objid, t->objid, t->n, sizeof objid, by_number) != NULL;
+    return catalog_find_tree(&r->trees[dbid], objid) != NULL;
 }
 
 static err_t note_trees(struct recovery *r, struct dbfile *db, struct trx *trx)
 {
-    struct redo_trees *t = &r->trees[db->dbid];
-    t->n = 0;
     TRY_RETURN(catalog_open(db, &r->databases, r->config->system_dir, trx));
-    err_t err = catalog_visit_trees(db, note_tree, t);
+    err_t err = catalog_list_trees(db, &r->trees[db->dbid]);
     catalog_close(db);
-    if (err >= 0 && t->n > 1)
-        qsort(t->objid, t->n, sizeof *t->objid, by_number);
     return err;
 }
 
@@ -130,8 +103,8 @@ static void forget_trees(struct recovery *r)
 {
     r->databases.has_tree = NULL;
     for (int i = 0; i <= DBID_MAX; i++) {
-        free(r->trees[i].objid);
-        r->trees[i] = (struct redo_trees){0};
+        free(r->trees[i].list);
+        r->trees[i] = (struct catalog_trees){0};
     }
 }
 

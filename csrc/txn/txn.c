@@ -105,11 +105,7 @@ err_t txn_statement_end(struct trx *trx, const struct txn_databases *dbs, struct
         return err;
     }
     roll_back_actions(trx, (uint8_t)(sp->level - 1), sp->actions);
-    if (why.err == outcome) {
-        err_raise(why.err, why.file, why.line);
-        if (why.detail[0] != '\0')
-            err_detail("%s", why.detail);
-    }
+    err_restore(&why);
     return outcome;
 }
 
