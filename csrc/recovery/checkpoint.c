@@ -306,7 +306,8 @@ static bool is_worth_it(struct checkpointer *c, lgpos_t to, bool force)
     return to_bytes(c, to) - to_bytes(c, from) >= atomic_load(&c->depth_max) / STEPS_OF_DEPTH && to > from;
 }
 
-/* A generation without a record is none yet: headers that required it could not be recovered when the next flush failed. */
+/* A generation without a record is none yet. Recovery would do with it, as long as the file is there; but then all before it might go
+ * (circular logging), and who lost this one file, in which nothing is, would have lost everything. */
 static bool is_in_empty_generation(lgpos_t to, lgpos_t tail)
 {
     return LGPOS_GEN(to) == LGPOS_GEN(tail) && tail <= LGPOS(LGPOS_GEN(tail), 1, 0);
