@@ -159,6 +159,7 @@ err_t api_progress_end(struct api_progress *p, err_t outcome);
 MUST_CHECK err_t api_invalid(const char *what); /* JET_errInvalidParameter with a detail */
 
 /* ---- instance.c: init for JetInit3 and PyjetInit ---- */
+#define INIT_MAP_MOST 14 /* entries of a map, as JET_RSTINFO has them */
 MUST_CHECK err_t api_init(JET_INSTANCE *pinstance, const struct init_options *options, struct api_progress *progress,
                           struct recovery_result *result);
 MUST_CHECK err_t api_check_init_grbit(JET_GRBIT grbit);

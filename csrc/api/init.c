@@ -2,10 +2,8 @@
 
 /* JetInit to JetInit4: what a restore map and a stop position say. All are told in the words of the newest form, JET_RSTINFO2_A. */
 
-#define MAP_MOST 14
-
 struct init_want {
-    struct recovery_map map[MAP_MOST];
+    struct recovery_map map[INIT_MAP_MOST];
     struct init_options options;
     struct api_progress progress;
 };
@@ -14,7 +12,7 @@ struct init_want {
 
 static err_t check_count(int32_t count, bool has_map)
 {
-    if (count < 0 || count > MAP_MOST || has_map != (count != 0))
+    if (count < 0 || count > INIT_MAP_MOST || has_map != (count != 0))
         return api_invalid("JET_RSTINFO: the map and its count do not belong together");
     return JET_errSuccess;
 }
@@ -81,7 +79,7 @@ static err_t init_with(JET_INSTANCE *pinstance, const JET_RSTINFO2_A *info, JET_
 
 static err_t init3(JET_INSTANCE *pinstance, const JET_RSTINFO_A *info, JET_GRBIT grbit)
 {
-    JET_RSTMAP2_A map[MAP_MOST] = {{0}};
+    JET_RSTMAP2_A map[INIT_MAP_MOST] = {{0}};
     if (info == NULL)
         return init_with(pinstance, NULL, NULL, grbit);
     TRY_RETURN(api_check_init_grbit(grbit));
@@ -112,12 +110,12 @@ PLAIN_IS_A(JetInit3);
 /* Of a count that will be refused nothing is read. */
 static int32_t to_take(int32_t count, const void *map)
 {
-    return map == NULL || count < 0 || count > MAP_MOST ? 0 : count;
+    return map == NULL || count < 0 || count > INIT_MAP_MOST ? 0 : count;
 }
 
 JET_ERR JetInit3W(JET_INSTANCE *pinstance, JET_RSTINFO_W *prstInfo, JET_GRBIT grbit)
 {
-    JET_RSTMAP_A map[MAP_MOST] = {{0}};
+    JET_RSTMAP_A map[INIT_MAP_MOST] = {{0}};
     JET_RSTINFO_A info;
     err_t err = JET_errSuccess;
     if (prstInfo == NULL)
@@ -132,7 +130,7 @@ JET_ERR JetInit3W(JET_INSTANCE *pinstance, JET_RSTINFO_W *prstInfo, JET_GRBIT gr
         info.rgrstmap = map;
     err = init3(pinstance, &info, grbit);
 out:
-    for (int i = 0; i < MAP_MOST; i++) {
+    for (int i = 0; i < INIT_MAP_MOST; i++) {
         free(map[i].szDatabaseName);
         free(map[i].szNewDatabaseName);
     }
@@ -152,7 +150,7 @@ PLAIN_IS_A(JetInit4);
 
 JET_ERR JetInit4W(JET_INSTANCE *pinstance, JET_RSTINFO2_W *prstInfo, JET_GRBIT grbit)
 {
-    JET_RSTMAP2_A map[MAP_MOST] = {{0}};
+    JET_RSTMAP2_A map[INIT_MAP_MOST] = {{0}};
     JET_RSTINFO2_A info;
     err_t err = JET_errSuccess;
     if (prstInfo == NULL)
@@ -169,7 +167,7 @@ JET_ERR JetInit4W(JET_INSTANCE *pinstance, JET_RSTINFO2_W *prstInfo, JET_GRBIT g
         info.rgrstmap = map;
     err = JetInit4A(pinstance, &info, grbit);
 out:
-    for (int i = 0; i < MAP_MOST; i++) {
+    for (int i = 0; i < INIT_MAP_MOST; i++) {
         free(map[i].szDatabaseName);
         free(map[i].szNewDatabaseName);
     }

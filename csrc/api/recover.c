@@ -1,18 +1,16 @@
 /* What the command line needs beside ESE's calls: recovery under other names with a result, and the records of a log. */
 #include "api/api_private.h"
 
-enum { MAP_MOST = 14 }; /* as JET_RSTINFO has it */
-
 JET_ERR PyjetInitMapped(JET_INSTANCE *pinstance, const JET_RSTMAP_A *rgrstmap, uint32_t crstmap, JET_GRBIT grbit,
                         PYJET_PROGRESS progress, void *context, PYJET_RECOVERY *result)
 {
-    struct recovery_map map[MAP_MOST];
+    struct recovery_map map[INIT_MAP_MOST];
     struct init_options options = {.grbit = grbit, .map = map};
     struct api_progress p = {.progress = progress, .context = context};
     struct recovery_result recovery = {0};
     if ((grbit & ~(JET_GRBIT)(JET_bitReplayIgnoreMissingDB | JET_bitReplayIgnoreLostLogs)) != 0)
         return RAISE(JET_errInvalidGrbit);
-    if (crstmap > MAP_MOST || (crstmap > 0 && rgrstmap == NULL))
+    if (crstmap > INIT_MAP_MOST || (crstmap > 0 && rgrstmap == NULL))
         return api_invalid("recovery takes up to 14 pairs of names");
     for (uint32_t i = 0; i < crstmap; i++) {
         if (rgrstmap[i].szDatabaseName == NULL || rgrstmap[i].szNewDatabaseName == NULL)
