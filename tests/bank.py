@@ -18,7 +18,6 @@ import functools
 import hashlib
 import json
 import pathlib
-import random
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))

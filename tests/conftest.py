@@ -11,6 +11,8 @@ import tempfile
 
 import pytest
 
+import memory
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
@@ -77,11 +79,10 @@ MEMORY_ASKED = 2 << 30  # containers often have 64 MiB there: too small for a te
 @pytest.fixture
 def memory_path(tmp_path):
     """A folder in memory where there is one: for tests that sync a lot and let the power fail only in play."""
-    memory = pathlib.Path("/dev/shm")
-    if not memory.is_dir() or not os.access(memory, os.W_OK) or shutil.disk_usage(memory).free < MEMORY_ASKED:
+    if memory.PLACE is None or shutil.disk_usage(memory.PLACE).free < MEMORY_ASKED:
         yield tmp_path
         return
-    with tempfile.TemporaryDirectory(dir=memory, prefix="pyjet-test-", ignore_cleanup_errors=True) as place:
+    with tempfile.TemporaryDirectory(dir=memory.PLACE, prefix="pyjet-test-", ignore_cleanup_errors=True) as place:
         yield pathlib.Path(place)
 
 

@@ -6,7 +6,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdarg.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -14,6 +13,7 @@
 
 #include "ctest.h"
 #include "engine/engine.h"
+#include "remove.h"
 #pragma GCC diagnostic ignored "-Wunused-function" /* a test file takes what it needs */
 
 #define PATH_ROOM 512
@@ -21,17 +21,6 @@
 /* ---- folders and files ---- */
 
 static char world_root[128];
-
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *ftw)
-{
-    (void)st, (void)kind, (void)ftw;
-    return remove(path);
-}
-
-static void remove_tree(const char *path)
-{
-    (void)!nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
 
 static int world_owner;
 

@@ -1,5 +1,6 @@
 /* api: the public calls only (esent.h, pyjet.h), end to end. Only the words of errors come from below. */
 #include "ctest.h"
+#include "remove.h"
 
 #include "base/err.h"
 #include "os/os.h"
@@ -21,33 +22,13 @@ static void in_dir(const struct world *w, const char *name, char *path)
     snprintf(path, 1024, "%s/%s", w->dir, name);
 }
 
-static err_t drop_entry(void *context, const char *name, bool is_dir);
-
-static void drop_dir(const char *path)
-{
-    if (os_is_dir(path))
-        CHECK_OK(os_dir_list(path, drop_entry, (void *)(uintptr_t)path));
-    (void)!os_dir_remove(path);
-}
-
-static err_t drop_entry(void *context, const char *name, bool is_dir)
-{
-    char path[2048];
-    snprintf(path, sizeof path, "%s/%s", (const char *)context, name);
-    if (is_dir)
-        drop_dir(path);
-    else
-        CHECK_OK(os_unlink(path));
-    return JET_errSuccess;
-}
-
 static void world_dir(struct world *w)
 {
     static int number;
     const char *tmp = getenv("TMPDIR");
     memset(w, 0, sizeof *w);
     snprintf(w->dir, sizeof w->dir, "%s/pyjet-api-%d-%d", tmp == NULL ? "/tmp" : tmp, os_process_id(), number++);
-    drop_dir(w->dir);
+    remove_tree(w->dir);
     CHECK_OK(os_dir_create_path(w->dir));
 }
 
@@ -79,7 +60,7 @@ static void world_open(struct world *w)
 static void world_close(struct world *w)
 {
     CHECK_OK(JetTerm2(w->inst, JET_bitTermComplete));
-    drop_dir(w->dir);
+    remove_tree(w->dir);
 }
 
 static void wide(const char *text, JET_WCHAR *to)
@@ -862,7 +843,7 @@ CASE(term_while_sessions_work)
     for (int i = 0; i < 3; i++)
         os_thread_join(threads[i]);
     CHECK_EQ(atomic_load(&s.strange), 0);
-    drop_dir(w.dir);
+    remove_tree(w.dir);
 }
 
 /* ---- instances and parameters ---- */
@@ -900,7 +881,7 @@ CASE(modes)
     set[1].lParam = 1;
     CHECK_EQ(JetEnableMultiInstance(set, 2, &done), JET_errSystemParameterConflict);
     CHECK_EQ(set[1].err, JET_errSystemParameterConflict);
-    drop_dir(w.dir);
+    remove_tree(w.dir);
 }
 
 CASE(parameters)
@@ -1249,7 +1230,7 @@ CASE(backup_and_restore)
         CHECK_EQ(JetMove(r.ses, t.id, JET_MoveNext, 0), row == 59 ? JET_errNoCurrentRecord : JET_errSuccess);
     }
     world_close(&r);
-    drop_dir(w.dir);
+    remove_tree(w.dir);
 }
 
 /* ---- a file without an instance ---- */
@@ -1294,7 +1275,7 @@ CASE(reading_a_file)
     CHECK(sum.records >= 20);
     in_dir(&w, "none.edb", path);
     CHECK_EQ(PyjetOpenFile(path, 0, &f.ses, &f.db), JET_errFileNotFound);
-    drop_dir(w.dir);
+    remove_tree(w.dir);
 }
 
 CTEST_MAIN

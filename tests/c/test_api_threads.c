@@ -2,6 +2,7 @@
  * progress and events, all at once, for a while; then sums that must agree. Run under ThreadSanitizer by the mark threads.
  * PYJET_STRESS_SECONDS: how long (2). */
 #include "ctest.h"
+#include "remove.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -25,26 +26,6 @@ static _Atomic uint64_t transfers, conflicts, backups, attaches, events, progres
 static void in_dir(const char *name, char *path)
 {
     snprintf(path, 1024, "%s/%s", dir, name);
-}
-
-static err_t drop_entry(void *context, const char *name, bool is_dir);
-
-static void drop_dir(const char *path)
-{
-    if (os_is_dir(path))
-        CHECK_OK(os_dir_list(path, drop_entry, (void *)(uintptr_t)path));
-    (void)!os_dir_remove(path);
-}
-
-static err_t drop_entry(void *context, const char *name, bool is_dir)
-{
-    char path[2048];
-    snprintf(path, sizeof path, "%s/%s", (const char *)context, name);
-    if (is_dir)
-        drop_dir(path);
-    else
-        CHECK_OK(os_unlink(path));
-    return JET_errSuccess;
 }
 
 static void begin_instance(void)
@@ -197,7 +178,7 @@ static void *keeper(void *context)
     for (int turn = 0; !atomic_load(&stop); turn++) {
         bool full = turn % 3 == 0;
         if (full)
-            drop_dir(path);
+            remove_tree(path);
         JET_ERR err = PyjetBackup(inst, path, full ? 0 : JET_bitBackupIncremental, progress, NULL, &result);
         if (!full && (err == JET_errMissingFileToBackup || err == JET_errMissingFullBackup)) {
             turn = 2; /* b.edb was detached during the last full one: its logs are gone since */
@@ -281,7 +262,7 @@ CASE(everything_at_once)
     pthread_t threads[SESSIONS + 4];
     void *(*const others[4])(void *) = {keeper, attacher, observer, listener};
     snprintf(dir, sizeof dir, "%.400s/pyjet-threads-%d", tmp == NULL ? "/tmp" : tmp, os_process_id());
-    drop_dir(dir);
+    remove_tree(dir);
     CHECK_OK(os_dir_create_path(dir));
     begin_instance();
     make_bank();
@@ -298,7 +279,7 @@ CASE(everything_at_once)
     CHECK_EQ(total(&a, true), (int64_t)ACCOUNTS * EACH);
     CHECK_OK(JetEndSession(a.ses, 0));
     CHECK_OK(JetTerm2(inst, JET_bitTermComplete));
-    drop_dir(dir);
+    remove_tree(dir);
     printf("transfers %llu conflicts %llu scans %llu backups %llu attaches %llu schemas %llu progress %llu events %llu\n",
            (unsigned long long)transfers, (unsigned long long)conflicts, (unsigned long long)scans, (unsigned long long)backups,
            (unsigned long long)attaches, (unsigned long long)schemas, (unsigned long long)progress_calls, (unsigned long long)events);

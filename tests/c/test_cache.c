@@ -3,28 +3,18 @@
 
 #include "cache/cache.h"
 #include "ctest.h"
+#include "remove.h"
 
 /* ---- a scratch folder, a cache, a log, a database ---- */
 
 static char scratch[OS_PATH_MAX];
-
-static err_t remove_entry(void *context, const char *name, bool is_dir)
-{
-    char path[OS_PATH_MAX];
-    CHECK_OK(os_join(path, sizeof path, context, name));
-    if (!is_dir)
-        return os_unlink(path);
-    CHECK_OK(os_dir_list(path, remove_entry, path));
-    return os_dir_remove(path);
-}
 
 static void remove_scratch(void)
 {
     if (scratch[0] == 0)
         return;
     os_fault_set(NULL);
-    CHECK_OK(os_dir_list(scratch, remove_entry, scratch));
-    CHECK_OK(os_dir_remove(scratch));
+    remove_tree(scratch);
     scratch[0] = 0;
 }
 

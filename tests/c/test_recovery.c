@@ -2,28 +2,11 @@
 
 #include "ctest.h"
 #include "recovery/recovery.h"
+#include "remove.h"
 
 /* ---- folders ---- */
 
 static char scratch[OS_PATH_MAX];
-
-static err_t remove_entry(void *context, const char *name, bool is_dir)
-{
-    char path[OS_PATH_MAX];
-    CHECK_OK(os_join(path, sizeof path, context, name));
-    if (!is_dir)
-        return os_unlink(path);
-    CHECK_OK(os_dir_list(path, remove_entry, path));
-    return os_dir_remove(path);
-}
-
-static void remove_tree(const char *dir)
-{
-    if (!os_is_dir(dir))
-        return;
-    CHECK_OK(os_dir_list(dir, remove_entry, (void *)(uintptr_t)dir));
-    CHECK_OK(os_dir_remove(dir));
-}
 
 static void remove_scratch(void)
 {

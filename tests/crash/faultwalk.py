@@ -12,7 +12,6 @@ acknowledged is there, no transaction half, `check` finds nothing; a set that wa
 With PYJET_LIBRARY naming the library of `make SANITIZE=address walk`, and libasan preloaded, the same under ASan.
 """
 
-import argparse
 import collections
 import contextlib
 import ctypes as C
@@ -23,7 +22,6 @@ import pathlib
 import random
 import shutil
 import sys
-import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
@@ -31,6 +29,7 @@ os.environ.setdefault("PYJET_LIBRARY", str(HERE.parent.parent / "build" / "relea
 import bank  # noqa: E402
 import cjet  # noqa: E402
 import judge  # noqa: E402
+import memory  # noqa: E402
 import walks  # noqa: E402
 from child import Child, ChildFailed, run  # noqa: E402
 from cjet import FOREVER, JetError, K, u32, u64  # noqa: E402
@@ -625,25 +624,16 @@ def play(place, seed, names=SCENARIOS, kinds=KINDS, first=0, every=1, most=None,
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", help="part of a scenario's name")
+    parser = walks.parser(__doc__, "call")
     parser.add_argument("--kind", help="part of a kind's name")
     parser.add_argument("--but", help="not the kinds with this in their names")
-    parser.add_argument("--first", type=int, default=0, help="number of the first call that fails")
-    parser.add_argument("--every", type=int, default=1, help="only each so many-th call")
-    parser.add_argument("--count", type=int, help="at most so many points of each walk")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count())
-    parser.add_argument("--log", action="store_true", help="add the run to tests/crash/WALKS.rst")
     args = parser.parse_args()
-    memory = pathlib.Path("/dev/shm")
-    place = tempfile.mkdtemp(prefix="faultwalk-", dir=memory if memory.is_dir() else None)
+    place = memory.folder("faultwalk-")
     names = [n for n in SCENARIOS if args.only is None or args.only in n]
     kinds = [k for k in KINDS if (args.kind is None or args.kind in k) and (args.but is None or args.but not in k)]
     print(f"seed {args.seed}, {len(names)} scenarios, {len(kinds)} kinds, in {place}", flush=True)
     totals = play(place, args.seed, names, kinds, args.first, args.every, args.count, args.jobs, say=lambda text: print(text, flush=True))
-    for name, value in sorted(totals.items()):
-        print(f"{name:44} {value}")
+    walks.show(totals)
     if args.log:
         walks.note(args.seed, len(names), len(kinds), totals["points"])
     print(f"{totals['points']} fault points, seed {args.seed}: nothing lost, nothing left behind")

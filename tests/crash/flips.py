@@ -18,6 +18,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "media")]
 import bank  # noqa: E402
 import cjet  # noqa: E402
+import memory  # noqa: E402
 from child import Child, ChildFailed, run  # noqa: E402
 from cjet import JetError  # noqa: E402
 from damage import WAYS  # noqa: E402
@@ -89,8 +90,7 @@ def main():
     parser.add_argument("--cases", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     args = parser.parse_args()
-    memory = pathlib.Path("/dev/shm")
-    with tempfile.TemporaryDirectory(prefix="flips-", dir=memory if memory.is_dir() else None) as place:
+    with tempfile.TemporaryDirectory(prefix="flips-", dir=memory.PLACE) as place:
         totals = play(pathlib.Path(place) / "w", args.cases, args.seed)
     for name, value in sorted(totals.items()):
         print(f"{name:60} {value}")

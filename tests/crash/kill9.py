@@ -14,13 +14,13 @@ import pathlib
 import random
 import shutil
 import sys
-import tempfile
 import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import bank  # noqa: E402
 import cjet  # noqa: E402
+import memory  # noqa: E402
 from child import Child, ChildFailed, run  # noqa: E402
 from cjet import ERR, JetError, K  # noqa: E402
 
@@ -238,18 +238,13 @@ def play(place, rounds, seed, say=lambda text: None):
     return totals
 
 
-def scratch():
-    """A folder in memory when there is one: what is tested dies with the process, not with the power."""
-    return tempfile.mkdtemp(prefix="kill9-", dir="/dev/shm" if pathlib.Path("/dev/shm").is_dir() else None)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--dir", help="an empty or missing folder to work in, kept")
     args = parser.parse_args()
-    place = args.dir or scratch()
+    place = args.dir or memory.folder("kill9-")  # what is tested dies with the process, not with the power
     print(f"seed {args.seed}, {args.rounds} rounds", flush=True)
     totals = play(place, args.rounds, args.seed, lambda text: print(text, flush=True))
     for name, value in sorted(totals.items()):

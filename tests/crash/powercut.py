@@ -28,13 +28,13 @@ import random
 import select
 import shutil
 import sys
-import tempfile
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 import cjet  # noqa: E402
 import judge  # noqa: E402
+import memory  # noqa: E402
 import reading  # noqa: E402
 import replay  # noqa: E402
 import tally as tallies  # noqa: E402
@@ -240,8 +240,7 @@ def main():
         print(replay_one(args.replay, args.state))
         return
     chosen = [w for w in WORKS if args.only is None or args.only in w.name]
-    memory = pathlib.Path("/dev/shm")
-    place = args.dir or tempfile.mkdtemp(prefix="powercut-", dir=memory if memory.is_dir() else None)
+    place = args.dir or memory.folder("powercut-")
     until = None if args.hours is None else time.monotonic() + args.hours * 3600
     states = args.states if until is None and args.distinct is None else None
     tally = tallies.Tally(args.resume, tallies.about(args.seed, cjet.lib._name, chosen))

@@ -12,22 +12,20 @@ when it cannot make a cell or a frame: counted, not judged); the same instance w
 restart.
 """
 
-import argparse
 import collections
 import datetime
 import faulthandler
 import gc
 import logging
-import os
 import pathlib
 import random
 import shutil
 import sys
-import tempfile
 import uuid
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
+import memory  # noqa: E402
 import pyjet  # noqa: E402
 import walks  # noqa: E402
 from building import python_module  # noqa: E402
@@ -419,25 +417,15 @@ def play(place, seed, names=SCENARIOS, first=0, every=1, most=None, jobs=1, say=
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", help="part of a scenario's name")
-    parser.add_argument("--first", type=int, default=0, help="number of the first allocation that fails")
-    parser.add_argument("--every", type=int, default=1, help="only each so many-th allocation")
-    parser.add_argument("--count", type=int, help="at most so many points of each scenario")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count())
-    parser.add_argument("--log", action="store_true", help="add the run to tests/crash/WALKS.rst")
-    args = parser.parse_args()
-    memory = pathlib.Path("/dev/shm")
-    place = pathlib.Path(tempfile.mkdtemp(prefix="pywalk-", dir=memory if memory.is_dir() else None))
+    args = walks.parser(__doc__, "allocation").parse_args()
+    place = memory.folder("pywalk-")
     names = [n for n in SCENARIOS if args.only is None or args.only in n]
     print(f"seed {args.seed}, {len(names)} scenarios, in {place}", flush=True)
     try:
         totals = play(place, args.seed, names, args.first, args.every, args.count, args.jobs, say=lambda text: print(text, flush=True))
     finally:
         shutil.rmtree(place, ignore_errors=True)
-    for name, value in sorted(totals.items()):
-        print(f"{name:44} {value}")
+    walks.show(totals)
     if args.log:
         walks.note(args.seed, len(names), 1, totals["points"])
     print(f"{totals['points']} allocations failed, seed {args.seed}: no crash, nothing lost, nothing left behind")

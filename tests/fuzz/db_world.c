@@ -4,19 +4,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "include/esent.h"
-#include "include/pyjet.h"
+#include "made.h"
 
 #define CHANGES_MOST 8
-
-#define OK(x) made((x), #x)
-static void made(JET_ERR err, const char *what)
-{
-    if (err >= 0)
-        return;
-    fprintf(stderr, "%s: %s %s\n", what, PyjetErrorName(err), PyjetErrorDetail(err));
-    abort();
-}
 
 /* ---- making ---- */
 

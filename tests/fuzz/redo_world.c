@@ -2,18 +2,8 @@
 
 #include <unistd.h>
 
-#include "include/esent.h"
-#include "include/pyjet.h"
+#include "made.h"
 #include "log/log_format.h"
-
-#define OK(x) made((x), #x)
-static void made(JET_ERR err, const char *what)
-{
-    if (err >= 0)
-        return;
-    fprintf(stderr, "%s: %s %s\n", what, PyjetErrorName(err), PyjetErrorDetail(err));
-    abort();
-}
 
 static struct redo_world world;
 

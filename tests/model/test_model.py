@@ -9,7 +9,6 @@ import ctypes
 import pathlib
 import shutil
 import sys
-import tempfile
 
 import hypothesis.strategies as st
 import pytest
@@ -18,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import cjet  # noqa: E402
+import memory  # noqa: E402
 from child import run  # noqa: E402
 from cjet import K, JetError  # noqa: E402
 
@@ -64,8 +64,7 @@ class Twin:
 class Engine(RuleBasedStateMachine):
     @initialize()
     def start(self):
-        memory = pathlib.Path("/dev/shm")
-        self.place = pathlib.Path(tempfile.mkdtemp(prefix="pyjet-model-", dir=memory if memory.is_dir() else None))
+        self.place = memory.folder("pyjet-model-")
         self.committed, self.changed, self.clock, self.sets = {}, {}, 0, 0
         self.side, self.columns, self.crashes, self.restarts = {}, 0, 0, 0
         self.open_instance(True)
