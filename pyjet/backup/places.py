@@ -102,6 +102,8 @@ def _is_dirty(path):
 
 
 _FLOCK = "hhqqi4x"  # l_type, l_whence, l_start, l_len, l_pid of Linux's struct flock on 64 bits
+#: over the whole of a database, as the engine locks one that it only reads: in nobody's way but a writer's
+READERS_LOCK = struct.pack(_FLOCK, fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
 
 
 def is_database(path):
@@ -146,8 +148,7 @@ def _writer_has(path):
     except OSError:
         return False
     try:
-        asked = struct.pack(_FLOCK, fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)  # a reader's lock is in nobody's way
-        return struct.unpack(_FLOCK, fcntl.fcntl(fd, fcntl.F_OFD_GETLK, asked))[0] != fcntl.F_UNLCK
+        return struct.unpack(_FLOCK, fcntl.fcntl(fd, fcntl.F_OFD_GETLK, READERS_LOCK))[0] != fcntl.F_UNLCK
     finally:
         os.close(fd)
 

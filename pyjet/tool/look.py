@@ -9,7 +9,7 @@ import pyjet
 
 from .. import _jet, errors
 from ..backup.forecast import is_log
-from ..backup.recovery import is_database
+from ..backup.places import is_database
 from . import repair
 
 

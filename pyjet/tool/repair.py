@@ -17,7 +17,7 @@ import tempfile
 import pyjet
 
 from .. import _jet, errors
-from ..backup import BackupRepo, files
+from ..backup import BackupRepo, files, places
 from .runs import is_repo
 
 CHECKSUM_KINDS = (1, 2)  # of findings: checksums, pages
@@ -109,9 +109,8 @@ def _find_copy(path, result, header):
 
 def _lock(file, path):
     """As the engine locks a database that it reads: readers may come, nobody who writes."""
-    whole = struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
     try:
-        fcntl.fcntl(file.fileno(), fcntl.F_OFD_SETLK, whole)
+        fcntl.fcntl(file.fileno(), fcntl.F_OFD_SETLK, places.READERS_LOCK)
     except OSError:
         raise errors.FileAccessDeniedError(f"{path} is in use: detach it first") from None
 
