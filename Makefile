@@ -32,7 +32,7 @@ $(B)/%.o: csrc/%.c
 # One program a room (or several: test_btree_redo is of btree), linked with that room and the floors below it only:
 # `make test-btree ARGS=split`
 .SECONDEXPANSION:
-$(B)/test_%: tests/c/test_%.c tests/c/ctest.h $$(call objects,$$(call rooms_upto,$$(firstword $$(subst _, ,$$*))))
+$(B)/test_%: tests/c/test_%.c $(wildcard tests/c/*.h) $$(call objects,$$(call rooms_upto,$$(firstword $$(subst _, ,$$*))))
 	$(CC) $(CFLAGS_ALL) -Itests/c $< $(filter %.o,$^) -o $@ $(LDLIBS_ALL)
 
 test-%: $$(B)/test_$$*  ## C tests of one room: make test-page
