@@ -5,36 +5,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "cache/cache.h"
-#include "ctest.h"
-#include "remove.h"
+#include "scratch.h"
 #pragma GCC diagnostic ignored "-Wunused-function" /* a test file takes what it needs */
 
 /* ---- a scratch folder, a cache, a log, a database ---- */
-
-static char scratch[OS_PATH_MAX];
-
-static void remove_scratch(void)
-{
-    if (scratch[0] == 0)
-        return;
-    os_fault_set(NULL);
-    remove_tree(scratch);
-    scratch[0] = 0;
-}
-
-static void new_scratch(void)
-{
-    static bool registered;
-    const char *tmp = getenv("TMPDIR");
-    char made[OS_PATH_MAX];
-    if (!registered)
-        atexit(remove_scratch);
-    registered = true;
-    remove_scratch();
-    snprintf(made, sizeof made, "%s/pyjet-cache-XXXXXX", tmp != NULL ? tmp : "/tmp");
-    CHECK(mkdtemp(made) != NULL);
-    CHECK_OK(os_full_path(made, scratch, sizeof scratch));
-}
 
 static const char *in(const char *name)
 {
@@ -76,7 +50,7 @@ static void make_cache(struct world *w, uint32_t frames)
 static struct world make_world(uint32_t page_size, uint32_t frames, pgno_t pages, unsigned with)
 {
     struct world w = {.page_size = page_size};
-    new_scratch();
+    new_scratch("cache");
     make_cache(&w, frames);
     if (with & WITH_LOG) {
         struct log_config lc = {.log_dir = scratch,

@@ -1,34 +1,9 @@
 #include <unistd.h>
 
-#include "ctest.h"
 #include "recovery/recovery.h"
-#include "remove.h"
+#include "scratch.h"
 
 /* ---- folders ---- */
-
-static char scratch[OS_PATH_MAX];
-
-static void remove_scratch(void)
-{
-    os_fault_set(NULL);
-    if (scratch[0] != 0 && getenv("CTEST_KEEP") == NULL)
-        remove_tree(scratch);
-    scratch[0] = 0;
-}
-
-static void new_scratch(void)
-{
-    static bool registered;
-    const char *tmp = getenv("TMPDIR");
-    char made[OS_PATH_MAX];
-    if (!registered)
-        atexit(remove_scratch);
-    registered = true;
-    remove_scratch();
-    snprintf(made, sizeof made, "%s/pyjet-recovery-XXXXXX", tmp != NULL ? tmp : "/tmp");
-    CHECK(mkdtemp(made) != NULL);
-    CHECK_OK(os_full_path(made, scratch, sizeof scratch));
-}
 
 static const char *in(const char *dir, const char *name)
 {
@@ -610,7 +585,7 @@ static struct recovery_result check_copy(const char *where, const struct model *
 
 static void start(struct world *w, struct model *m, const struct options *o)
 {
-    new_scratch();
+    new_scratch("recovery");
     memset(m, 0, sizeof *m);
     first_path[0] = 0;
     tree_root = PGNO_NIL;
@@ -791,7 +766,7 @@ CASE(cut_off_ends)
 CASE(unfinished_creation)
 {
     struct world w;
-    new_scratch();
+    new_scratch("recovery");
     first_path[0] = 0;
     tree_root = PGNO_NIL;
     CHECK_OK(os_dir_create(in(scratch, "live")));
@@ -1223,7 +1198,7 @@ CASE(extent_without_end)
     struct page_ref oe;
     uint8_t key[4], data[4];
     uint32_t found = 0;
-    new_scratch();
+    new_scratch("recovery");
     first_path[0] = 0;
     CHECK_OK(os_dir_create(in(scratch, "live")));
     CHECK_OK(begin_world(&w, in(scratch, "live"), &plain));

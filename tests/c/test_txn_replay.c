@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "btree/btree_format.h"
-#include "ctest.h"
+#include "scratch.h"
 #include "txn/txn.h"
 
 static unsigned long long dice;
@@ -16,39 +16,6 @@ static uint32_t roll(uint32_t n)
 }
 
 /* ---- a scratch folder ---- */
-
-static char scratch[OS_PATH_MAX];
-
-static err_t remove_entry(void *context, const char *name, bool is_dir)
-{
-    char path[OS_PATH_MAX];
-    CHECK_OK(os_join(path, sizeof path, context, name));
-    CHECK(!is_dir);
-    return os_unlink(path);
-}
-
-static void remove_scratch(void)
-{
-    if (scratch[0] == 0)
-        return;
-    CHECK_OK(os_dir_list(scratch, remove_entry, scratch));
-    CHECK_OK(os_dir_remove(scratch));
-    scratch[0] = 0;
-}
-
-static void new_scratch(void)
-{
-    static bool registered;
-    const char *tmp = getenv("TMPDIR");
-    char made[OS_PATH_MAX];
-    if (!registered)
-        atexit(remove_scratch);
-    registered = true;
-    remove_scratch();
-    snprintf(made, sizeof made, "%s/pyjet-replay-XXXXXX", tmp != NULL ? tmp : "/tmp");
-    CHECK(mkdtemp(made) != NULL);
-    CHECK_OK(os_full_path(made, scratch, sizeof scratch));
-}
 
 static const char *in(const char *name)
 {
@@ -165,7 +132,7 @@ static void make_root(struct world *w, bool unique)
 static void make_world(struct world *w, uint32_t page_size, uint32_t frames, bool unique)
 {
     *w = (struct world){.page_size = page_size};
-    new_scratch();
+    new_scratch("replay");
     make_cache(w, frames);
     struct log_config lc = {.log_dir = scratch, .system_dir = scratch, .base_name = "edb", .file_size = 256 * 1024, .buffer_size = 1 << 20,
                             .page_size = page_size, .enabled = true, .instance_name = "test"};
