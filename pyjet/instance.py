@@ -196,17 +196,21 @@ class Instance:
         """Back all attached databases up to a folder, while they are in use; gives back a BackupResult.
 
         A full backup needs an empty folder, or one that is not there; an incremental one adds to the folder of the full one. atomic:
-        in sub-folders, so that the last complete set stays until the new one is complete. path None: only delete logs that the last
-        full backup made unnecessary. progress: a callable that takes a pyjet.Progress, or True for a bar. Its exception, or Ctrl-C,
-        ends the run: its files are removed, and it is raised here; returning False ends it with BackupAbortByServerError.
+        in sub-folders, so that the last complete set stays until the new one is complete. progress: a callable that takes a
+        pyjet.Progress, or True for a bar. Its exception, or Ctrl-C, ends the run: its files are removed, and it is raised here; returning
+        False ends it with BackupAbortByServerError.
+
+        path None: copy nothing, delete all logs below the checkpoint. Beware: those too that no backup holds. The last set cannot be
+        rolled forward over them any more, and the next increment raises MissingFileToBackupError until a full backup is made.
 
         rate_limit: bytes a second, at most, or a backup.RateLimit that may be changed on the way. deadline: seconds or a timedelta
         after which the run ends with DeadlineError, its files gone. label, metadata (texts by names): kept in
-        ``<path>.pyjet.json`` beside the folder. dry_run: copy nothing; gives back a backup.Forecast of bytes and generations.
+        ``<path>.pyjet.json`` beside the folder. dry_run: do nothing; gives back a backup.Forecast of bytes and generations, or raises
+        what the run would now.
         BackupInProgressError, BackupDirectoryNotEmptyError, MissingFullBackupError, InvalidBackupError (circular logging), ...
         ESE: JetBackupInstance, https://learn.microsoft.com/windows/win32/extensible-storage-engine/jetbackupinstance-function
         """
-        if incremental and not dry_run:
+        if incremental:
             _backup.check_continues(path, atomic)
         return _run.run(
             self,
@@ -227,7 +231,7 @@ class Instance:
 
         options: those of :meth:`backup`, without ``progress``. Errors come out of the iteration.
         """
-        if options.get("incremental") and not options.get("dry_run"):
+        if options.get("incremental"):
             _backup.check_continues(path, options.get("atomic", False))
         return _run.BackupIterator(functools.partial(_run.run, self, path, **options))
 

@@ -103,16 +103,23 @@ static err_t check_backup_grbit(JET_GRBIT grbit)
     return err;
 }
 
+/* The gate's errors come before those of the arguments. */
+static err_t check_arguments(struct instance *inst, const char *path, JET_GRBIT grbit, char full[OS_PATH_MAX], struct backup_options *options)
+{
+    options->grbit = grbit;
+    TRY_RETURN(instance_enter(inst, true));
+    err_t err = check_backup_grbit(grbit);
+    if (err >= 0)
+        err = absolute(path, full, &options->path);
+    instance_leave(inst);
+    return err;
+}
+
 static err_t backup_pinned(struct instance *inst, const char *path, JET_GRBIT grbit, struct api_progress *progress, struct backup_result *result)
 {
     char full[OS_PATH_MAX];
-    struct backup_options options = {.grbit = grbit, .progress = api_progress_socket(progress)};
-    TRY_RETURN(instance_enter(inst, true)); /* the gate's errors come before those of the arguments */
-    err_t err = check_backup_grbit(grbit);
-    if (err >= 0)
-        err = absolute(path, full, &options.path);
-    instance_leave(inst);
-    TRY_RETURN(err);
+    struct backup_options options = {.progress = api_progress_socket(progress)};
+    TRY_RETURN(check_arguments(inst, path, grbit, full, &options));
     return api_progress_end(progress, instance_backup(inst, &options, result));
 }
 
@@ -146,25 +153,46 @@ PLAIN_IS_A(JetBackup);
 JET_ERR JetBackupW(JET_PCWSTR szBackupPath, JET_GRBIT grbit, JET_PFNSTATUS pfnStatus)
     WITH_TEXT(path, szBackupPath, JetBackupA(path, grbit, pfnStatus))
 
+static void backup_out(const struct backup_result *r, PYJET_BACKUP *to)
+{
+    *to = (PYJET_BACKUP){
+        .files = r->files,
+        .databases = r->databases,
+        .logs = r->logs,
+        .gen_low = r->gen_low,
+        .gen_high = r->gen_high,
+        .deleted_low = r->deleted_low,
+        .deleted_high = r->deleted_high,
+        .bytes = r->bytes,
+        .ns = r->ns,
+    };
+    memcpy(to->path, r->path, sizeof to->path);
+}
+
 JET_ERR PyjetBackup(JET_INSTANCE instance, const char *path, JET_GRBIT grbit, PYJET_PROGRESS progress, void *context, PYJET_BACKUP *result)
 {
     struct api_progress p = {.progress = progress, .context = context};
     struct backup_result r = {0};
     err_t err = run_backup(instance, path, grbit, &p, &r);
+    if (result != NULL)
+        backup_out(&r, result);
+    return err;
+}
+
+JET_ERR PyjetLookAtBackup(JET_INSTANCE instance, const char *path, JET_GRBIT grbit, int32_t create_path, PYJET_BACKUP *result)
+{
+    struct api_instance *i;
+    char full[OS_PATH_MAX];
+    struct backup_options options = {.create_path = create_path != 0};
+    struct backup_result r = {0};
     if (result == NULL)
-        return err;
-    *result = (PYJET_BACKUP){
-        .files = r.files,
-        .databases = r.databases,
-        .logs = r.logs,
-        .gen_low = r.gen_low,
-        .gen_high = r.gen_high,
-        .deleted_low = r.deleted_low,
-        .deleted_high = r.deleted_high,
-        .bytes = r.bytes,
-        .ns = r.ns,
-    };
-    memcpy(result->path, r.path, sizeof result->path);
+        return api_invalid("a place for the answer is needed");
+    TRY_RETURN(api_pin_instance(instance, true, &i));
+    err_t err = check_arguments(i->inst, path, grbit, full, &options);
+    if (err >= 0)
+        err = instance_look_at_backup(i->inst, &options, &r);
+    api_unpin_instance(i);
+    backup_out(&r, result);
     return err;
 }
 

@@ -44,6 +44,10 @@ struct backup_result {
     char path[OS_PATH_MAX];               /* where the set lies */
 };
 MUST_CHECK err_t backup_run(struct backup *b, const struct backup_options *options, struct backup_result *result);
+/* What that run would do now, told without doing it: its errors, databases with their bytes, the range of logs (whose bytes are left
+ * to the caller), where they would go; without a path the logs that would be deleted. Nothing is made, written or deleted; for the time of the
+ * call it is the instance's one backup. */
+MUST_CHECK err_t backup_look(struct backup *b, const struct backup_options *options, struct backup_result *result);
 bool backup_is_running(struct backup *b);
 bool backup_is_surrogate(struct backup *b);
 /* Makes a running backup end with `reason` (JET_errBackupAbortByServer, JET_errTermInProgress ...) and waits for it when wait; an

@@ -69,6 +69,7 @@ MUST_CHECK err_t series__claim(struct backup *b, enum backup_driver driver);
 void series__unclaim(struct backup *b);
 /* Becomes the instance's one backup, with its databases pinned: JET_errBackupInProgress, JET_errMissingFullBackup. */
 MUST_CHECK err_t series__enter(struct series *s, struct backup *b, enum backup_driver driver, bool full);
+MUST_CHECK err_t series__check_checkpoint(const struct series *s); /* of a full one: recovery of the set starts there */
 MUST_CHECK err_t series__begin(struct series *s);
 MUST_CHECK err_t series__roll(struct series *s);
 MUST_CHECK err_t series__truncate(struct series *s, struct log_deletion *deleted);
@@ -111,6 +112,7 @@ struct stream {
     uint64_t at, size;
     struct zeros *zeros; /* pages that were all zero; NULL: none */
 };
+uint64_t stream__size(const struct dbfile *db);
 void stream__open(struct stream *st, struct series *s, struct member *m);
 void stream__close(struct stream *st); /* also one that is all zero */
 /* The next bytes, verified; n: whole pages. *actual < n only at the end. What was not read is as it was. */
@@ -145,6 +147,8 @@ MUST_CHECK err_t run__note_created(struct run *run, const char *path);
 
 /* ---- directory.c ---- */
 MUST_CHECK err_t directory__check(struct run *run);    /* before anything happens */
+MUST_CHECK err_t directory__look(const struct run *run); /* what prepare would refuse; a folder that is not there is fine */
+MUST_CHECK err_t directory__target(const struct run *run, char path[OS_PATH_MAX]); /* where files will go, or lie now */
 MUST_CHECK err_t directory__prepare(struct run *run);
 MUST_CHECK err_t directory__promote(struct run *run);  /* atomic full: temp becomes new */
 void directory__clean_up(struct run *run, bool failed);
@@ -160,9 +164,11 @@ MUST_CHECK err_t pages__copy_database(struct run *run, struct member *m);
 
 /* ---- logs.c: logs into the set ---- */
 MUST_CHECK err_t logs__copy(struct run *run);
+MUST_CHECK err_t logs__look(const struct run *run, const char *target); /* logs that are missing, or that are another sequence's in the set */
 
 /* ---- range.c: which logs, their bytes, their deletion ---- */
 MUST_CHECK err_t range__find(struct series *s);
+MUST_CHECK err_t range__look(struct series *s); /* copy_mic and copy_mac as a run would find them now */
 MUST_CHECK err_t range__log_name(const struct series *s, uint32_t generation, char name[64]);
 /* A whole log of the set, verified; os_free_aligned. JET_errMissingFileToBackup, JET_errLogReadVerifyFailure. */
 MUST_CHECK err_t range__load_log(const struct series *s, uint32_t generation, uint8_t **bytes, size_t *n);
@@ -170,6 +176,7 @@ MUST_CHECK err_t range__missing(const struct series *s, uint32_t generation);
 MUST_CHECK err_t range__read_whole(const char *path, uint8_t **bytes, size_t *n);
 bool backup__is_unread(err_t err); /* the machine failed, which says nothing about a file's bytes */
 MUST_CHECK err_t range__delete(const struct series *s, uint32_t first, uint32_t end, struct log_deletion *deleted);
+MUST_CHECK err_t range__find_truncatable(const struct series *s, struct log_deletion *range);
 MUST_CHECK err_t range__truncate_only(const struct series *s, struct log_deletion *deleted);
 
 /* ---- stamp.c ---- */

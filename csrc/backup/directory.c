@@ -47,6 +47,22 @@ static err_t not_empty(const struct run *run, const char *why)
     return err;
 }
 
+/* What is there of the way to it is folders. */
+static bool can_be_made(const char *root)
+{
+    char path[OS_PATH_MAX];
+    snprintf(path, sizeof path, "%s", root);
+    while (!os_exists(path)) {
+        char *slash = strrchr(path, '/');
+        if (slash == NULL || slash == path)
+            return true;
+        *slash = '\0';
+        if (os_exists(path))
+            return os_is_dir(path);
+    }
+    return false;
+}
+
 err_t directory__check(struct run *run)
 {
     TRY_RETURN(os_full_path(run->o->path, run->root, sizeof run->root));
@@ -55,7 +71,7 @@ err_t directory__check(struct run *run)
         err_detail("%s: a backup path has at most %u characters", run->root, PATH_MOST);
         return err;
     }
-    if (os_is_dir(run->root) || (run->o->create_path && !os_exists(run->root)))
+    if (os_is_dir(run->root) || (run->o->create_path && can_be_made(run->root)))
         return JET_errSuccess;
     err_t err = RAISE(JET_errInvalidPath);
     err_detail("%s is no folder; create it, or set JET_paramCreatePathIfNotExist", run->root);
@@ -101,6 +117,63 @@ static err_t check_not_live(const struct run *run)
     return JET_errSuccess;
 }
 
+/* ---- looking: all that is refused is refused before anything is made or deleted ---- */
+
+static err_t look_plain(const struct run *run)
+{
+    struct entries e = {0};
+    TRY_RETURN(os_dir_list(run->root, count_entry, &e));
+    if (run->full && e.count > 0)
+        return not_empty(run, "is not empty");
+    if (!run->full && (has(run, "new") || has(run, "old")))
+        return not_empty(run, "holds an atomic set: make the increment atomic too");
+    return sweep__check(run, "temp");
+}
+
+static err_t no_atomic_set(const struct run *run)
+{
+    err_t err = RAISE(JET_errInvalidPath);
+    err_detail("%s holds no atomic set that an increment could be added to", run->root);
+    return err;
+}
+
+/* What goes now, and what goes when the new set is complete. */
+static err_t look_atomic(const struct run *run)
+{
+    struct entries e = {.files_only = true};
+    TRY_RETURN(os_dir_list(run->root, count_entry, &e));
+    if (e.count > 0)
+        return not_empty(run, "holds a set that was not made atomically");
+    if (!run->full && !has(run, "new") && !has(run, "old"))
+        return no_atomic_set(run);
+    if (run->full || has(run, "new"))
+        TRY_RETURN(sweep__check(run, "old"));
+    if (run->full)
+        TRY_RETURN(sweep__check(run, "new"));
+    return sweep__check(run, "temp");
+}
+
+err_t directory__look(const struct run *run)
+{
+    TRY_RETURN(check_not_live(run));
+    if (!os_exists(run->root))
+        return run->atomic && !run->full ? no_atomic_set(run) : JET_errSuccess;
+    TRY_RETURN(sweep__check_folder(run, "temp"));
+    TRY_RETURN(sweep__check_folder(run, "new"));
+    TRY_RETURN(sweep__check_folder(run, "old"));
+    return run->atomic ? look_atomic(run) : look_plain(run);
+}
+
+/* An increment's set may still lie in new, and become old. */
+err_t directory__target(const struct run *run, char path[OS_PATH_MAX])
+{
+    if (!run->atomic)
+        return snprintf(path, OS_PATH_MAX, "%s", run->root) < OS_PATH_MAX ? JET_errSuccess : RAISE(JET_errInvalidPath);
+    return below(run, run->full ? "temp" : has(run, "new") ? "new" : "old", path);
+}
+
+/* ---- making ---- */
+
 static err_t retire_new(struct run *run)
 {
     if (!has(run, "new"))
@@ -109,45 +182,8 @@ static err_t retire_new(struct run *run)
     return rename_folder(run, "new", "old");
 }
 
-static err_t prepare_plain(struct run *run)
+static err_t make_temp(struct run *run)
 {
-    struct entries e = {0};
-    TRY_RETURN(os_dir_list(run->root, count_entry, &e));
-    if (run->full && e.count > 0)
-        return not_empty(run, "is not empty");
-    if (!run->full && (has(run, "new") || has(run, "old")))
-        return not_empty(run, "holds an atomic set: make the increment atomic too");
-    TRY_RETURN(sweep__folder(run, "temp"));
-    memcpy(run->target, run->root, sizeof run->target);
-    return JET_errSuccess;
-}
-
-/* Before the first file goes: what goes now, and what goes when the new set is complete. */
-static err_t check_sets(const struct run *run)
-{
-    if (run->full || has(run, "new"))
-        TRY_RETURN(sweep__check(run, "old"));
-    if (run->full)
-        TRY_RETURN(sweep__check(run, "new"));
-    return sweep__check(run, "temp");
-}
-
-static err_t prepare_atomic(struct run *run)
-{
-    struct entries e = {.files_only = true};
-    TRY_RETURN(os_dir_list(run->root, count_entry, &e));
-    if (e.count > 0)
-        return not_empty(run, "holds a set that was not made atomically");
-    if (!run->full && !has(run, "new") && !has(run, "old")) {
-        err_t err = RAISE(JET_errInvalidPath);
-        err_detail("%s holds no atomic set that an increment could be added to", run->root);
-        return err;
-    }
-    TRY_RETURN(check_sets(run));
-    TRY_RETURN(sweep__folder(run, "temp"));
-    TRY_RETURN(retire_new(run));
-    if (!run->full)
-        return below(run, "old", run->target);
     TRY_RETURN(below(run, "temp", run->target));
     if (os_dir_create(run->target) < 0 || os_kind_of(run->target, NULL) != OS_KIND_FOLDER) {
         err_t err = RAISE(JET_errMakeBackupDirectoryFail);
@@ -160,13 +196,16 @@ static err_t prepare_atomic(struct run *run)
 
 err_t directory__prepare(struct run *run)
 {
+    TRY_RETURN(directory__look(run));
     if (run->o->create_path)
         TRY_RETURN(os_dir_create_path(run->root));
-    TRY_RETURN(check_not_live(run));
-    TRY_RETURN(sweep__check_folder(run, "temp"));
-    TRY_RETURN(sweep__check_folder(run, "new"));
-    TRY_RETURN(sweep__check_folder(run, "old"));
-    return run->atomic ? prepare_atomic(run) : prepare_plain(run);
+    TRY_RETURN(sweep__folder(run, "temp"));
+    if (!run->atomic) {
+        memcpy(run->target, run->root, sizeof run->target);
+        return JET_errSuccess;
+    }
+    TRY_RETURN(retire_new(run));
+    return run->full ? make_temp(run) : below(run, "old", run->target);
 }
 
 err_t directory__promote(struct run *run)

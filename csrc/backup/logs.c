@@ -131,6 +131,21 @@ out:
     return err;
 }
 
+err_t logs__look(const struct run *run, const char *target)
+{
+    const struct series *s = &run->series;
+    char from[OS_PATH_MAX], name[64], to[OS_PATH_MAX];
+    for (uint32_t g = s->copy_mic; g < s->copy_mac; g++) {
+        TRY_RETURN(log_path(s->b->host.log, g, from));
+        if (!os_exists(from))
+            return range__missing(s, g);
+        TRY_RETURN(range__log_name(s, g, name));
+        TRY_RETURN(os_join(to, sizeof to, target, name));
+        TRY_RETURN(may_replace(from, to));
+    }
+    return JET_errSuccess;
+}
+
 static err_t put_marker(struct run *run, const struct dbfile *db)
 {
     char copy[OS_PATH_MAX], path[OS_PATH_MAX];

@@ -20,14 +20,18 @@ err_t range__missing(const struct series *s, uint32_t generation)
     return err;
 }
 
+static uint32_t last_in_backup(struct dbfile *db)
+{
+    os_lock_take(&db->header_lock);
+    uint32_t full = db->header.full_prev.gen_high, inc = db->header.inc_prev.gen_high;
+    os_lock_release(&db->header_lock);
+    return full > inc ? full : inc;
+}
+
 static err_t check_chain(const struct series *s)
 {
     for (int i = 0; i < s->db_count; i++) {
-        struct dbfile *db = s->dbs[i].db;
-        os_lock_take(&db->header_lock);
-        uint32_t full = db->header.full_prev.gen_high, inc = db->header.inc_prev.gen_high;
-        os_lock_release(&db->header_lock);
-        uint32_t last = full > inc ? full : inc;
+        uint32_t last = last_in_backup(s->dbs[i].db);
         if (last + 1 < s->delete_mic)
             return range__missing(s, last + 1);
     }
@@ -68,6 +72,15 @@ err_t range__find(struct series *s)
     TRY_RETURN(range__log_name(s, s->copy_mac - 1, last));
     event_report(223, EVENT_INFO, s->b->host.instance_name, "logs of the backup", first, last, NULL);
     return JET_errSuccess;
+}
+
+/* The same range before the roll, which would close the current log. */
+err_t range__look(struct series *s)
+{
+    TRY_RETURN(log_lowest_generation(s->b->host.log, &s->delete_mic));
+    s->copy_mac = log_current_generation(s->b->host.log) + 1;
+    s->copy_mic = s->full ? LGPOS_GEN(checkpointer_position(s->b->host.checkpointer)) : s->delete_mic;
+    return s->full ? JET_errSuccess : check_chain(s);
 }
 
 /* ---- their bytes ---- */
@@ -137,7 +150,8 @@ err_t range__load_log(const struct series *s, uint32_t generation, uint8_t **byt
 
 /* ---- truncation: the checkpoint's own log and the current one always stay ---- */
 
-err_t range__delete(const struct series *s, uint32_t first, uint32_t end, struct log_deletion *gone)
+static err_t delete_told(const struct series *s, uint32_t first, uint32_t end, enum event_severity severity, const char *text,
+                         struct log_deletion *gone)
 {
     char a[64], b[64];
     uint32_t deleted = 0;
@@ -148,7 +162,7 @@ err_t range__delete(const struct series *s, uint32_t first, uint32_t end, struct
     }
     TRY_RETURN(range__log_name(s, first, a));
     TRY_RETURN(range__log_name(s, end - 1, b));
-    event_report(224, EVENT_INFO, name, "logs are deleted", a, b, NULL);
+    event_report(224, severity, name, text, a, b, NULL);
     TRY_RETURN(log_delete_range(s->b->host.log, first, end, &deleted));
     if (deleted < end - first) {
         snprintf(a, sizeof a, "%u", end - first - deleted);
@@ -158,11 +172,38 @@ err_t range__delete(const struct series *s, uint32_t first, uint32_t end, struct
     return JET_errSuccess;
 }
 
+err_t range__delete(const struct series *s, uint32_t first, uint32_t end, struct log_deletion *gone)
+{
+    return delete_told(s, first, end, EVENT_INFO, "logs are deleted", gone);
+}
+
+/* The last generation that backups of every database hold; 0: there is one without. */
+static uint32_t last_saved(const struct series *s)
+{
+    uint32_t saved = UINT32_MAX;
+    for (int i = 0; i < s->db_count; i++) {
+        uint32_t last = last_in_backup(s->dbs[i].db);
+        saved = last < saved ? last : saved;
+    }
+    return saved;
+}
+
+err_t range__find_truncatable(const struct series *s, struct log_deletion *range)
+{
+    TRY_RETURN(log_lowest_generation(s->b->host.log, &range->low));
+    range->high = LGPOS_GEN(checkpointer_position(s->b->host.checkpointer));
+    if (log_is_circular(s->b->host.log) || range->high < range->low)
+        range->high = range->low; /* circular logging deletes by itself */
+    return JET_errSuccess;
+}
+
+/* Whatever lies below the checkpoint, as ESE's page has it: also what a roll forward or the next increment would need. */
 err_t range__truncate_only(const struct series *s, struct log_deletion *deleted)
 {
-    uint32_t lowest, end = LGPOS_GEN(checkpointer_position(s->b->host.checkpointer));
-    TRY_RETURN(log_lowest_generation(s->b->host.log, &lowest));
-    if (log_is_circular(s->b->host.log))
-        end = lowest; /* circular logging deletes by itself */
-    return range__delete(s, lowest, end, deleted);
+    struct log_deletion range;
+    TRY_RETURN(range__find_truncatable(s, &range));
+    if (range.high == range.low || range.high - 1 <= last_saved(s))
+        return range__delete(s, range.low, range.high, deleted);
+    return delete_told(s, range.low, range.high, EVENT_WARNING,
+                       "logs are deleted that no backup holds: nothing rolls forward over them, make a full backup", deleted);
 }

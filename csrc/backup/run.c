@@ -140,11 +140,16 @@ static err_t run_truncate_only(struct run *run)
     return err;
 }
 
-err_t backup_run(struct backup *b, const struct backup_options *options, struct backup_result *result)
+static bool has_folder(const struct run *run)
+{
+    return run->o->path != NULL && run->o->path[0] != '\0';
+}
+
+static err_t enter(struct backup *b, const struct backup_options *options, struct backup_result *result, struct run **out)
 {
     memset(result, 0, sizeof *result);
-    uint64_t began = os_now_ns();
     struct run *run = calloc(1, sizeof *run);
+    *out = run;
     if (run == NULL)
         return RAISE(JET_errOutOfMemory);
     run->o = options;
@@ -154,16 +159,81 @@ err_t backup_run(struct backup *b, const struct backup_options *options, struct 
     struct series *s = &run->series;
     *s = (struct series){.b = b, .read_retries = options->read_retries, .poll = poll_progress, .poll_context = run};
     s->zero_deleted = run->full && options->zero_deleted;
-    err_t err = check_request(run);
-    if (err >= 0)
-        err = series__enter(s, b, DRIVER_ENGINE, run->full);
+    TRY_RETURN(check_request(run));
+    return series__enter(s, b, DRIVER_ENGINE, run->full);
+}
+
+err_t backup_run(struct backup *b, const struct backup_options *options, struct backup_result *result)
+{
+    uint64_t began = os_now_ns();
+    struct run *run;
+    err_t err = enter(b, options, result, &run);
     if (err >= 0) {
-        err = options->path == NULL || options->path[0] == '\0' ? run_truncate_only(run) : run_begun(run);
+        struct series *s = &run->series;
+        err = has_folder(run) ? run_begun(run) : run_truncate_only(run);
         series__leave(s);
         result->gen_low = s->copy_mic;
         result->gen_high = s->copy_mac == 0 ? 0 : s->copy_mac - 1;
         memcpy(result->path, run->target, sizeof result->path);
         result->ns = os_now_ns() - began;
+    }
+    free(run);
+    return err;
+}
+
+/* ---- the same without doing it ---- */
+
+/* What a run into a folder meets late: two databases of one name. */
+static err_t look_at_names(const struct run *run)
+{
+    const struct series *s = &run->series;
+    for (int i = 0; i < s->db_count; i++)
+        for (int k = 0; k < i; k++) {
+            if (strcmp(backup__file_name(s->dbs[i].db->path), backup__file_name(s->dbs[k].db->path)) != 0)
+                continue;
+            err_t err = RAISE(JET_errFileAlreadyExists);
+            err_detail("%s and %s have one name: a set has one folder for all", s->dbs[k].db->path, s->dbs[i].db->path);
+            return err;
+        }
+    return JET_errSuccess;
+}
+
+static err_t look_at_databases(struct run *run)
+{
+    const struct series *s = &run->series;
+    TRY_RETURN(look_at_names(run));
+    TRY_RETURN(series__check_checkpoint(s));
+    for (int i = 0; i < s->db_count; i++) {
+        run->result->databases++;
+        run->result->bytes += stream__size(s->dbs[i].db);
+    }
+    return JET_errSuccess;
+}
+
+static err_t look(struct run *run)
+{
+    struct series *s = &run->series;
+    TRY_RETURN(directory__look(run));
+    if (run->full)
+        TRY_RETURN(look_at_databases(run));
+    TRY_RETURN(range__look(s));
+    TRY_RETURN(directory__target(run, run->result->path));
+    TRY_RETURN(logs__look(run, run->result->path));
+    run->result->gen_low = s->copy_mic;
+    run->result->gen_high = s->copy_mac - 1;
+    return JET_errSuccess;
+}
+
+err_t backup_look(struct backup *b, const struct backup_options *options, struct backup_result *result)
+{
+    struct run *run;
+    err_t err = enter(b, options, result, &run);
+    if (err >= 0) {
+        struct log_deletion gone = {0, 0};
+        err = has_folder(run) ? look(run) : range__find_truncatable(&run->series, &gone);
+        result->deleted_low = gone.low;
+        result->deleted_high = gone.high;
+        series__leave(&run->series);
     }
     free(run);
     return err;

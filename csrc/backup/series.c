@@ -202,7 +202,7 @@ void series__leave(struct series *s)
 /* ---- begin ---- */
 
 /* Recovery of the set starts where the checkpoint says: one that cannot be read is told now, not then. */
-static err_t check_checkpoint(const struct series *s)
+err_t series__check_checkpoint(const struct series *s)
 {
     char path[OS_PATH_MAX];
     err_t err = JET_errSuccess;
@@ -234,7 +234,7 @@ err_t series__begin(struct series *s)
 {
     TRY_RETURN(scrub__finish_logs(s));
     if (s->full)
-        TRY_RETURN(check_checkpoint(s));
+        TRY_RETURN(series__check_checkpoint(s));
     pin_logs(s);
     s->state = s->full ? SERIES_DATABASES : SERIES_LOGS;
     s->mark.mark = log_tail(s->b->host.log);

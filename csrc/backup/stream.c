@@ -13,6 +13,11 @@ uint32_t stream__kib(const struct dbfile *db)
     return (uint32_t)((uint64_t)atomic_load(&db->page_count) * (db->page_size / 1024));
 }
 
+uint64_t stream__size(const struct dbfile *db)
+{
+    return ((uint64_t)atomic_load(&db->page_count) + HEADER_COPIES + 1) * db->page_size;
+}
+
 /* ---- opening ---- */
 
 /* The header as it is now, before the size is taken: its range covers every page of that size. */

@@ -62,6 +62,7 @@ bool instance_is_running(struct instance *inst);
 struct instance *instance_next(struct instance *after);
 
 void instance_backup_options(const struct instance *inst, struct backup_options *out); /* what its parameters say; the rest zero */
+MUST_CHECK err_t instance_look_at_backup(struct instance *inst, const struct backup_options *options, struct backup_result *result);
 MUST_CHECK err_t instance_backup(struct instance *inst, const struct backup_options *options, struct backup_result *result);
 /* Around each step of an external backup (backup_begin ... backup_end); leave gives back err. */
 MUST_CHECK err_t instance_enter_backup(struct instance *inst, struct backup **out);

@@ -435,6 +435,19 @@ void instance_backup_options(const struct instance *inst, struct backup_options 
     };
 }
 
+err_t instance_look_at_backup(struct instance *inst, const struct backup_options *options, struct backup_result *result)
+{
+    struct backup_options o;
+    instance_backup_options(inst, &o);
+    o.path = options->path;
+    o.grbit = options->grbit;
+    o.create_path |= options->create_path;
+    TRY_RETURN(instance_enter(inst, true));
+    err_t err = backup_look(inst->backup, &o, result);
+    instance_leave(inst);
+    return err;
+}
+
 err_t instance_backup(struct instance *inst, const struct backup_options *options, struct backup_result *result)
 {
     struct backup_options o;

@@ -56,6 +56,9 @@ typedef struct {
 typedef JET_ERR (*PYJET_PROGRESS)(void *context, JET_SNP snp, JET_SNT snt, uint32_t done, uint32_t total);
 /* path NULL or "": truncate logs only. grbit as JetBackupInstance. */
 JET_EXPORT JET_ERR PyjetBackup(JET_INSTANCE instance, const char *path, JET_GRBIT grbit, PYJET_PROGRESS progress, void *context, PYJET_BACKUP *result);
+/* What that call would do now, without doing it: its errors, and in result databases and their bytes (those of the logs are left out), the range of
+ * logs, path: the folder that gets them; without a path the logs that would be deleted. create_path: a folder that is not there is fine. */
+JET_EXPORT JET_ERR PyjetLookAtBackup(JET_INSTANCE instance, const char *path, JET_GRBIT grbit, int32_t create_path, PYJET_BACKUP *result);
 /* instance: created, not initialised; its parameters name base name and folders. Texts may be NULL. */
 JET_EXPORT JET_ERR PyjetRestore(JET_INSTANCE instance, const char *set, const char *destination, const char *roll_forward_dir, PYJET_PROGRESS progress, void *context, PYJET_RESTORE *result);
 /* The same with more: rename's entries name a database of the set (file name, or where it lay) and its new name in destination, or

@@ -94,6 +94,28 @@ static PYFN(backup)
     return answer;
 }
 
+/* look_at_backup(instance, path or None, grbit=0, create_path=0) -> dict */
+static PYFN(look_at_backup)
+{
+    struct instance *i;
+    const char *path;
+    uint32_t grbit = 0, create_path = 0;
+    ARGS("look_at_backup instance:I path:p grbit:u= create_path:u=", &i, &path, &grbit, &create_path);
+    PYJET_BACKUP *result = PyMem_RawCalloc(1, sizeof(*result));
+    PyObject *answer = NULL;
+    if (result == NULL)
+        PyErr_NoMemory();
+    else if (py_instance_enter(args.st, i)) {
+        JET_ERR err;
+        AWAY(err, PyjetLookAtBackup(i->id, path, grbit, (int32_t)create_path, result));
+        py_instance_leave(i);
+        answer = err < 0 ? raise_jet(args.st, err) : backup_dict(result);
+    }
+    PyMem_RawFree(result);
+    args_drop(&args);
+    return answer;
+}
+
 /* Pairs of (database, new name), from an object that holds them while the strings are used. */
 static PyObject *hold_renames(PyObject *pairs, JET_RSTMAP_A *map, uint32_t *count)
 {
@@ -263,6 +285,9 @@ PyMethodDef backup_calls[] = {
     METHOD(backup, "backup(instance, path or None, grbit=0, progress=None) -> dict.\n\n"
                    "progress(snp, snt, done, total) is called on this thread; its exception ends "
                    "the run and is raised here."),
+    METHOD(look_at_backup,
+           "look_at_backup(instance, path or None, grbit=0, create_path=0) -> dict: what backup "
+           "would do now, by its errors; nothing is done. bytes: of the databases alone."),
     METHOD(restore, "restore(instance, set, destination, roll_forward=None, progress=None, "
                     "rename=None, stop=0, stop_time=None) -> dict; the instance is created, not "
                     "started. rename: pairs; stop: a position, stop_time: 8 bytes of JET_LOGTIME."),

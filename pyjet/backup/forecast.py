@@ -4,18 +4,21 @@ import dataclasses
 import os
 import re
 
-from .. import errors
+from .. import _jet
 from .results import Result, human
 
 _LOG = re.compile(r"[0-9A-Fa-f]{5}(?:[0-9A-Fa-f]{3})?")
+_SEGMENT, _STEP = 4096, 1 << 18
 
 
 @dataclasses.dataclass(frozen=True)
 class Forecast(Result):
     """What a backup would do now. Sizes are of this moment: the log grows, and the databases with it, while a backup runs.
 
-    ``databases``: (path, bytes) of the attached files, empty for an incremental backup; ``generations``: first and last log;
-    ``free``: bytes free at the destination, None when it is not known; ``reason``: why this kind.
+    ``bytes``: what would be written: a log's unused end is a hole, and a log that the set has already is left. ``databases``: (path, bytes)
+    of the attached files, empty for an incremental backup; ``logs``: how many would be copied, of ``generations``: first and last log that
+    the set needs (without a path: the logs that would be deleted, as [first, end)). ``free``: bytes free at the destination, None when
+    it is not known; ``reason``: why this kind.
     """
 
     kind: str
@@ -32,8 +35,11 @@ class Forecast(Result):
         return self.free is None or self.free >= self.bytes
 
     def __str__(self):
+        if not self.path:
+            first, end = self.generations
+            return f"dry run: {end - first} logs would be deleted" + (f" (generations {first:#x} to {end - 1:#x})" if end > first else "")
         return (
-            f"dry run: a {self.kind} backup{f' to {self.path}' if self.path else ''} would copy {len(self.databases)} databases and"
+            f"dry run: a {self.kind} backup to {self.path} would copy {len(self.databases)} databases and"
             f" {self.logs} logs (generations {self.generations[0]:#x} to {self.generations[1]:#x}), {human(self.bytes)}"
             + (f"; {human(self.free)} are free there" if self.free is not None else "")
             + (f"; {self.reason}" if self.reason else "")
@@ -82,26 +88,51 @@ def free_at(path):
     return found.f_bavail * found.f_frsize
 
 
-def forecast(instance, path, *, incremental, reason=""):
-    """Forecast of Instance.backup. InvalidBackupError for an incremental one with circular logging."""
-    if incremental and instance.params["CircularLog"]:
-        raise errors.InvalidBackupError(
-            "circular logging keeps no logs for an incremental backup; make a full one"
-        )
-    _folder, _base, checkpoint, current, closed = log_state(instance)
-    first = (
-        min(closed, default=current) if incremental or path is None else min(checkpoint, current)
-    )
-    databases = () if incremental or path is None else tuple(instance.attached())
-    size_of_log = instance.params["LogFileSize"] * 1024
-    logs = current - first + 1
+def written_bytes(path):
+    """Bytes of a log up to its end of zeros, which a backup leaves as a hole."""
+    with open(path, "rb") as f:
+        end = f.seek(0, os.SEEK_END)
+        while end > 0:
+            start = max(0, end - _STEP)
+            f.seek(start)
+            found = f.read(end - start).rstrip(b"\0")
+            if found:
+                return -(-(start + len(found)) // _SEGMENT) * _SEGMENT
+            end = start
+    return 0
+
+
+def _present(folder):
+    """Names of the logs that an increment finds in its set: the engine has seen that they are the same."""
+    try:
+        return frozenset(os.listdir(folder))
+    except OSError:
+        return frozenset()
+
+
+def forecast(instance, path, *, incremental, atomic=False, present=None, reason="", at=None):
+    """Forecast of Instance.backup, with the error that the run would meet now. present: names of logs that need no copying, where it is
+    not the folder that has them; at: the folder to tell of, where it is not path."""
+    grbit = (_jet.JET_bitBackupIncremental if incremental else 0) | (_jet.JET_bitBackupAtomic if atomic else 0)
+    planned = _jet.look_at_backup(instance.handle, path, grbit, 1)
+    folder, base_name, _checkpoint, current, closed = log_state(instance)
+    shown = path if at is None else at
+    kind = "incremental" if incremental else "full"
+    if path is None:
+        return Forecast(kind=kind, path="", bytes=0, databases=(), logs=0, generations=(planned["deleted_low"], planned["deleted_high"]), reason=reason)
+    present = _present(planned["path"]) if present is None else present
+    first, last = planned["gen_low"], planned["gen_high"]
+    wanted = {g: p for g, p in closed.items() if first <= g <= last and os.path.basename(p) not in present}
+    if current == last:
+        names = (os.path.join(folder, base_name + extension) for extension in (".log", ".jtx"))
+        wanted.update((current, p) for p in names if os.path.exists(p))
     return Forecast(
-        kind="incremental" if incremental else "full",
-        path="" if path is None else os.fspath(path),
-        bytes=0 if path is None else sum(size for _, size in databases) + logs * size_of_log,
-        databases=databases,
-        logs=0 if path is None else logs,
-        generations=(first, current),
-        free=free_at(path),
+        kind=kind,
+        path=os.fspath(shown),
+        bytes=planned["bytes"] + sum(map(written_bytes, wanted.values())),
+        databases=() if incremental else tuple(instance.attached()),
+        logs=len(wanted),
+        generations=(first if at is None else min(wanted, default=last), last),
+        free=free_at(shown),
         reason=reason,
     )

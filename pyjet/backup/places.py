@@ -49,6 +49,12 @@ def check_named(*paths):
         )
 
 
+def check_there(path):
+    """InvalidPathError for a folder that is not there, where none is to be made: the instance's own setting would make it."""
+    if not os.path.isdir(path):
+        raise errors.InvalidPathError(f"{os.path.abspath(path)} is no folder; create it, or pass create_path=True")
+
+
 def check_length(path):
     """InvalidPathError for a folder whose name no parameter of the engine takes."""
     n = len(os.fsencode(path))

@@ -17,6 +17,10 @@ NEEDS_FULL = (
 )
 
 
+def _needed(error):
+    return f"the engine asked for a full one ({type(error).__name__})"
+
+
 class BackupRepo(Store):
     """A repository of backup sets of one instance: ``repo = BackupRepo("/backups/mail", create=True); repo.backup(inst)``.
 
@@ -56,10 +60,7 @@ class BackupRepo(Store):
         label, metadata = note.checked(label, metadata)
         rate_limit, deadline = limits.as_rate(rate_limit), limits.as_deadline(deadline)
         if dry_run:
-            chosen, _parent, reason = self._choose(inst, kind, max_chain, max_chain_bytes)
-            return forecast.forecast(
-                inst, self.root, incremental=chosen == "incremental", reason=reason
-            )
+            return self._forecast(inst, kind, *self._choose(inst, kind, max_chain, max_chain_bytes))
         with self._writing(deadline), Steps("backup", progress, deadline) as steps:
             chosen, parent, reason = self._choose(inst, kind, max_chain, max_chain_bytes)
             options = {"rate_limit": rate_limit, "label": label, "metadata": metadata}
@@ -68,8 +69,7 @@ class BackupRepo(Store):
             except (*NEEDS_FULL, errors.ChainBrokenError) as error:
                 if kind != "auto" or chosen == "full":
                     raise
-                reason = f"the engine asked for a full one ({type(error).__name__})"
-                new = self._take(inst, steps, "full", None, reason, **options)
+                new = self._take(inst, steps, "full", None, _needed(error), **options)
             for waiting in self.sets():
                 self._complete(waiting, steps)
             return self._load(new.id)
@@ -77,6 +77,17 @@ class BackupRepo(Store):
     def backup_iter(self, inst, **options):
         """The same as an iterator of pyjet.Progress that is pulled; ``.result`` at its end, ``close()`` cancels."""
         return run.BackupIterator(lambda progress: self.backup(inst, progress=progress, **options))
+
+    def _forecast(self, inst, kind, chosen, parent, reason):
+        to = self.path("work", manifest.new_id())  # a folder that no run has made yet
+        try:
+            chain = chains.chain_of(self.sets(), parent) if parent is not None else []
+            known = frozenset(f.name for s in chain for f in s.files if f.role == "log")
+            return forecast.forecast(inst, to, incremental=chosen == "incremental", present=known, reason=reason, at=self.root)
+        except (*NEEDS_FULL, errors.ChainBrokenError) as error:
+            if kind != "auto" or chosen == "full":
+                raise
+            return forecast.forecast(inst, to, incremental=False, reason=_needed(error), at=self.root)
 
     def _choose(self, inst, kind, max_chain, max_chain_bytes):
         """(kind, parent or None, reason)."""

@@ -32,8 +32,10 @@ def run(
         raise errors.InvalidParameterError(
             "a label goes with a folder; path=None only deletes logs"
         )
+    if path is not None and not create_path:
+        places.check_there(path)
     if dry_run:
-        return forecast.forecast(instance, path, incremental=incremental)
+        return forecast.forecast(instance, path, incremental=incremental, atomic=atomic)
     with watch("backup", progress) as watching:
         pace = limits.Pace(rate_limit, deadline, watching.user)
         with _known(instance, pace):
