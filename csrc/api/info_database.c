@@ -131,8 +131,6 @@ static err_t give_header(struct dbfile *db, void *to, uint32_t room)
     return err;
 }
 
-#define SYSTEM_ROOT 1u
-
 static err_t tree_space(struct dbfile *db, pgno_t root, struct space_sum *sum)
 {
     struct btree *tree;

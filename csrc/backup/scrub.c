@@ -8,8 +8,6 @@
 
 #define PAGES_A_TRANSACTION 32u /* short: a checkpoint may not pass the Begin0 of an open one */
 
-enum { SYSTEM_TREE = 1, SYSTEM_PAGE = 1 };
-
 struct scrub {
     struct series *series;
     struct dbfile *db;
@@ -24,8 +22,8 @@ struct scrub {
 static pgno_t root_of(void *context, objid_t objid)
 {
     const struct scrub *w = context;
-    if (objid == SYSTEM_TREE)
-        return SYSTEM_PAGE;
+    if (objid == SYSTEM_OBJID)
+        return SYSTEM_ROOT;
     const struct catalog_tree *found = catalog_find_tree(&w->trees, objid);
     return found == NULL ? PGNO_NIL : found->root;
 }
@@ -61,7 +59,7 @@ static err_t survey(struct scrub *w)
     if (w->unused == NULL)
         return RAISE(JET_errOutOfMemory);
     TRY_RETURN(catalog_list_trees(w->db, &w->trees));
-    TRY_RETURN(find_unused(w, SYSTEM_PAGE, SYSTEM_TREE));
+    TRY_RETURN(find_unused(w, SYSTEM_ROOT, SYSTEM_OBJID));
     for (uint32_t i = 0; i < w->trees.n; i++)
         TRY_RETURN(find_unused(w, w->trees.list[i].root, w->trees.list[i].objid));
     return JET_errSuccess;

@@ -157,14 +157,13 @@ static err_t pages_of(void *context, objid_t objid, pgno_t root)
 /* In a snapshot: the space of what is dropped meanwhile is given to nobody else. */
 static err_t look(struct job *j)
 {
-    enum { SYSTEM_PAGE = 1 };
-    TRY_RETURN(on_root(j, SYSTEM_PAGE, look_at_space));
+    TRY_RETURN(on_root(j, SYSTEM_ROOT, look_at_space));
     TRY_RETURN(catalog_visit_trees(j->db, space_of, j));
     if (j->end <= j->zeros->last) /* a growth that nobody owns yet */
         forget(j->zeros, j->end, j->zeros->last - j->end + 1);
     if (j->zeros->count == 0)
         return JET_errSuccess;
-    TRY_RETURN(on_root(j, SYSTEM_PAGE, look_at_pages));
+    TRY_RETURN(on_root(j, SYSTEM_ROOT, look_at_pages));
     return catalog_visit_trees(j->db, pages_of, j);
 }
 

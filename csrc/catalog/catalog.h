@@ -11,6 +11,9 @@
 
 #include "table/table.h"
 
+/* The tree that owns the whole file, and of which all others have their space. */
+enum { SYSTEM_ROOT = 1, SYSTEM_OBJID = 1 };
+
 /* Names between UTF-8 (our API) and code page 1252 (on disk). JET_errInvalidName. out: NAME_ROOM
  * (1252), or 3 * NAME_ROOM (UTF-8). */
 MUST_CHECK err_t catalog_name_from_utf8(const char *utf8, char *name1252);

@@ -8,7 +8,6 @@
 /* ---- what is hard-coded (edb-format.md 8, 9) ---- */
 
 enum {
-    SYSTEM_ROOT = 1,
     OBJECTS_ROOT = 4,
     NAMES_ROOT = 7,
     ROOTS_ROOT = 10,
@@ -17,7 +16,6 @@ enum {
     LOCALES_ROOT = 30,
 };
 enum {
-    SYSTEM_OBJID = 1,
     OBJECTS_OBJID = 2,
     SHADOW_OBJID = 3,
     NAMES_OBJID = 4,

@@ -13,8 +13,6 @@
 #define CHECK_PROCID 0x7FFEu /* never at level 1: nothing is logged under it */
 
 enum {
-    SYSTEM_ROOT = 1,
-    SYSTEM_OBJID = 1,
     OBJECTS_ROOT = 4,
     OBJECTS_OBJID = 2,
     SHADOW_ROOT = 24,
