@@ -432,12 +432,16 @@ CASE(threads_share_flushes)
     atomic_store(&dbtime, DBTIME_START);
     struct log *log = start_new(64 * KIB);
     CHECK_OK(os_thread_start("prepare", prepare, log, &preparer));
+    struct os_fault slow = {.ops = 1u << OS_OP_SYNC, .path_part = "edb.log", .count = 10, .delay_ms = 20}; /* a memory disk's sync is over at once */
+    os_fault_set(&slow);
     for (uint64_t i = 0; i < THREADS; i++) {
         workers[i] = (struct worker){.log = log, .id = i, .dbtime = &dbtime, .commit = &commit};
         CHECK_OK(os_thread_start("worker", work, &workers[i], &thread[i]));
     }
     for (int i = 0; i < THREADS; i++)
         os_thread_join(thread[i]);
+    CHECK(os_fault_hits() == 10);
+    os_fault_set(NULL);
     atomic_store(&prepare_stop, true);
     os_thread_join(preparer);
     CHECK(log_flush_count(log) < THREADS * EACH);
