@@ -142,7 +142,7 @@ void handle_give(uint64_t handle)
     uint64_t alive;
     struct slot *s = find(handle, (enum handle_kind)(handle >> 56), &alive);
     ENFORCE(s != NULL && is_alive(atomic_load(&s->state), alive));
-    atomic_store(&s->state, alive);
+    atomic_store_explicit(&s->state, alive, memory_order_release);
 }
 
 void handle_retire(uint64_t handle)

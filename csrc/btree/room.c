@@ -85,7 +85,8 @@ err_t btree__make_room(struct btree *tree, struct trx *trx, struct page_ref *lea
     uint32_t kept = page_uncommitted_free(leaf->page), needed;
 
     *changed = false;
-    for (int line = page_line_count(leaf->page) - 1; line >= 0; line--) {
+    bool look = page_has_deleted(leaf->page);
+    for (int line = page_line_count(leaf->page) - 1; look && line >= 0; line--) {
         struct change change = {.type = LOG_Delete, .line = line};
         bool yes;
         TRY(is_removable(tree, leaf, line, &key, &yes));

@@ -543,10 +543,12 @@ void cache_set_lgpos(struct page_ref *ref, lgpos_t end)
 {
     struct frame *f = ref->frame;
     ASSERT(ref->mode == LATCH_WRITE && atomic_load(&f->dirty));
-    if (end > atomic_load(&f->lgpos_end))
-        atomic_store(&f->lgpos_end, end);
+    /* Both move under the write latch only, or under a read latch that this one excludes. */
+    if (end > atomic_load_explicit(&f->lgpos_end, memory_order_relaxed))
+        atomic_store_explicit(&f->lgpos_end, end, memory_order_release);
     f->changed = 0;
-    ref->version = atomic_fetch_add(&f->version, 1) + 1;
+    ref->version = atomic_load_explicit(&f->version, memory_order_relaxed) + 1;
+    atomic_store_explicit(&f->version, ref->version, memory_order_release);
 }
 
 void cache_note_undo(struct page_ref *ref)

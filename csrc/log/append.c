@@ -154,6 +154,21 @@ static void put(struct log *log, const uint8_t *head, uint32_t head_size, struct
         end_segment(log);
 }
 
+/* A record that ends in the current segment. */
+static void put_whole(struct log *log, const struct log_record *r)
+{
+    if (log->fill == 0)
+        begin_segment(log);
+    uint8_t *to = log__slot(log, log->cur_seq);
+    for (int i = 0; i < r->part_count; i++) {
+        if (r->part[i].n > 0)
+            memcpy(to + log->fill, r->part[i].p, r->part[i].n);
+        log->fill += r->part[i].n;
+    }
+    if (log->fill == LOG_SEGMENT)
+        end_segment(log);
+}
+
 static uint32_t room_now(const struct log *log)
 {
     return room_in(log, &(struct place){log->cur_isec, log->fill, 0});
@@ -171,7 +186,7 @@ static lgpos_t put_record(struct log *log, const struct log_record *r, uint32_t 
     }
     lgpos_t at = log->next_at;
     if (n <= room) {
-        put(log, head, 0, &s, n);
+        put_whole(log, r);
     } else {
         uint32_t rest = n, piece = room - FRAGMENT_BEGIN_HEAD;
         head[0] = LOG_FragmentBegin;
@@ -194,8 +209,10 @@ static lgpos_t put_record(struct log *log, const struct log_record *r, uint32_t 
 
 static void stamp_records(struct log_record *records, int count, struct log_stamp *stamp)
 {
-    if (stamp->dbtime_counter != NULL)
-        stamp->dbtime = atomic_fetch_add(stamp->dbtime_counter, 1) + 1;
+    if (stamp->dbtime_counter != NULL) { /* moves under this lock only */
+        stamp->dbtime = atomic_load_explicit(stamp->dbtime_counter, memory_order_relaxed) + 1;
+        atomic_store_explicit(stamp->dbtime_counter, stamp->dbtime, memory_order_release);
+    }
     if (stamp->commit_counter != NULL)
         stamp->commit_number =
             atomic_load_explicit(stamp->commit_counter, memory_order_relaxed) + 4;
@@ -332,12 +349,13 @@ err_t log_append(struct log *log, struct log_record *records, int count, struct 
                                  : make_ready_locked(log, records, count, &want);
         if (err >= 0 && want == WANT_NOTHING)
             append_locked(log, records, count, stamp);
-        lgpos_t room = room_behind_locked(log), begun = LGPOS(log->cur_gen, 1, 0);
+        bool appended = err >= 0 && want == WANT_NOTHING;
+        lgpos_t room = appended ? LGPOS_MIN : room_behind_locked(log), begun = LGPOS(log->cur_gen, 1, 0);
         bool ring = flusher_due_locked(log);
         os_lock_release(&log->buffer_lock);
         if (ring)
             os_cond_signal(&log->full_cond);
-        if (err < 0 || want == WANT_NOTHING)
+        if (err < 0 || appended)
             return err;
         if (want == WANT_NEXT)
             TRY_RETURN(log__next_make(log));

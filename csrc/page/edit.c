@@ -164,7 +164,7 @@ void page_insert(struct page page, int line, struct slice key, struct slice data
     ASSERT(line >= 0 && line <= page_line_count(page));
     ASSERT(!overlaps(page, key) && !overlaps(page, data));
     uint32_t share = page_share(page, key), tags = page__tag_count(page);
-    uint32_t cost = page_node_cost(page, key, data), left = page_free(page) - cost;
+    uint32_t cost = page__cost(share, key, data), left = page_free(page) - cost;
     uint32_t itag = page__reserved_tags(page) + (uint32_t)line;
     ENFORCE(fits(page, cost, page_free(page)) && itag <= tags);
     ENFORCE(key.n - share <= KEY_MASK);

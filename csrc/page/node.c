@@ -97,8 +97,15 @@ static int compare_parts(struct slice *a, int na, struct slice *b, int nb)
 
 int node_compare_key(const struct node *node, struct slice key)
 {
-    struct slice a[2] = {node->prefix, node->suffix};
-    return compare_parts(a, 2, &key, 1);
+    uint32_t n = node->prefix.n;
+    if (n > key.n)
+        n = key.n;
+    int c = n == 0 ? 0 : memcmp(node->prefix.p, key.p, n);
+    if (c == 0 && n == node->prefix.n)
+        c = slice_compare(node->suffix, slice_after(key, n));
+    else if (c == 0)
+        c = 1; /* the key ends inside the prefix */
+    return (c > 0) - (c < 0);
 }
 
 int node_compare_key_data(const struct node *node, struct slice key, struct slice data)
@@ -130,8 +137,21 @@ uint32_t page_share(struct page page, struct slice key)
 
 uint32_t page_node_cost(struct page page, struct slice key, struct slice data)
 {
-    uint32_t share = page_share(page, key);
-    return TAG_SIZE + (share != 0 ? 4 : 2) + (key.n - share) + data.n;
+    return page__cost(page_share(page, key), key, data);
+}
+
+bool page_has_deleted(struct page page)
+{
+    uint32_t reserved = page__reserved_tags(page);
+    for (uint32_t itag = page__tag_count(page); itag > reserved; itag--) {
+        struct slice bytes = SLICE_EMPTY;
+        if (page_is_large(page))
+            bytes = page__tag_bytes(page, itag - 1);
+        unsigned flags = bytes.n >= 2 ? load_u16(bytes.p) >> 13 : page__tag(page, itag - 1).flags;
+        if ((flags & NODE_DELETED) != 0)
+            return true;
+    }
+    return false;
 }
 
 err_t page_child(struct page page, int line, pgno_t *child)

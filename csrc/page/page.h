@@ -115,6 +115,8 @@ uint32_t page_node_cost(struct page page, struct slice key, struct slice data);
 /* Bytes of `key` that a node of this page would share: common part with the page prefix if > 2,
  * else 0. */
 uint32_t page_share(struct page page, struct slice key);
+/* Is any of its nodes flag-deleted? */
+bool page_has_deleted(struct page page);
 
 /* First line whose key is >= key; line_count when none. *equal: that line's key equals.
  * On branch pages an empty separator is above every key (and equals none). */

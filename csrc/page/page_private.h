@@ -96,6 +96,12 @@ static inline struct slice page__tag_bytes(struct page page, uint32_t itag)
     return SLICE(page.p + page__header_size(page) + tag.ib, tag.cb);
 }
 
+/* What a node costs that shares `share` bytes of its key with the page's prefix. */
+static inline uint32_t page__cost(uint32_t share, struct slice key, struct slice data)
+{
+    return TAG_SIZE + (share != 0 ? 4 : 2) + (key.n - share) + data.n;
+}
+
 /* Takes a node's bytes apart; false when they make no node. */
 bool page__parse_node(struct page page, struct slice prefix, uint32_t itag, struct node *out);
 /* Compares two nodes of the same page by key, or by key and data as one string. */

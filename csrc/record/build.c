@@ -97,6 +97,12 @@ static err_t compact(struct record_builder *b, uint32_t more)
     return JET_errSuccess;
 }
 
+static bool is_own(const struct record_builder *b, struct slice data)
+{
+    uintptr_t start = (uintptr_t)b->arena.p, p = (uintptr_t)data.p;
+    return b->arena.p != NULL && p >= start && p < start + b->arena.n;
+}
+
 err_t builder__store(struct record_builder *b, struct slice data, uint32_t had, uint32_t *at)
 {
     if (data.n == 0) {
@@ -108,14 +114,14 @@ err_t builder__store(struct record_builder *b, struct slice data, uint32_t had, 
         return JET_errSuccess;
     }
     /* data may be what record_builder_get returned: find it again after the arena has moved */
-    uintptr_t start = (uintptr_t)b->arena.p, p = (uintptr_t)data.p;
-    bool own = b->arena.p != NULL && p >= start && p < start + b->arena.n;
+    bool own = is_own(b, data);
+    uint32_t own_at = own ? (uint32_t)(data.p - b->arena.p) : 0;
     if (data.n > UINT32_MAX / 2 - b->arena.n)
         return RAISE(JET_errOutOfMemory);
     if (!own && b->arena.n + data.n > b->arena.room)
         TRY_RETURN(compact(b, data.n));
     TRY_RETURN(buffer_reserve(&b->arena, b->arena.n + data.n));
-    memcpy(b->arena.p + b->arena.n, own ? b->arena.p + (p - start) : data.p, data.n);
+    memcpy(b->arena.p + b->arena.n, own ? b->arena.p + own_at : data.p, data.n);
     *at = b->arena.n;
     b->arena.n += data.n;
     return JET_errSuccess;
@@ -241,9 +247,10 @@ static err_t set_variable(struct record_builder *b, const struct column_def *col
     if (column->id > b->last_variable) {
         if (null && !record__has_default(column))
             return JET_errSuccess;
-        if (data.n != 0)
-            memcpy(copy, data.p, data.n); /* the arena may move below it */
-        data.p = copy;
+        if (data.n != 0 && is_own(b, data)) { /* the arena may move below it */
+            memcpy(copy, data.p, data.n);
+            data.p = copy;
+        }
         TRY_RETURN(extend_variable(b, column->id));
     }
     if (!null)

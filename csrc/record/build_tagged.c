@@ -220,7 +220,7 @@ err_t record_builder_next_tagged(struct record_builder *b, colid_t after, colid_
 {
     colid_t best = 0;
     *id = 0;
-    if (after >= COLID_TAGGED_LAST)
+    if (b->tagged_count == 0 || after >= COLID_TAGGED_LAST)
         return JET_errSuccess;
     for (int derived = 1; derived >= 0; derived--) {
         uint32_t i = find_place(b, record__tagged_order(after + 1, derived != 0));

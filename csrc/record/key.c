@@ -124,11 +124,30 @@ static void put_text(struct segment *s, struct slice data, bool partial)
     }
 }
 
+/* There is room for all of them, and data is not empty. */
+static void put_whole_groups(struct segment *s, struct slice data, uint32_t groups)
+{
+    uint8_t *to = s->p + s->n;
+    uint32_t last = data.n - (groups - 1) * BINARY_GROUP;
+    for (uint32_t i = 0; i + 1 < groups; i++, to += BINARY_GROUP + 1) {
+        memcpy(to, data.p + i * BINARY_GROUP, BINARY_GROUP);
+        to[BINARY_GROUP] = BINARY_MORE;
+    }
+    memset(to, 0, BINARY_GROUP);
+    memcpy(to, data.p + data.n - last, last);
+    to[BINARY_GROUP] = (uint8_t)last;
+    s->n += groups * (BINARY_GROUP + 1);
+}
+
 static void put_groups(struct segment *s, struct slice data, bool partial)
 {
     static const uint8_t zeros[BINARY_GROUP];
     uint32_t groups = (data.n + BINARY_GROUP - 1) / BINARY_GROUP;
     bool whole = (uint64_t)groups * (BINARY_GROUP + 1) <= s->room - s->n;
+    if (whole && !partial) {
+        put_whole_groups(s, data, groups);
+        return;
+    }
     for (uint32_t at = 0; at < data.n && !s->cut; at += BINARY_GROUP) {
         uint32_t n = data.n - at < BINARY_GROUP ? data.n - at : BINARY_GROUP;
         bool last = at + n == data.n;
@@ -254,12 +273,31 @@ static err_t check_conditions(const struct index_def *index, const struct key_so
     return JET_errSuccess;
 }
 
+static bool is_multi_valued(const struct column_def *column)
+{
+    return colid_is_tagged(column->id) && (column->flags & COLUMN_MULTI_VALUED) != 0;
+}
+
+static bool has_multi_valued(const struct index_def *index, const struct column_def *const *columns)
+{
+    for (uint32_t i = 0; i < index->segment_count; i++)
+        if (is_multi_valued(columns[i]))
+            return true;
+    return false;
+}
+
 /* Which instance of each segment the entry-th key takes; false when there is no such entry. */
 static err_t choose_instances(const struct index_def *index,
                               const struct column_def *const *columns,
                               const struct key_source *source, uint32_t entry, uint32_t *sequence,
                               bool *exists)
 {
+    if (!has_multi_valued(index, columns)) {
+        for (uint32_t i = 0; i < index->segment_count; i++)
+            sequence[i] = 1;
+        *exists = entry == 0;
+        return JET_errSuccess;
+    }
     bool cross = (index->flags & INDEX_CROSS_PRODUCT) != 0;
     bool nested = (index->flags & INDEX_NESTED_TABLE) != 0 && !cross;
     bool expanded = false;
@@ -267,8 +305,7 @@ static err_t choose_instances(const struct index_def *index,
     /* from the last segment: in a cross product it runs fastest */
     uint32_t counts[INDEX_SEGMENTS_MAX];
     for (uint32_t i = 0; i < index->segment_count; i++) {
-        bool multi =
-            colid_is_tagged(columns[i]->id) && (columns[i]->flags & COLUMN_MULTI_VALUED) != 0;
+        bool multi = is_multi_valued(columns[i]);
         counts[i] = 0; /* 0: always the first value */
         if (multi && (cross || nested || !expanded)) {
             TRY_RETURN(source->count(source->context, columns[i]->id, &counts[i]));

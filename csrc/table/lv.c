@@ -317,6 +317,10 @@ static err_t add_ref(void *context, struct longval_id id)
 err_t lv__add_refs(struct table_cursor *c, struct slice old, struct slice new_record)
 {
     struct compare compare = {.c = c, .other = old};
+    colid_t tagged;
+    TRY_RETURN(record_builder_next_tagged(c->builder, COLID_VARIABLE_LAST, &tagged));
+    if (tagged == 0) /* nor has the record that it was packed into */
+        return JET_errSuccess;
     return each_reference(c->desc, new_record, add_ref, &compare);
 }
 

@@ -106,6 +106,15 @@ static err_t start(struct table_cursor *c)
     }
 }
 
+static err_t start_locked(struct table_cursor *c)
+{
+    os_rwlock_read(&c->desc->lock);
+    err_t err = start(c);
+    os_rwlock_release(&c->desc->lock);
+    return err;
+}
+
+/* A plain insert reads the description as a set does: without its lock. */
 err_t cursor_prepare(struct table_cursor *c, uint32_t prep)
 {
     if (prep == JET_prepCancel)
@@ -117,10 +126,8 @@ err_t cursor_prepare(struct table_cursor *c, uint32_t prep)
         TRY_RETURN(record_builder_create(&c->desc->layout, &c->builder));
     c->prep = prep;
     lv__forget(c);
-    os_rwlock_read(&c->desc->lock);
-    err_t err = start(c);
-    os_rwlock_release(&c->desc->lock);
-    TRY_RETURN(err);
+    bool plain = prep == JET_prepInsert && c->desc->autoinc_column == 0;
+    TRY_RETURN(plain ? start(c) : start_locked(c));
     c->prep_level = c->trx->level;
     c->prepared = true;
     return JET_errSuccess;

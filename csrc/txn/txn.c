@@ -79,14 +79,12 @@ err_t txn_rollback(struct trx *trx, const struct txn_databases *dbs, uint8_t lev
 
 err_t txn_statement_begin(struct trx *trx, struct txn_savepoint *sp)
 {
-    struct version_undo u;
     *sp = (struct txn_savepoint){.level = trx->level, .actions = trx->actions};
     if (trx->level == 0)
         return RAISE(JET_errNotInTransaction);
     if (trx->must_rollback)
         return RAISE(JET_errRollbackRequired);
-    if (version_newest(trx, (uint8_t)(trx->level - 1), &u))
-        sp->rceid = u.rceid;
+    sp->rceid = version_newest_rceid(trx);
     return JET_errSuccess;
 }
 

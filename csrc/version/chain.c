@@ -102,20 +102,29 @@ err_t version__create(struct versions *store, struct run *run, enum version_oper
     put(v->bytes, where->key);
     put(v->bytes + where->key.n, where->data);
     put(v->bytes + where->key.n + where->data.n, before);
-    atomic_fetch_add_explicit(&store->bytes, v->size, memory_order_relaxed);
-    atomic_fetch_add_explicit(&store->count[v->dbid], 1, memory_order_relaxed);
+    if (run != NULL) {
+        run__count(run, v->dbid, v->size);
+    } else {
+        atomic_fetch_add_explicit(&store->bytes, v->size, memory_order_relaxed);
+        atomic_fetch_add_explicit(&store->count[v->dbid], 1, memory_order_relaxed);
+    }
     *out = v;
     return JET_errSuccess;
 }
 
 void version__free(struct versions *store, struct version *v)
 {
+    if (!v->own) {
+        struct run *run = v->run;
+        uint32_t size = v->size;
+        run__uncount(run, v->dbid, size);
+        if (version__is_open(v))
+            run__give_back(run, v, size - MALLOC_OVERHEAD);
+        return;
+    }
     atomic_fetch_sub_explicit(&store->bytes, v->size, memory_order_relaxed);
     atomic_fetch_sub_explicit(&store->count[v->dbid], 1, memory_order_release);
-    if (v->own)
-        free(v);
-    else if (version__is_open(v))
-        run__give_back(v->run, v, v->size - MALLOC_OVERHEAD);
+    free(v);
 }
 
 static void point(_Atomic(struct version *) *at, struct version *v)

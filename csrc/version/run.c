@@ -78,6 +78,47 @@ void run__give_back(struct run *run, void *p, size_t n)
     }
 }
 
+/* The store's counters are lines that all sessions and the sweep share: a run counts in steps, which are small beside what it
+ * has, and exact where the store may soon be full. */
+#define COUNT_STEP_MOST 65536u
+
+static uint64_t count_step(const struct run *run)
+{
+    uint64_t quarter = run->bytes_counted / 4;
+    return quarter < COUNT_STEP_MOST ? quarter : COUNT_STEP_MOST;
+}
+
+static void count_bytes(struct run *run)
+{
+    struct versions *store = run->store;
+    uint64_t most = atomic_load_explicit(&store->bytes_max, memory_order_relaxed);
+    uint64_t step = versions_bytes(store) < most / 2 ? count_step(run) : 0;
+    uint64_t more = run->bytes + step - run->bytes_counted;
+    atomic_fetch_add_explicit(&store->bytes, more, memory_order_relaxed);
+    run->bytes_counted += more;
+}
+
+/* Before a version of the database is chained its count is not 0: version_none. */
+void run__count(struct run *run, dbid_t dbid, uint32_t size)
+{
+    run->bytes += size;
+    if (run->bytes > run->bytes_counted)
+        count_bytes(run);
+    if (dbid > DBID_MAX || run->counted[dbid]++ == 0)
+        atomic_fetch_add_explicit(&run->store->count[dbid], 1, memory_order_relaxed);
+}
+
+void run__uncount(struct run *run, dbid_t dbid, uint32_t size)
+{
+    run->bytes -= size;
+    if (run->bytes == 0 || run->bytes_counted - run->bytes > COUNT_STEP_MOST) {
+        atomic_fetch_sub_explicit(&run->store->bytes, run->bytes_counted - run->bytes, memory_order_relaxed);
+        run->bytes_counted = run->bytes;
+    }
+    if (dbid > DBID_MAX || --run->counted[dbid] == 0)
+        atomic_fetch_sub_explicit(&run->store->count[dbid], 1, memory_order_release);
+}
+
 void run__begin_level(struct run *run, uint8_t level)
 {
     os_lock_take(&run->lock);
@@ -244,6 +285,15 @@ bool version_newest(struct trx *trx, uint8_t level, struct version_undo *out)
     return true;
 }
 
+uint32_t version_newest_rceid(const struct trx *trx)
+{
+    const struct run *run = trx->run;
+    if (run == NULL || list_is_empty(&run->levels[trx->level]))
+        return 0;
+    ASSERT(!run->unsorted);
+    return LIST_ENTRY(run->levels[trx->level].prev, struct version, in_run)->rceid;
+}
+
 bool run_next(struct run *run, struct version_undo *out)
 {
     for (uint8_t l = 0; l < TRX_LEVEL_SLOTS; l++) {
@@ -253,6 +303,11 @@ bool run_next(struct run *run, struct version_undo *out)
         return true;
     }
     return false;
+}
+
+bool run_has_actions(const struct run *run)
+{
+    return run->actions != NULL;
 }
 
 struct trx_action *run_actions(struct run *run)

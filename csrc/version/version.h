@@ -65,7 +65,7 @@ struct trx {
 MUST_CHECK err_t versions_create(uint64_t bytes_max, struct versions **out);
 void versions_destroy(struct versions *store);
 uint64_t versions_bytes(struct versions *store);
-uint64_t versions_count(struct versions *store, dbid_t dbid); /* versions and clean-up work of one database */
+uint64_t versions_count(struct versions *store, dbid_t dbid); /* transactions with versions, and clean-up work, of one database */
 void versions_set_max(struct versions *store, uint64_t bytes_max);
 /* The commit counter; starts at 4 after start, +4 a commit. For log_stamp. */
 _Atomic uint64_t *versions_commit_counter(struct versions *store);
@@ -166,6 +166,8 @@ uint64_t version_undo_info_count(struct versions *store);
 
 /* Undo: the newest version of trx above `level`; false when none. */
 bool version_newest(struct trx *trx, uint8_t level, struct version_undo *out);
+/* rceid of the newest version of the innermost level; 0: none. */
+uint32_t version_newest_rceid(const struct trx *trx);
 /* Undone or swept: unlinks and frees. An undone insert leaves a flag-deleted node: it turns into clean-up work, which
  * versions_take_settled hands out as a delete. */
 void version_remove(struct versions *store, struct version *v);
@@ -173,6 +175,7 @@ void version_remove(struct versions *store, struct version *v);
 /* Sweep: takes the oldest committed run that no snapshot needs (invariant 6); NULL when none. */
 struct run *versions_take_settled(struct versions *store);
 bool run_next(struct run *run, struct version_undo *out); /* oldest first; the version stays until version_remove */
+bool run_has_actions(const struct run *run);
 struct trx_action *run_actions(struct run *run); /* hands the list over */
 void run_free(struct versions *store, struct run *run); /* no versions and no actions left */
 void versions_put_back(struct versions *store, struct run *run); /* what is left of it is taken again, first */

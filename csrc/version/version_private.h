@@ -57,6 +57,8 @@ struct run {
     struct trx_action *actions;
     struct version **redo_table; /* by rceid */
     uint32_t redo_room, redo_count;
+    uint64_t bytes, bytes_counted; /* of its versions; what the store counts of them, or somewhat more */
+    uint32_t counted[DBID_MAX + 1]; /* its versions by database: the store counts the run once for each */
     struct run_block *blocks; /* newest first; only the transaction's own thread takes and gives back */
 };
 
@@ -138,6 +140,9 @@ MUST_CHECK err_t run__create(struct versions *store, const struct trx *trx, stru
 void run__destroy(struct run *run); /* no versions */
 void *run__take(struct run *run, size_t n); /* NULL: out of memory */
 void run__give_back(struct run *run, void *p, size_t n);
+/* A version of the run came or goes: what the store counts moves in steps. As the run, of one thread at a time. */
+void run__count(struct run *run, dbid_t dbid, uint32_t size);
+void run__uncount(struct run *run, dbid_t dbid, uint32_t size);
 void run__begin_level(struct run *run, uint8_t level);
 void run__lower(struct run *run, uint8_t level); /* versions above move down to it */
 uint8_t run__level_of(const struct run *run, const struct version *v); /* under run->lock */

@@ -159,6 +159,26 @@ CASE(slices_compare)
     CHECK(slice_compare(SLICE("\xff", 1), SLICE("\x01", 1)) > 0);
 }
 
+/* Every length and place of the first difference, beside what a loop over bytes says; alone on the heap for a sanitizer. */
+CASE(common_prefix_of_any_length)
+{
+    for (uint32_t n = 0; n <= 40; n++)
+        for (uint32_t at = 0; at <= n; at++) {
+            uint8_t *a = malloc(n + 1), *b = malloc(n + 4);
+            CHECK(a != NULL && b != NULL);
+            for (uint32_t i = 0; i < n; i++)
+                a[i] = b[i] = (uint8_t)(31 * i);
+            if (at < n)
+                b[at] ^= 0x80;
+            if (at + 2 < n) /* what follows does not count, whichever way it compares */
+                b[at + 2] ^= 1;
+            CHECK_EQ(slice_common_prefix(SLICE(a, n), SLICE(b, n)), at);
+            CHECK_EQ(slice_common_prefix(SLICE(b, n + 3), SLICE(a, n)), at);
+            free(a);
+            free(b);
+        }
+}
+
 CASE(bytes_of_integers)
 {
     uint8_t b[9] = {0};

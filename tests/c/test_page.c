@@ -341,11 +341,34 @@ static void step_flags(struct model *m)
     page_set_node_flags(m->page, line, m->rows[line]->flags);
 }
 
+static int sign(int c)
+{
+    return (c > 0) - (c < 0);
+}
+
+/* The node's key beside others: its neighbour's, parts of its own, and one byte more. */
+static void check_compare(const struct model *m, int i, const struct node *node)
+{
+    uint8_t bytes[KEY_MOST + 1];
+    struct slice own = row_key(m->rows[i]), next = row_key(m->rows[(i + 1) % m->count]);
+    memcpy(bytes, own.p, own.n);
+    bytes[own.n] = 0;
+    CHECK_EQ(node_compare_key(node, next), sign(slice_compare(own, next)));
+    CHECK_EQ(node_compare_key(node, SLICE(bytes, own.n + 1)), -1);
+    for (uint32_t n = 0; n < own.n; n += 1 + n / 4)
+        CHECK_EQ(node_compare_key(node, SLICE(bytes, n)), 1);
+    if (own.n > 0) {
+        bytes[own.n / 2]++;
+        CHECK_EQ(node_compare_key(node, SLICE(bytes, own.n)), sign(slice_compare(own, SLICE(bytes, own.n))));
+    }
+}
+
 static void check_equal(const struct model *m)
 {
     CHECK_OK(page_validate(m->page));
     CHECK_EQ(page_line_count(m->page), m->count);
     struct slice prefix = page_prefix(m->page);
+    bool deleted = false;
     for (int i = 0; i < m->count; i++) {
         struct node node;
         uint8_t key[KEY_MOST];
@@ -355,7 +378,10 @@ static void check_equal(const struct model *m)
         CHECK_EQ(node.flags & (NODE_VERSION | NODE_DELETED), m->rows[i]->flags);
         uint32_t common = slice_common_prefix(prefix, row_key(m->rows[i]));
         CHECK_EQ(node.prefix.n, common > 2 ? common : 0);
+        check_compare(m, i, &node);
+        deleted |= (node.flags & NODE_DELETED) != 0;
     }
+    CHECK_EQ(page_has_deleted(m->page), deleted);
 }
 
 /* What deletes, moves and shorter data left behind goes; not a byte of a node does. */

@@ -431,6 +431,34 @@ CASE(model)
 
 /* ---- bound, label, counters ---- */
 
+/* A run is counted in steps: never less than it holds, little more, and nothing when its versions are gone. */
+CASE(bytes_are_counted_in_steps)
+{
+    struct trx trx;
+    uint8_t id[4], before[100] = {0};
+    struct version_key where = {.dbid = 1, .objid = 2, .root = 3, .key = SLICE(id, 4)};
+    uint64_t before_last = 0, each = 0;
+    world_begin(false, 16 << 20);
+    trx_init(&trx, store, the_log, 1, false, NULL);
+    CHECK_EQ(versions_count(store, 1), 0);
+    CHECK_OK(trx_begin(&trx));
+    for (uint32_t i = 0; i < 3000; i++) {
+        store_u32(id, i);
+        CHECK_OK(make_change(&trx, VERSION_REPLACE, &where, SLICE(before, 100), 0));
+        each = i == 0 ? versions_bytes(store) : each;
+        uint64_t bytes = versions_bytes(store), made = each * (i + 1);
+        CHECK(bytes >= made && bytes <= made + made / 4 && bytes >= before_last);
+        before_last = bytes;
+    }
+    CHECK(versions_count(store, 1) > 0);
+    commit(&trx);
+    CHECK_EQ(sweep_all(), 3000);
+    CHECK_EQ(versions_bytes(store), 0);
+    CHECK_EQ(versions_count(store, 1), 0);
+    trx_term(&trx);
+    world_end();
+}
+
 CASE(bound_names_the_oldest)
 {
     struct trx idle, busy;
