@@ -65,6 +65,7 @@ struct instance {
     uint32_t session_count;
     uint8_t procids[SESSIONS_MOST / 8 + 1];
     struct os_lock sweep_lock; /* RANK_CHECKPOINT - 1: one sweep at a time; a detach waits for the one in flight */
+    _Atomic uint64_t unswept; /* bytes of versions that the last committer who swept had to leave */
     struct trx_pair sweep, system, scrub;
     bool trx_ready;
     struct os_thread *writer, *preparer, *flusher, *sweeper;

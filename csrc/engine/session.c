@@ -156,7 +156,7 @@ err_t session_enter_ending(struct session *s)
 void session_leave(struct session *s)
 {
     end_change(s);
-    atomic_store(&s->busy, 0);
+    atomic_store_explicit(&s->busy, 0, memory_order_release);
     instance_leave(s->inst);
 }
 
@@ -219,9 +219,27 @@ static bool sweep_can_help(const struct instance *inst)
     return versions_oldest_snapshot(inst->versions) + 4 * 256 >= newest && atomic_load(&inst->gate.shut) == 0;
 }
 
+/* What a session has just made lies in its core's caches: to be dropped by the sweeper's thread costs both of them more. Some
+ * transactions at a time, and where little could be dropped the last time, not before there is more. */
+#define SWEEP_LIGHT_BYTES (64u << 10)
+#define SWEEP_LIGHT_MOST 8192u
+
+static void sweep_lightly(struct instance *inst)
+{
+    uint64_t bytes = versions_bytes(inst->versions), left = atomic_load_explicit(&inst->unswept, memory_order_relaxed);
+    if (bytes < left)
+        atomic_store_explicit(&inst->unswept, left = bytes, memory_order_relaxed);
+    if (bytes < left + SWEEP_LIGHT_BYTES || !os_lock_try(&inst->sweep_lock))
+        return;
+    txn_sweep_light(inst->versions, SWEEP_LIGHT_MOST);
+    os_lock_release(&inst->sweep_lock);
+    atomic_store_explicit(&inst->unswept, versions_bytes(inst->versions), memory_order_relaxed);
+}
+
 static void keep_pace(struct instance *inst)
 {
     struct versions *store = inst->versions;
+    sweep_lightly(inst);
     uint64_t limit = inst->version_bytes / 4 < SWEEP_LAG ? inst->version_bytes / 4 : SWEEP_LAG;
     if (versions_bytes(store) <= limit)
         return;

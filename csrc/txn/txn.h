@@ -38,6 +38,10 @@ MUST_CHECK err_t txn_statement_end(struct trx *trx, const struct txn_databases *
  * error (a full disk, say) loses no work: what is left is taken up by a later call. */
 MUST_CHECK err_t txn_sweep(struct trx *sweeper, const struct txn_databases *dbs, uint32_t versions_max, bool *worked);
 
+/* What a committer can do of it: settled versions are dropped, up to the first that has a node to remove or an action to run, which
+ * waits for txn_sweep. One call at a time, and none beside txn_sweep. */
+void txn_sweep_light(struct versions *store, uint32_t versions_max);
+
 /* After redo, when txn_sweep has nothing left: the pages that redo noted (versions_note_page) are looked through and forgotten.
  * The first error ends it. The sweeper may be left at level 1, to be committed where the log has room for that. */
 MUST_CHECK err_t txn_sweep_pages(struct trx *sweeper, const struct txn_databases *dbs);

@@ -400,6 +400,54 @@ CASE(clean_up_of_undone)
     world_end();
 }
 
+static void one_by_one(struct session *s, uint32_t from, uint32_t to, const char *text)
+{
+    for (uint32_t i = from; i < to; i++) {
+        CHECK_OK(txn_begin(&s->trx, false));
+        CHECK_OK(put(s, i, text));
+        CHECK_OK(txn_commit(&s->trx, TXN_LAZY));
+    }
+}
+
+/* A committer drops what needs no page: nothing that a reader may need, no more than it is told, and nothing behind a delete. */
+CASE(committers_sweep_lightly)
+{
+    struct session a, reader;
+    world_begin(true);
+    session_begin(&a, 1);
+    session_begin(&reader, 2);
+    one_by_one(&a, 0, 100, "first");
+    CHECK_OK(txn_begin(&reader.trx, true));
+    CHECK_OK(txn_begin(&a.trx, false));
+    CHECK_OK(change(&a, 5, "second"));
+    CHECK_OK(txn_commit(&a.trx, TXN_LAZY));
+    txn_sweep_light(store, 40);
+    uint64_t bytes = versions_bytes(store);
+    txn_sweep_light(store, 1000);
+    CHECK(versions_bytes(store) > 0 && versions_bytes(store) < bytes);
+    expect(&reader, 5, "first");
+    CHECK_OK(txn_commit(&reader.trx, TXN_LAZY));
+    txn_sweep_light(store, 1000);
+    CHECK_EQ(versions_bytes(store), 0);
+    expect(&a, 5, "second");
+
+    CHECK_OK(txn_begin(&a.trx, false));
+    CHECK_OK(put(&a, 200, "kept"));
+    CHECK_OK(drop(&a, 7));
+    CHECK_OK(txn_commit(&a.trx, TXN_LAZY));
+    one_by_one(&a, 300, 310, "after");
+    txn_sweep_light(store, 1000);
+    CHECK(versions_bytes(store) > 0);
+    CHECK_EQ(count_nodes(), 111); /* the deleted one is there: it is the sweeper's */
+    sweep_all();
+    CHECK_EQ(count_nodes(), 110);
+    CHECK_EQ(versions_bytes(store), 0);
+    CHECK_EQ(count_rows(&a), 110);
+    session_end(&a);
+    session_end(&reader);
+    world_end();
+}
+
 /* ---- redo of begin and end ---- */
 
 static err_t redo(struct trx *trx, const char *hex)
