@@ -136,6 +136,12 @@ err_t btree__check_undo(struct page page, int line, const struct version_undo *u
 
 /* ---- changes ---- */
 
+static void insert_record(struct page page, int line, const struct node_record *r, bool versioned)
+{
+    struct slice key = btree__record_key(r);
+    btree__apply_insert(page, line, key, page_share(page, key), r->data, versioned);
+}
+
 static struct node node_at(struct page page, int line)
 {
     struct node node;
@@ -155,9 +161,9 @@ static unsigned version_flag(bool versioned)
     return versioned ? NODE_VERSION : 0;
 }
 
-void btree__apply_insert(struct page page, int line, struct slice key, struct slice data, bool versioned)
+void btree__apply_insert(struct page page, int line, struct slice key, uint32_t share, struct slice data, bool versioned)
 {
-    page_insert(page, line, key, data, version_flag(versioned));
+    page_insert_share(page, line, key, share, data, version_flag(versioned));
 }
 
 void btree__apply_flag_insert(struct page page, int line, bool versioned)
@@ -247,7 +253,7 @@ void btree__apply_record(struct page page, const struct node_record *r, struct s
     bool versioned = (r->head.flags & LOG_FLAG_VERSIONED) != 0;
     switch (r->head.type) {
     case LOG_Insert:
-        btree__apply_insert(page, line, btree__record_key(r), r->data, versioned);
+        insert_record(page, line, r, versioned);
         break;
     case LOG_FlagInsertAndReplaceData:
         btree__apply_flag_insert_replace(page, line, r->data, versioned);

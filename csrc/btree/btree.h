@@ -69,6 +69,14 @@ enum btree_place {
     BTREE_BEFORE_FIRST,
     BTREE_AFTER_LAST,
 };
+/* Where the cursor's last insert went, when that is the end of the tree: while the page is as that left it, `key` is the tree's
+ * greatest. Unique trees and keys of some length only. */
+struct btree_end {
+    struct frame *frame; /* NULL: not known */
+    pgno_t pgno;
+    uint32_t version, key_n;
+    uint8_t key[64];
+};
 struct btree_cursor {
     struct btree *tree;
     struct trx *trx;      /* NULL or level 0: sees all commits */
@@ -88,6 +96,7 @@ struct btree_cursor {
     bool plain;           /* the node had no versions: while the page stays, so does the data */
     int8_t direction;     /* of the last moves, and how many there were in it */
     uint8_t moves;
+    struct btree_end end;
 };
 void btree_cursor_init(struct btree_cursor *cursor, struct btree *tree, struct trx *trx);
 void btree_cursor_term(struct btree_cursor *cursor);

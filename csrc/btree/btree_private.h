@@ -72,6 +72,8 @@ struct change {
     struct version *version; /* NULL: unversioned */
     struct version *second;  /* the replace of FlagInsertAndReplaceData */
     dbtime_t seen;           /* the leaf's dbtime when the change was checked; for btree__split */
+    bool behind_all;         /* it is at the end of the tree: the leaf has no right neighbour */
+    uint32_t shared;         /* inserts: 1 + page_share of the key on the latched leaf; 0: not known yet */
 };
 /* Marks dirty, logs, applies, publishes the versions. On failure nothing changed and the versions are cancelled. */
 MUST_CHECK err_t btree__change(struct btree *tree, struct trx *trx, struct page_ref *leaf, struct change *change);
@@ -99,7 +101,7 @@ MUST_CHECK err_t btree__uncommitted_free(struct btree *tree, struct page page, i
 
 /* ---- apply (apply.c): the one place where pages change, for do and redo. Page dbtime is the caller's. Cannot fail: do has
  *      checked room and lines before it logged, redo before it applies. `versioned` sets NODE_VERSION. ---- */
-void btree__apply_insert(struct page page, int line, struct slice key, struct slice data, bool versioned);
+void btree__apply_insert(struct page page, int line, struct slice key, uint32_t share, struct slice data, bool versioned);
 void btree__apply_flag_insert(struct page page, int line, bool versioned);
 /* Also raises page_uncommitted_free by what a versioned replace frees. */
 void btree__apply_replace(struct page page, int line, struct slice data, bool versioned);

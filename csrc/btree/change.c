@@ -28,6 +28,11 @@ static void describe_replace(struct page page, int line, struct slice data, uint
     }
 }
 
+static uint32_t share_of(struct page page, const struct change *change)
+{
+    return change->shared != 0 ? change->shared - 1 : page_share(page, change->key);
+}
+
 void btree__encode_change(const struct btree *tree, const struct trx *trx,
                           const struct page_ref *leaf, const struct change *change, dbtime_t before,
                           uint8_t *diff, struct encoded *out)
@@ -42,7 +47,7 @@ void btree__encode_change(const struct btree *tree, const struct trx *trx,
     uint32_t share;
     switch (change->type) {
     case LOG_Insert:
-        share = page_share(leaf->page, change->key);
+        share = share_of(leaf->page, change);
         r.prefix = SLICE(change->key.p, share);
         r.suffix = slice_after(change->key, share);
         r.data = change->data;
@@ -79,7 +84,7 @@ static void apply(struct page page, const struct change *change)
     bool versioned = change->version != NULL;
     switch (change->type) {
     case LOG_Insert:
-        btree__apply_insert(page, change->line, change->key, change->data, versioned);
+        btree__apply_insert(page, change->line, change->key, share_of(page, change), change->data, versioned);
         break;
     case LOG_FlagInsert:
         btree__apply_flag_insert(page, change->line, versioned);

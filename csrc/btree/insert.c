@@ -31,11 +31,28 @@ static bool is_end(const struct btree *tree, const struct page_ref *leaf, const 
     return c < 0;
 }
 
-static err_t latch_leaf(struct btree *tree, const struct bookmark *at, unsigned how,
+/* The frame's version tells that nobody has changed the page since. */
+static bool latch_end(const struct btree_cursor *cursor, const struct bookmark *at,
+                      struct page_ref *leaf)
+{
+    const struct btree_end *end = &cursor->end;
+    if (end->frame == NULL || slice_compare(SLICE(end->key, end->key_n), at->key) >= 0 ||
+        !cache_latch_hint_write(end->frame, cursor->tree->db, end->pgno, leaf))
+        return false;
+    if (leaf->version == end->version)
+        return true;
+    cache_release(leaf);
+    return false;
+}
+
+static err_t latch_leaf(const struct btree_cursor *cursor, const struct bookmark *at, unsigned how,
                         struct page_ref *leaf, bool *behind_all)
 {
+    struct btree *tree = cursor->tree;
     pgno_t hint = tree->last_leaf;
-    *behind_all = false;
+    *behind_all = (how & BTREE_APPEND) != 0 && latch_end(cursor, at, leaf);
+    if (*behind_all)
+        return JET_errSuccess;
     if ((how & BTREE_APPEND) != 0 && hint != PGNO_NIL && !tree->is_private) {
         err_t err = cache_latch(tree->db, hint, LATCH_WRITE, CACHE_TRY, leaf);
         if (err == JET_errSuccess) {
@@ -49,10 +66,25 @@ static err_t latch_leaf(struct btree *tree, const struct bookmark *at, unsigned 
     return btree__descend(tree, DESCEND_KEY, at->joined, LATCH_WRITE, leaf);
 }
 
-static void keep_hint(struct btree *tree, const struct page_ref *leaf)
+static void keep_hint(struct btree_cursor *cursor, const struct page_ref *leaf,
+                      const struct change *change)
 {
-    if (page_next(leaf->page) == PGNO_NIL && tree->last_leaf != leaf->pgno)
+    struct btree *tree = cursor->tree;
+    struct btree_end *end = &cursor->end;
+    if (page_next(leaf->page) != PGNO_NIL)
+        return;
+    if (tree->last_leaf != leaf->pgno)
         tree->last_leaf = leaf->pgno;
+    end->frame = NULL;
+    if (!tree->unique || tree->is_private || change->key.n > sizeof end->key ||
+        change->type != LOG_Insert || change->line + 1 != page_line_count(leaf->page))
+        return;
+    end->frame = leaf->frame;
+    end->pgno = leaf->pgno;
+    end->version = leaf->version;
+    end->key_n = change->key.n;
+    if (change->key.n != 0)
+        memcpy(end->key, change->key.p, change->key.n);
 }
 
 /* ---- what is to be done there ---- */
@@ -87,13 +119,16 @@ static err_t choose(struct btree *tree, struct trx *trx, const struct page_ref *
     return equal ? meet_node(tree, trx, leaf, versioned, change) : JET_errSuccess;
 }
 
-static err_t has_room(struct btree *tree, struct page page, const struct change *change, bool *yes)
+static err_t has_room(struct btree *tree, struct page page, struct change *change, bool *yes)
 {
     *yes = true;
-    if (change->type == LOG_Insert)
-        *yes = page_can_insert(page, change->key, change->data);
-    else if (change->type == LOG_FlagInsertAndReplaceData)
+    if (change->type == LOG_Insert) {
+        uint32_t share = page_share(page, change->key);
+        change->shared = share + 1;
+        *yes = page_can_insert_share(page, change->key, share, change->data);
+    } else if (change->type == LOG_FlagInsertAndReplaceData) {
         return btree__can_replace(tree, page, change->line, change->data.n, yes);
+    }
     return JET_errSuccess;
 }
 
@@ -130,7 +165,8 @@ err_t btree_insert(struct btree_cursor *cursor, struct slice key, struct slice d
     while (!done) {
         struct change change = {.key = key, .data = data};
         bool changed, fits, behind_all;
-        TRY(latch_leaf(tree, &at, how, &leaf, &behind_all));
+        TRY(latch_leaf(cursor, &at, how, &leaf, &behind_all));
+        change.behind_all = behind_all;
         TRY(choose(tree, trx, &leaf, &at, versioned, behind_all, &change));
         TRY(has_room(tree, leaf.page, &change, &fits));
         if (!fits) {
@@ -144,7 +180,7 @@ err_t btree_insert(struct btree_cursor *cursor, struct slice key, struct slice d
             TRY(reserve(tree, trx, &leaf, &change));
         if (fits) {
             TRY(btree__change(tree, trx, &leaf, &change));
-            keep_hint(tree, &leaf);
+            keep_hint(cursor, &leaf, &change);
             done = true;
         } else {
             cache_release(&leaf);

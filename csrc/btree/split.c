@@ -49,8 +49,10 @@ static void release_all(struct job *j)
 {
     cache_release(&j->right);
     for (int i = BTREE_DEPTH_MAX - 1; i >= 0; i--) {
-        cache_release(&j->level[i].fresh);
-        cache_release(&j->level[i].ref);
+        if (j->level[i].fresh.frame != NULL)
+            cache_release(&j->level[i].fresh);
+        if (j->level[i].ref.frame != NULL)
+            cache_release(&j->level[i].ref);
     }
 }
 
@@ -600,12 +602,14 @@ static err_t look_ahead(struct job *j)
     struct page_ref leaf = PAGE_REF_NONE;
     if (j->change->type == LOG_Undo)
         return JET_errSuccess;
+    j->need = 1;
+    if (j->change->behind_all)
+        return JET_errSuccess;
     TRY_RETURN(btree__path(j->tree, j->at->joined, &j->path));
     pgno_t pgno = j->path.level[j->path.depth - 1].pgno;
     TRY_RETURN(btree__latch(j->tree, pgno, LATCH_READ, CACHE_WAIT, &leaf));
     j->right_hint = page_next(leaf.page);
     cache_release(&leaf);
-    j->need = 1;
     return JET_errSuccess;
 }
 
@@ -648,6 +652,7 @@ err_t btree__split(struct btree *tree, struct trx *trx, const struct bookmark *a
     j->trx = trx;
     j->at = at;
     j->change = change;
+    j->change->shared = 0; /* the leaf was let go */
     j->wanted = 1;
     btree__lock_structure(tree);
     locked = true;

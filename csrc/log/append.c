@@ -275,6 +275,22 @@ static err_t make_ready_locked(struct log *log, const struct log_record *records
     return JET_errSuccess;
 }
 
+static void finish_append(struct log *log, uint64_t bytes, struct log_stamp *stamp)
+{
+    stamp->end = log->next_at;
+    atomic_store_explicit(&log->last_end, log->next_at, memory_order_release);
+    atomic_store_explicit(&log->tail, log->next_at, memory_order_release);
+    bytes += atomic_load_explicit(&log->bytes_appended, memory_order_relaxed); /* written under the lock only */
+    atomic_store_explicit(&log->bytes_appended, bytes, memory_order_relaxed);
+    publish_commit(stamp);
+}
+
+/* One record in the segment that is begun, as nearly all: nothing to place, no room to look for. */
+static bool is_plain_locked(const struct log *log, int count, uint32_t bytes)
+{
+    return count == 1 && log->fill > 0 && log->fill + bytes < LOG_SEGMENT && log->cur_isec < log->last_data && !log->cur_from_reserve;
+}
+
 static void append_locked(struct log *log, struct log_record *records, int count,
                           struct log_stamp *stamp)
 {
@@ -287,12 +303,16 @@ static void append_locked(struct log *log, struct log_record *records, int count
             stamp->first = stamp->last;
         bytes += n;
     }
-    stamp->end = log->next_at;
-    atomic_store_explicit(&log->last_end, log->next_at, memory_order_release);
-    atomic_store_explicit(&log->tail, log->next_at, memory_order_release);
-    bytes += atomic_load_explicit(&log->bytes_appended, memory_order_relaxed); /* written under the lock only */
-    atomic_store_explicit(&log->bytes_appended, bytes, memory_order_relaxed);
-    publish_commit(stamp);
+    finish_append(log, bytes, stamp);
+}
+
+static void append_plain_locked(struct log *log, struct log_record *record, uint32_t bytes, struct log_stamp *stamp)
+{
+    stamp_records(record, 1, stamp);
+    stamp->first = stamp->last = log->next_at;
+    put_whole(log, record);
+    log->next_at = LGPOS(log->cur_gen, log->cur_isec, log->fill);
+    finish_append(log, bytes, stamp);
 }
 
 static err_t append_disabled(struct log *log, struct log_record *records, int count,
@@ -341,10 +361,16 @@ err_t log_append(struct log *log, struct log_record *records, int count, struct 
     if (!log->config.enabled)
         return append_disabled(log, records, count, stamp);
     check_records(records, count);
+    uint32_t bytes = record_bytes(&records[0]);
     for (;;) {
         enum want want = WANT_NOTHING;
         TRY_RETURN(log__check(log));
         os_lock_take(&log->buffer_lock);
+        if (is_plain_locked(log, count, bytes) && !log->stopped) {
+            append_plain_locked(log, records, bytes, stamp);
+            os_lock_release(&log->buffer_lock);
+            return JET_errSuccess;
+        }
         err_t err = log->stopped ? RAISE(JET_errTermInProgress)
                                  : make_ready_locked(log, records, count, &want);
         if (err >= 0 && want == WANT_NOTHING)

@@ -109,9 +109,14 @@ static uint32_t committed_free(struct page page)
     return all > reserved ? all - reserved : 0;
 }
 
+bool page_can_insert_share(struct page page, struct slice key, uint32_t share, struct slice data)
+{
+    return fits(page, page__cost(share, key, data), committed_free(page));
+}
+
 bool page_can_insert(struct page page, struct slice key, struct slice data)
 {
-    return fits(page, page_node_cost(page, key, data), committed_free(page));
+    return page_can_insert_share(page, key, page_share(page, key), data);
 }
 
 bool page_can_insert_reserved(struct page page, struct slice key, struct slice data)
@@ -161,9 +166,15 @@ static void write_node(struct page page, uint8_t *at, uint32_t share, struct sli
 void page_insert(struct page page, int line, struct slice key, struct slice data,
                  unsigned node_flags)
 {
-    ASSERT(line >= 0 && line <= page_line_count(page));
+    page_insert_share(page, line, key, page_share(page, key), data, node_flags);
+}
+
+void page_insert_share(struct page page, int line, struct slice key, uint32_t share, struct slice data,
+                       unsigned node_flags)
+{
+    ASSERT(line >= 0 && line <= page_line_count(page) && share == page_share(page, key));
     ASSERT(!overlaps(page, key) && !overlaps(page, data));
-    uint32_t share = page_share(page, key), tags = page__tag_count(page);
+    uint32_t tags = page__tag_count(page);
     uint32_t cost = page__cost(share, key, data), left = page_free(page) - cost;
     uint32_t itag = page__reserved_tags(page) + (uint32_t)line;
     ENFORCE(fits(page, cost, page_free(page)) && itag <= tags);

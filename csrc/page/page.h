@@ -139,12 +139,15 @@ MUST_CHECK err_t page_child(struct page page, int line, pgno_t *child);
  * were kept at this node (UINT32_MAX: all). The inserts are refused as well when the page holds
  * 4094 lines, the most that its header can count. */
 bool page_can_insert(struct page page, struct slice key, struct slice data);
+bool page_can_insert_share(struct page page, struct slice key, uint32_t share, struct slice data); /* share: page_share(key) */
 bool page_can_insert_reserved(struct page page, struct slice key, struct slice data);
 bool page_can_replace(struct page page, int line, uint32_t data_size);
 bool page_can_replace_reserved(struct page page, int line, uint32_t data_size, uint32_t own);
 /* Stores the key with page_share() bytes shared; of the flags VERSION and DELETED are taken. */
 void page_insert(struct page page, int line, struct slice key, struct slice data,
                  unsigned node_flags);
+void page_insert_share(struct page page, int line, struct slice key, uint32_t share, struct slice data,
+                       unsigned node_flags);
 void page_replace(struct page page, int line, struct slice data); /* key and flags stay */
 void page_delete(struct page page, int line);
 void page_set_node_flags(struct page page, int line, unsigned node_flags); /* VERSION, DELETED */

@@ -417,6 +417,54 @@ CASE(append_fills_the_left_page)
     world_end(w);
 }
 
+/* A cursor remembers where its last insert ended the tree. Others move the end meanwhile: behind it, away from it, to another page. */
+CASE(ends_that_others_move)
+{
+    unsigned long long state = ctest_seed();
+    struct world *w = world_make(4096, 500, 0);
+    struct session s[2];
+    uint8_t key[8], data[300] = {1};
+    bool there[4000] = {false};
+    uint32_t end = 0, count = 0;
+    for (int i = 0; i < 2; i++)
+        session_open(&s[i], w, (uint16_t)(10 + 10 * i));
+    for (int round = 0; round < 1500; round++) {
+        struct session *one = &s[ctest_random(&state) % 2];
+        uint32_t what = ctest_random(&state) % 8, i = end;
+        bool back = what == 5;
+        CHECK_OK(trx_begin(&one->trx));
+        if (what < 5) {
+            i = end += 1 + ctest_random(&state) % 2;
+            CHECK_OK(btree_insert(&one->cursor, number_key(i, key), SLICE(data, sizeof data), BTREE_APPEND));
+        } else if (what < 7) { /* just below the end, or the end itself; kept, or taken back */
+            i = end > 4 ? end - ctest_random(&state) % 4 : end;
+            err_t err = btree_insert(&one->cursor, number_key(i, key), SLICE(data, sizeof data), BTREE_APPEND);
+            CHECK_EQ(err, there[i] ? JET_errKeyDuplicate : JET_errSuccess);
+            back = back || there[i];
+        } else {
+            for (; end > 0 && !there[end]; end--)
+                ;
+            i = end;
+            if (there[i])
+                CHECK_OK(btree_delete(&one->cursor, number_key(i, key), SLICE_EMPTY, BTREE_PLAIN));
+        }
+        if (back)
+            session_rollback(one, 1);
+        else
+            session_commit(one);
+        count += what < 7 && !back;
+        count -= what == 7 && there[i];
+        there[i] = back ? there[i] : what < 7;
+        if (round % 5 == 4)
+            session_sweep(one);
+    }
+    session_sweep(&s[0]);
+    CHECK_EQ(check_tree(w).nodes, count);
+    for (int i = 0; i < 2; i++)
+        session_close(&s[i]);
+    world_end(w);
+}
+
 /* The right edge goes leaf by leaf, then the left one: what becomes the last branch page has empty last separators. */
 CASE(both_edges_go)
 {
