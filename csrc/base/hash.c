@@ -8,16 +8,20 @@ static uint64_t stir(uint64_t lane, uint64_t word)
     return h << 29 | h >> 35;
 }
 
-/* Long runs of bytes: four lanes, that none of them waits for the other's product. */
+/* Long runs of bytes: four lanes, that none of them waits for the other's product; written out, so that they stay in registers. */
 static uint64_t hash_stripes(const uint8_t *p, uint32_t stripes, uint64_t h)
 {
-    uint64_t lane[LANES] = {h, h + 1, h + 2, h + 3};
-    for (; stripes > 0; stripes--, p += STRIPE)
-        for (int i = 0; i < LANES; i++)
-            lane[i] = stir(lane[i], load_u64(p + 8 * i));
-    for (int i = 0; i < LANES; i++)
-        h = hash_u64(h ^ lane[i]);
-    return h;
+    uint64_t a = h, b = h + 1, c = h + 2, d = h + 3;
+    for (; stripes > 0; stripes--, p += STRIPE) {
+        a = stir(a, load_u64(p));
+        b = stir(b, load_u64(p + 8));
+        c = stir(c, load_u64(p + 16));
+        d = stir(d, load_u64(p + 24));
+    }
+    h = hash_u64(h ^ a);
+    h = hash_u64(h ^ b);
+    h = hash_u64(h ^ c);
+    return hash_u64(h ^ d);
 }
 
 uint64_t hash_bytes(struct slice s, uint64_t seed)

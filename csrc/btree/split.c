@@ -26,7 +26,8 @@ struct job {
     struct change *change;
     struct inner_scope inner;
     struct tree_path path;
-    struct level level[BTREE_DEPTH_MAX]; /* as in the path */
+    struct level level[BTREE_DEPTH_MAX]; /* as in the path; those from `cleared` on hold nothing yet, not even zeros */
+    int cleared;
     int top;                             /* first latched level */
     int from, to;                        /* levels that the macro changes */
     int wanted;                          /* levels to latch above the leaf */
@@ -38,7 +39,7 @@ struct job {
     pgno_t right_hint; /* to be in memory before latches are taken */
     err_t kept_err;
     struct encoded begin, leaf_record, commit;
-    uint8_t diff[PAGE_SIZE_MAX]; /* scratch; all before it starts as zero */
+    uint8_t diff[PAGE_SIZE_MAX]; /* scratch; all before it but the levels starts as zero */
 };
 
 enum verdict { STALE, FITS, MORE, SPLIT, ALONE };
@@ -48,7 +49,7 @@ enum verdict { STALE, FITS, MORE, SPLIT, ALONE };
 static void release_all(struct job *j)
 {
     cache_release(&j->right);
-    for (int i = BTREE_DEPTH_MAX - 1; i >= 0; i--) {
+    for (int i = j->cleared - 1; i >= 0; i--) {
         if (j->level[i].fresh.frame != NULL)
             cache_release(&j->level[i].fresh);
         if (j->level[i].ref.frame != NULL)
@@ -61,9 +62,19 @@ static struct level *leaf_of(struct job *j)
     return &j->level[j->path.depth - 1];
 }
 
+/* Most trees have few levels, and most splits are of one page: the others are not worth being written. */
+static void clear_levels(struct job *j)
+{
+    if (j->cleared < j->path.depth) {
+        memset(&j->level[j->cleared], 0, (size_t)(j->path.depth - j->cleared) * sizeof j->level[0]);
+        j->cleared = j->path.depth;
+    }
+}
+
 static err_t latch_path(struct job *j)
 {
     TRY_RETURN(btree__path(j->tree, j->at->joined, &j->path));
+    clear_levels(j);
     int leaf = j->path.depth - 1;
     j->top = leaf > j->wanted ? leaf - j->wanted : 0;
     for (int i = j->top; i <= leaf; i++)
@@ -647,7 +658,8 @@ err_t btree__split(struct btree *tree, struct trx *trx, const struct bookmark *a
     *done = false;
     if (j == NULL)
         FAIL(JET_errOutOfMemory);
-    memset(j, 0, offsetof(struct job, diff));
+    memset(j, 0, offsetof(struct job, level));
+    memset(&j->cleared, 0, offsetof(struct job, diff) - offsetof(struct job, cleared));
     j->tree = tree;
     j->trx = trx;
     j->at = at;
@@ -667,7 +679,7 @@ out:
     if (locked)
         btree__unlock_structure(tree);
     btree__cancel_change(change);
-    for (int i = 0; j != NULL && i < BTREE_DEPTH_MAX; i++) {
+    for (int i = 0; j != NULL && i < j->cleared; i++) {
         buffer_free(&j->level[i].separator);
         buffer_free(&j->level[i].prefix);
         free(j->level[i].images);

@@ -219,11 +219,11 @@ static err_t set_fixed(struct record_builder *b, const struct column_def *column
 
 /* ---- variable columns ---- */
 
-static err_t extend_variable(struct record_builder *b, colid_t id)
+static err_t extend_variable(struct record_builder *b, const struct column_def *to)
 {
-    ENFORCE(colid_is_variable(id)); /* the table of columns says so; compilers with a sanitizer cannot see it */
-    for (colid_t i = b->last_variable + 1; i <= id; i++) {
-        const struct column_def *column = record__column(b->layout, i);
+    ENFORCE(colid_is_variable(to->id)); /* the table of columns says so; compilers with a sanitizer cannot see it */
+    for (colid_t i = b->last_variable + 1; i <= to->id; i++) {
+        const struct column_def *column = i == to->id ? to : record__column(b->layout, i);
         struct builder__variable *v = &b->variable[i - COLID_VARIABLE_FIRST];
         *v = (struct builder__variable){.null = true};
         if (column != NULL && record__has_default(column)) {
@@ -251,7 +251,7 @@ static err_t set_variable(struct record_builder *b, const struct column_def *col
             memcpy(copy, data.p, data.n);
             data.p = copy;
         }
-        TRY_RETURN(extend_variable(b, column->id));
+        TRY_RETURN(extend_variable(b, column));
     }
     if (!null)
         TRY_RETURN(builder__store(b, data, v->n, &v->at));

@@ -375,7 +375,8 @@ static err_t set_value(struct set *s)
         (s->grbit & (JET_bitSetAppendLV | JET_bitSetOverwriteLV | JET_bitSetSizeLV)) != 0)
         return edit_long(s);
     if (!is_long) {
-        TRY_RETURN(check_unique(s));
+        if (s->grbit != 0)
+            TRY_RETURN(check_unique(s));
         return record_builder_set(s->c->builder, column->id, s->sequence, s->data, false);
     }
     TRY_RETURN(check_unique(s));

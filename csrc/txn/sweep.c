@@ -126,23 +126,11 @@ err_t txn_sweep(struct trx *sweeper, const struct txn_databases *dbs, uint32_t v
     return err < 0 ? err : ended;
 }
 
-/* false: a version that was deleted, or an action, is next. *left: versions that may still be dropped. */
-static bool drop_lightly(struct versions *store, struct run *run, uint32_t *left)
-{
-    struct version_undo u;
-    for (; run_next(run, &u); --*left) {
-        if (*left == 0 || u.oper == VERSION_DELETE)
-            return false;
-        version_remove(store, u.version);
-    }
-    return !run_has_actions(run);
-}
-
 void txn_sweep_light(struct versions *store, uint32_t versions_max)
 {
     struct run *run;
     while (versions_max > 0 && (run = versions_take_settled(store)) != NULL) {
-        if (!drop_lightly(store, run, &versions_max)) {
+        if (!run_drop_some(store, run, &versions_max) || run_has_actions(run)) {
             versions_put_back(store, run);
             break;
         }

@@ -305,6 +305,19 @@ bool run_next(struct run *run, struct version_undo *out)
     return false;
 }
 
+bool run_drop_some(struct versions *store, struct run *run, uint32_t *most)
+{
+    for (unsigned l = 0; l < TRX_LEVEL_SLOTS; l++)
+        while (!list_is_empty(&run->levels[l])) {
+            struct version *v = LIST_ENTRY(run->levels[l].next, struct version, in_run);
+            if (*most == 0 || v->oper == VERSION_DELETE)
+                return false;
+            --*most;
+            version__drop(store, v);
+        }
+    return true;
+}
+
 bool run_has_actions(const struct run *run)
 {
     return run->actions != NULL;

@@ -175,6 +175,8 @@ void version_remove(struct versions *store, struct version *v);
 /* Sweep: takes the oldest committed run that no snapshot needs (invariant 6); NULL when none. */
 struct run *versions_take_settled(struct versions *store);
 bool run_next(struct run *run, struct version_undo *out); /* oldest first; the version stays until version_remove */
+/* Drops versions, oldest first, *most of them at most, up to one that was a delete: false when versions are left. */
+bool run_drop_some(struct versions *store, struct run *run, uint32_t *most);
 bool run_has_actions(const struct run *run);
 struct trx_action *run_actions(struct run *run); /* hands the list over */
 void run_free(struct versions *store, struct run *run); /* no versions and no actions left */
