@@ -226,6 +226,7 @@ static err_t insert_rows(void *context, struct trx *trx)
 {
     struct inserting_rows *r = context;
     for (; r->done < r->count; r->done++) {
+        session_give_way(r->c->session->session); /* a freeze waits for a row, not for all of them */
         uint32_t first = r->starts[r->done], end = r->starts[r->done + 1];
         struct inserting i = {.c = r->c, .ids = r->ids + first, .cells = r->cells + first, .count = end - first};
         TRY_RETURN(insert(&i, trx));

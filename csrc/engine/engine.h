@@ -160,6 +160,8 @@ MUST_CHECK err_t session_rollback(struct session *s, JET_GRBIT grbit);
 uint8_t session_level(struct session *s);
 /* From here to session_leave the session may change what goes to disk. Waits while the instance is frozen: no latch may be held. */
 void session_begin_change(struct session *s);
+/* Between two statements of one call: a freeze that waits for this session gets its turn first. No latch may be held. */
+void session_give_way(struct session *s);
 /* Its transaction has something in the log: ending it, or a cursor with a prepared update, is a change too. */
 bool session_has_changes(struct session *s);
 void session_set_commit_default(struct session *s, JET_GRBIT grbit);

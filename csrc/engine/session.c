@@ -71,6 +71,14 @@ static void end_change(struct session *s)
     s->changing = false;
 }
 
+void session_give_way(struct session *s)
+{
+    if (!s->changing || atomic_load_explicit(&s->inst->gate.shut, memory_order_relaxed) == 0)
+        return;
+    end_change(s);
+    session_begin_change(s);
+}
+
 bool session_has_changes(struct session *s)
 {
     return s->pair.trx.level_logged > 0;

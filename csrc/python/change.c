@@ -195,7 +195,7 @@ static bool batch_row(struct state *st, struct batch *b, struct plan *plan, cons
 
 /* The exception that is set tells which row it is about; CPython 3.10 has no notes, and of its
  * MemoryErrors one is kept and used again. */
-static void note_row(uint64_t row)
+static void note_row(struct state *st, uint64_t row)
 {
     if (PyErr_Occurred() == PyExc_MemoryError)
         return;
@@ -204,7 +204,7 @@ static void note_row(uint64_t row)
     PyErr_NormalizeException(&type, &value, &traceback);
     PyObject *note =
         PyUnicode_FromFormat("row %llu of those given, counted from 0", (unsigned long long)row);
-    PyObject *done = note == NULL ? NULL : PyObject_CallMethod(value, "add_note", "O", note);
+    PyObject *done = note == NULL ? NULL : PyObject_CallMethodOneArg(value, st->str_add_note, note);
     Py_XDECREF(done);
     Py_XDECREF(note);
     PyErr_Clear(); /* what is raised is the row's own */
@@ -226,7 +226,7 @@ static bool flush(struct state *st, struct cursor *c, struct batch *b, uint64_t 
     if (err < 0) {
         raise_jet(st, err);
         if (went < b->rows)
-            note_row(*inserted + went);
+            note_row(st, *inserted + went);
         return false;
     }
     *inserted += b->rows;
@@ -262,7 +262,7 @@ static bool insert_all(struct state *st, struct cursor *c, struct plan *plan, Py
         ok = batch_row(st, &b, plan, order, n, row);
         Py_DECREF(row);
         if (!ok)
-            note_row(*inserted + b.rows);
+            note_row(st, *inserted + b.rows);
         uint32_t most = c->session->level == 0 ? CHUNK_ROWS : CHUNK_ROWS_INSIDE;
         if (ok && (b.rows >= most || b.arena.bytes >= CHUNK_BYTES))
             ok = flush(st, c, &b, inserted);

@@ -53,7 +53,8 @@ static int add_strings(struct state *st)
         intern(&st->str_astimezone, "astimezone") < 0 ||
         intern(&st->str_row_update, "_row_update") < 0 ||
         intern(&st->str_row_delete, "_row_delete") < 0 ||
-        intern(&st->str_row_load, "_row_load") < 0)
+        intern(&st->str_row_load, "_row_load") < 0 ||
+        intern(&st->str_add_note, "add_note") < 0)
         return -1;
     PyObject *uuid = PyImport_ImportModule("uuid");
     if (uuid == NULL)
@@ -126,6 +127,7 @@ static int module_clear(PyObject *module)
     Py_CLEAR(st->str_row_update);
     Py_CLEAR(st->str_row_delete);
     Py_CLEAR(st->str_row_load);
+    Py_CLEAR(st->str_add_note);
     return 0;
 }
 

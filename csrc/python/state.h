@@ -25,7 +25,7 @@ struct state {
     PyObject *event_target; /* callable(id, severity, instance, params, text), or NULL */
     PyObject *uuid_type, *utc;
     PyObject *str_bytes_le, *str_handle, *str_astimezone, *str_row_update, *str_row_delete,
-        *str_row_load;
+        *str_row_load, *str_add_note;
     void *time;     /* convert_time.c's own */
     uint32_t epoch; /* grows in a forked child: older handles are dead there */
     PyInterpreterState *interpreter;

@@ -8,6 +8,11 @@
 #include "include/esent.h"
 #include "include/pyjet.h"
 
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <time.h>
+
 /* ---- a world: folders, an instance, a session, a database ---- */
 
 struct world {
@@ -1130,6 +1135,106 @@ CASE(many_inserts_in_one_call)
     CHECK_OK(JetBeginTransaction2(w.ses, JET_bitTransactionReadOnly));
     CHECK_EQ(PyjetInsertRows(w.ses, t, ids, cells, starts, 1, NULL), JET_errTransReadOnly);
     CHECK_OK(JetRollback(w.ses, 0));
+    world_close(&w);
+}
+
+/* Rows whose values take their time: each lies in a page of its own, which is not there before it is touched. */
+#define SLOW_ROWS 250u
+#define SLOW_MS 20
+#define SLOW_PAGE 4096u
+
+struct slow_load {
+    struct world *w;
+    JET_COLUMNID ids[2 * SLOW_ROWS];
+    PYJET_CELL cells[2 * SLOW_ROWS];
+    uint32_t starts[SLOW_ROWS + 1];
+    int32_t keys[SLOW_ROWS];
+    uint8_t *pages;
+    _Atomic int stage; /* 1: at the call, 2: behind it */
+};
+
+static _Atomic int slow_touched, slow_enough;
+
+static void on_touch(int number, siginfo_t *info, void *context)
+{
+    (void)number, (void)context;
+    uintptr_t page = (uintptr_t)info->si_addr & ~(uintptr_t)(SLOW_PAGE - 1);
+    if (mprotect((void *)page, SLOW_PAGE, PROT_READ | PROT_WRITE) != 0)
+        _exit(9);
+    atomic_fetch_add(&slow_touched, 1);
+    struct timespec moment = {.tv_nsec = SLOW_MS * 1000000};
+    if (atomic_load(&slow_enough) == 0)
+        nanosleep(&moment, NULL);
+}
+
+static void *load_slowly(void *context) /* no os_thread: those take no signals */
+{
+    struct slow_load *l = context;
+    JET_SESID ses;
+    JET_DBID db;
+    JET_TABLEID t;
+    uint32_t went = 0;
+    char path[1024];
+    in_dir(l->w, "a.edb", path);
+    CHECK_OK(JetBeginSession(l->w->inst, &ses, NULL, NULL));
+    CHECK_OK(JetOpenDatabase(ses, path, NULL, &db, 0));
+    CHECK_OK(JetOpenTable(ses, db, "pairs", NULL, 0, 0, &t));
+    atomic_store(&l->stage, 1);
+    CHECK_OK(PyjetInsertRows(ses, t, l->ids, l->cells, l->starts, SLOW_ROWS, &went));
+    atomic_store(&l->stage, 2);
+    CHECK_EQ(went, SLOW_ROWS);
+    CHECK_OK(JetEndSession(ses, 0));
+    return NULL;
+}
+
+static void prepare_slow_load(struct slow_load *l, JET_COLUMNID id, JET_COLUMNID text)
+{
+    struct sigaction touch = {.sa_sigaction = on_touch, .sa_flags = SA_SIGINFO};
+    l->pages = mmap(NULL, SLOW_ROWS * SLOW_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(l->pages != MAP_FAILED);
+    for (uint32_t i = 0; i < SLOW_ROWS; i++) {
+        l->keys[i] = (int32_t)i;
+        l->ids[2 * i] = id;
+        l->ids[2 * i + 1] = text;
+        l->cells[2 * i] = (PYJET_CELL){.pv = &l->keys[i], .cb = sizeof l->keys[i]};
+        l->cells[2 * i + 1] = (PYJET_CELL){.pv = l->pages + i * SLOW_PAGE, .cb = 10};
+        l->starts[i + 1] = 2 * i + 2;
+    }
+    CHECK_EQ(sigaction(SIGSEGV, &touch, NULL), 0);
+}
+
+/* A freeze waits for the row at work, not for the rest of the call: five seconds of it. */
+CASE(a_freeze_beside_many_inserts)
+{
+    static struct slow_load l;
+    struct world w;
+    JET_COLUMNID id, text;
+    JET_OSSNAPID snapshot;
+    JET_INSTANCE_INFO_A *list;
+    pthread_t thread;
+    uint32_t n;
+    world_open(&w);
+    JET_TABLEID t = make_pairs(&w, &id, &text);
+    CHECK_OK(JetCloseTable(w.ses, t));
+    CHECK_OK(JetOpenTable(w.ses, w.db, "pairs", NULL, 0, 0, &t));
+    l.w = &w;
+    prepare_slow_load(&l, id, text);
+    CHECK_OK(JetOSSnapshotPrepare(&snapshot, 0));
+    CHECK_EQ(pthread_create(&thread, NULL, load_slowly, &l), 0);
+    while (atomic_load(&slow_touched) < 2)
+        os_sleep_ms(1);
+    CHECK_OK(JetOSSnapshotFreeze(snapshot, &n, &list, 0));
+    int touched = atomic_load(&slow_touched);
+    os_sleep_ms(2 * SLOW_MS);
+    CHECK_EQ(atomic_load(&l.stage), 1);
+    CHECK_EQ(atomic_load(&slow_touched), touched); /* and it stands still between two of them */
+    CHECK((uint32_t)touched < SLOW_ROWS);
+    atomic_store(&slow_enough, 1);
+    CHECK_OK(JetOSSnapshotThaw(snapshot, 0));
+    JetFreeBuffer((char *)list);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    CHECK_EQ(rows_there(&w, t), SLOW_ROWS);
+    munmap(l.pages, SLOW_ROWS * SLOW_PAGE);
     world_close(&w);
 }
 
