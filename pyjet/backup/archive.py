@@ -82,7 +82,7 @@ def _member(name, size, at):
 
 
 def _small(tar, name, text, at):
-    data = text.encode()
+    data = os.fsencode(text)
     tar.addfile(_member(name, len(data), at), io.BytesIO(data))
 
 
@@ -131,10 +131,10 @@ def export(repo, which, path, level, progress, deadline):
         raise FileExistsError(f"{path} is there already: name another file")
     beside = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{os.getpid()}.tmp")
     with Steps("export", progress, deadline) as steps, repo.reading(steps.deadline):
-        sets = repo.sets()
-        chain = list(_with_sums(repo, chains.chain_of(sets, chains.choose(sets, which)), steps))
+        sets, failed = repo.whole_and_failed()
+        chain = list(_with_sums(repo, chains.chain_of(sets, chains.choose(sets, which, failed)), steps))
         try:
-            with open(beside, "xb") as file:
+            with places.told(beside), open(beside, "xb") as file:
                 out = _Summed(file)
                 _write(repo, chain, out, level, steps)
                 file.flush()
@@ -233,7 +233,7 @@ def _extract(tar, member, f, to, step):
     if not member.isreg() or member.size != f.size:
         raise _bad(f"{member.name} is no plain file of {f.size} bytes")
     digest, size = hashlib.sha256(), 0
-    with tar.extractfile(member) as source, open(to, "xb") as dst:
+    with places.told(to), tar.extractfile(member) as source, open(to, "xb") as dst:
         while chunk := source.read(files.CHUNK):
             digest.update(chunk)
             files.write_sparse(dst, chunk)

@@ -45,12 +45,18 @@ def check_follows(parent, child):
         raise errors.ChainBrokenError(f"{child.id} ends before {parent.id}", hint)
 
 
-def _ends(chain):
-    return chain[-1].finished, chain[-1].id
+def ordered(sets):
+    """Oldest first: by the time they were finished. Where the clock had gone back a set still comes behind those that were made into this
+    repository before it, and behind the one that it continues."""
+    at, last = {}, None
+    for s in sorted(sets, key=lambda s: (s.order, s.generations[1], s.finished, s.id)):
+        at[s.id] = max([s.finished, *([at[s.parent]] if s.parent in at else ()), *([last] if s.order and last else ())])
+        last = at[s.id] if s.order else None
+    return sorted(sets, key=lambda s: (at[s.id], s.order, s.generations[1], s.id))
 
 
 def build(sets):
-    """(chains, orphans): lists that begin with a full set, ordered by their last set's time; sets whose ancestors are not there.
+    """(chains, orphans): lists that begin with a full set, ordered by their last sets; sets whose ancestors are not there.
 
     Two increments of one parent (an import beside a backup) make two chains that share their beginning."""
     by_id = {s.id: s for s in sets}
@@ -67,7 +73,8 @@ def build(sets):
         if chain[-1].kind == "full":
             found.append(chain[::-1])
             used |= seen
-    return sorted(found, key=_ends), [s for s in sets if s.id not in used]
+    place = {s.id: n for n, s in enumerate(ordered(sets))}
+    return sorted(found, key=lambda chain: place[chain[-1].id]), [s for s in sets if s.id not in used]
 
 
 def chain_of(sets, s):
@@ -104,12 +111,13 @@ def reaching(sets, stop, goes_on):
 
     found = build(sets)[0]
     if not isinstance(stop, datetime.datetime) and found:
-        newest = max(sets, key=lambda s: (s.finished, s.id)).signature  # a position means one sequence of logs
+        newest = ordered(sets)[-1].signature  # a position means one sequence of logs
         found = [chain for chain in found if chain[0].signature == newest]
     fitting = [chain for chain in found if ended(chain[0])]
     if not fitting:
         return None
-    chain = max(fitting, key=lambda c: (c[0].finished, c[-1].finished, c[-1].id))
+    place = {s.id: n for n, s in enumerate(ordered(sets))}
+    chain = max(fitting, key=lambda c: (place[c[0].id], place[c[-1].id]))
     reaches = next((s for s in chain if goes_as_far(s)), None)
     later = min((c[0] for c in found if not ended(c[0])), key=lambda s: s.finished, default=None)
     if reaches is None and later is not None and not goes_on:
@@ -126,9 +134,28 @@ def _one(found, which):
     return found[-1]
 
 
-def choose(sets, which):
-    """The set that a user's word means; see BackupRepo.get."""
-    sets = sorted(sets, key=lambda s: (s.finished, s.id))
+def refuse_hidden(found, failed, until=None):
+    """ManifestError when a set whose manifest cannot be used was begun behind this one: nobody may take the older one for the latest."""
+    for x in failed:
+        if x.id > found.id and (until is None or x.id < until.strftime("%Y%m%dT%H%M%SZ")):
+            raise errors.ManifestError(
+                f"{x.id} is newer than {found.id}, and its manifest cannot be used: {x.error.detail}",
+                f"To go back to the older one, name it: {found.id}.",
+            )
+
+
+def choose(sets, which, failed=()):
+    """The set that a user's word means; see BackupRepo.get. failed: the FailedSets beside them."""
+    found = _choose(sets, which)
+    if isinstance(which, datetime.datetime):
+        refuse_hidden(found, failed, in_utc(which))
+    elif which in ("latest", "latest-full"):
+        refuse_hidden(found, failed)
+    return found
+
+
+def _choose(sets, which):
+    sets = ordered(sets)
     if isinstance(which, BackupSet):
         return _one([s for s in sets if s.id == which.id], which.id)
     if isinstance(which, datetime.datetime):
@@ -144,9 +171,9 @@ def choose(sets, which):
         return _one([s for s in sets if s.kind == "full"], which)
     if which == "first":
         return _one(sets[:1], which)
-    labelled = [s for s in sets if s.label == which]
-    if labelled:
-        return labelled[-1]
+    named = [s for s in sets if s.id == which] or [s for s in sets if s.label == which]
+    if named:
+        return named[-1]
     fitting = [s for s in sets if s.id.startswith(which)]
     if len(fitting) > 1:
         raise errors.InvalidParameterError(

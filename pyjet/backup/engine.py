@@ -223,7 +223,7 @@ def restore(
         with watch("restore", progress) as watching:
             r = _restore_into(source, work, found, options, watching.callback)
         with places.told(destination):
-            _put_in_place(work, destination)
+            _put_in_place(work, destination, replace)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
@@ -304,9 +304,11 @@ def _sync_folder(path):
         os.close(fd)
 
 
-def _put_in_place(work, destination):
-    """work becomes destination by rename; what was there leaves when the new one stands."""
+def _put_in_place(work, destination, replace):
+    """work becomes destination by rename; what was there leaves when the new one stands. DestinationNotEmptyError for what came meanwhile."""
     with places.unused(destination):
+        if not replace and os.path.isdir(destination) and os.listdir(destination):
+            raise DestinationNotEmpty(destination)
         old = _swap(work, destination)
     _sync_folder(os.path.dirname(destination))
     if old is not None:

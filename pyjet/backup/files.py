@@ -122,16 +122,14 @@ def sha256(path, step=None):
 def copy(source, destination, step=None):
     """Copies a file, syncs it, and gives back (size, sha256); runs of zeros become holes."""
     digest, size = hashlib.sha256(), 0
-    with open(source, "rb") as src, open(destination, "xb") as dst:
+    with open(source, "rb") as src, places.told(destination), open(destination, "xb") as dst:
         while chunk := src.read(CHUNK):
             digest.update(chunk)
-            with places.told(destination):
-                write_sparse(dst, chunk)
+            write_sparse(dst, chunk)
             size += len(chunk)
             if step is not None:
                 step(len(chunk))
-        with places.told(destination):
-            finish_sparse(dst)
+        finish_sparse(dst)
     return size, digest.hexdigest()
 
 

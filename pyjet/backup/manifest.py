@@ -55,7 +55,8 @@ class BackupSet(Result):
     """One set of a repository: a full backup, or the logs of an incremental one. Times are in UTC.
 
     ``parent`` is the set it continues (None: a full one), ``generations`` its first and last log, ``store`` "plain" (ESE's own files)
-    or "packed" (zlib), ``origin`` "backup", "adopt" or "import", ``verified`` the marks of past verifications.
+    or "packed" (zlib), ``origin`` "backup", "adopt" or "import", ``verified`` the marks of past verifications. ``order`` counts the
+    backups made into this repository, whatever the clock said (0: not made here).
     """
 
     id: str
@@ -76,6 +77,7 @@ class BackupSet(Result):
     origin: str = "backup"
     duration: float = 0.0
     reason: str = ""
+    order: int = 0
     verified: tuple = ()
 
     @property
@@ -136,6 +138,7 @@ def to_json(s):
         "databases": [{"name": name, "original": original} for name, original in s.databases],
         "duration": s.duration,
         "reason": s.reason,
+        "order": s.order,
         "files": [
             {k: v for k, v in dataclasses.asdict(f).items() if v is not None} for f in s.files
         ],
@@ -263,6 +266,7 @@ def from_json(value, where, expect_id=None):
         origin=f.text("origin", 20),
         duration=float(f.take("duration", lambda x: type(x) in (int, float) and 0 <= x < 1e12)),
         reason=f.text("reason", 1000, needed=False, default=""),
+        order=f.number("order", 0, 1 << 50, needed=False, default=0),
     )
 
 

@@ -13,7 +13,7 @@ RUNS_MOST = 1000
 
 
 def checked(label, metadata):
-    """(label, metadata) as they may be stored. InvalidParameterError."""
+    """(label, metadata) as they may be stored. InvalidParameterError, TypeError."""
     if label is not None and not (
         isinstance(label, str) and 0 < len(label) <= LABEL_MOST and label.isprintable()
     ):

@@ -15,7 +15,7 @@ TEXT_MOST = 246  #: bytes of a folder that ESE's parameters take
 _TOLD = {
     errors.InvalidPathError: (errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG),
     errors.FileAccessDeniedError: (errno.EROFS, errno.EACCES, errno.EPERM),
-    errors.DiskFullError: (errno.ENOSPC, errno.EDQUOT),
+    errors.DiskFullError: (errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
     errors.DiskIOError: (errno.EIO, errno.ESTALE),
 }
 _BY_ERRNO = {number: kind for kind, numbers in _TOLD.items() for number in numbers}

@@ -1,5 +1,6 @@
 """Which chains go. The choice is a pure function of sets, rules and time; removing comes after it."""
 
+import collections
 import collections.abc
 import dataclasses
 import datetime
@@ -55,7 +56,7 @@ def _check_rules(rules):
 
 def _picked(sets, rules, at):
     """{id: why} of the sets that a rule keeps by itself."""
-    newest_first = sorted(sets, key=lambda s: (s.finished, s.id), reverse=True)
+    newest_first = chains.ordered(sets)[::-1]
     why = {}
     for s in newest_first[: rules.get("keep_last", 0)]:
         why.setdefault(s.id, "keep_last")
@@ -78,8 +79,8 @@ def _picked(sets, rules, at):
 
 def last_verified(sets):
     """The newest set whose last verification, as deep as its chain, found it sound; None when there is none."""
-    found = [s for s in sets if chains.passed(s, "CHAIN")]
-    return max(found, key=lambda s: (s.finished, s.id), default=None)
+    found = [s for s in chains.ordered(sets) if chains.passed(s, "CHAIN")]
+    return found[-1] if found else None
 
 
 def choose(sets, rules, at):
@@ -97,22 +98,21 @@ def choose(sets, rules, at):
         if reasons:
             for s in chain:
                 kept[s.id] = why.get(s.id, f"its chain is kept ({reasons[0]})")
-    gone, order = set(), []
+    return {s.id: kept[s.id] for s in sets if s.id in kept}, _from_their_ends(found, kept)
+
+
+def _from_their_ends(found, kept):
+    """The sets of chains that are not kept, each behind all that continue it: branches meet in a set that both need."""
+    gone = {s.id: s for chain in found for s in chain if s.id not in kept}
+    left = collections.Counter(s.parent for s in gone.values())
+    order = []
     for chain in found:
         for s in reversed(chain):
-            if s.id not in kept and s.id not in gone:
-                gone.add(s.id)
-                order.append(s)
-    children = {}
-    for s in order:
-        children.setdefault(s.parent, []).append(s.id)
-    done, ordered = set(), []
-    while order:  # branches: a set goes after all that continue it
-        ready = [s for s in order if all(c in done for c in children.get(s.id, ()))]
-        ordered += ready
-        done |= {s.id for s in ready}
-        order = [s for s in order if s.id not in done]
-    return {s.id: kept[s.id] for s in sets if s.id in kept}, ordered
+            if s.id not in gone or left[s.id]:
+                break
+            order.append(gone.pop(s.id))
+            left[s.parent] -= 1
+    return order
 
 
 def prune(repo, dry_run, **rules):

@@ -58,6 +58,7 @@ class BackupRepo(Store):
         if max_chain_bytes is not None:
             limits.checked_number(max_chain_bytes, "max_chain_bytes is a number of bytes, or None")
         label, metadata = note.checked(label, metadata)
+        self._check_names(inst)
         rate_limit, deadline = limits.as_rate(rate_limit), limits.as_deadline(deadline)
         if dry_run:
             return self._forecast(inst, kind, *self._choose(inst, kind, max_chain, max_chain_bytes))
@@ -88,6 +89,15 @@ class BackupRepo(Store):
             if kind != "auto" or chosen == "full":
                 raise
             return forecast.forecast(inst, to, incremental=False, reason=_needed(error), at=self.root)
+
+    @staticmethod
+    def _check_names(inst):
+        """Before logs are deleted for a set that could not be kept. InvalidParameterError."""
+        for path, _size in inst.attached():
+            if not files.is_name(os.path.basename(path)):
+                raise errors.InvalidParameterError(
+                    f"{path!r}: a repository keeps no file with control characters in its name; rename it, or back it up to a folder"
+                )
 
     def _choose(self, inst, kind, max_chain, max_chain_bytes):
         """(kind, parent or None, reason)."""
@@ -159,6 +169,7 @@ class BackupRepo(Store):
                 metadata=metadata,
                 duration=result.duration,
                 reason=reason,
+                order=1 + max((s.order for s in self.sets()), default=0),
             )
             self._add(new)
         except BaseException:

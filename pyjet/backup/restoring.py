@@ -55,7 +55,7 @@ HEAD = 1 << 20  #: bytes of a database that hold both copies of its header, what
 
 
 def _inflate(repo, s, f, to, step, heads):
-    with open(to, "xb") as dst:
+    with places.told(to), open(to, "xb") as dst:
         for chunk in blocks(repo, s, f):
             files.write_sparse(dst, chunk)
             step(len(chunk))
@@ -110,10 +110,12 @@ def restore(repo, which, destination, *, to, replace, roll_forward, rename, prog
     ):
         raise engine.DestinationNotEmpty(destination)
     with Steps("restore", progress, deadline) as steps, repo.reading(steps.deadline):
-        sets = repo.sets()
+        sets, failed = repo.whole_and_failed()
         chosen = chains.reaching(sets, stop, roll_forward is not None) if which == "latest" and stop is not None else None
-        chain = chains.chain_of(sets, chosen or chains.choose(sets, which))
+        chain = chains.chain_of(sets, chosen or chains.choose(sets, which, failed))
         note = _ends_before(chain, stop, roll_forward)
+        if note and chosen is not None:
+            chains.refuse_hidden(chosen, failed)
         if not note:
             stop_options(stop)  # says what it cannot be, before anything is copied
         parent = os.path.dirname(destination)

@@ -1,9 +1,11 @@
 """The state of a repository, for people and for monitoring."""
 
+import contextlib
 import dataclasses
 import datetime
 import os
 
+from .. import errors
 from . import chains, forecast, limits, manifest, prune
 from .results import Result, human
 
@@ -65,7 +67,7 @@ def _problems(repo, listed, sets, orphans, latest, at, max_age, max_verify_age, 
     for s in orphans:
         yield "critical", f"{s.id} continues {s.parent}, which is gone: it cannot be restored"
     for s in sets:
-        if not os.path.isdir(repo.folder(s)):
+        if not os.path.isdir(repo.folder(s)) and _still_there(repo, s):
             yield "critical", f"the folder of {s.id} is gone"
         elif s.verified and not s.verified[-1]["ok"]:
             yield (
@@ -90,6 +92,13 @@ def _problems(repo, listed, sets, orphans, latest, at, max_age, max_verify_age, 
                 yield "warning", f"{folder}/{name} has no manifest: adopt it, or remove it"
 
 
+def _still_there(repo, s):
+    """The set was not removed, and keeps its form, since it was listed."""
+    with contextlib.suppress(FileNotFoundError, errors.ManifestError):
+        return repo._load(s.id).store == s.store
+    return False
+
+
 def _verified_age(s, at):
     good = [datetime.datetime.fromisoformat(m["time"]) for m in s.verified if m["ok"]]
     return max(0.0, (at - max(good)).total_seconds())
@@ -102,10 +111,8 @@ def status(repo, max_age, max_verify_age):
     listed = repo.list(include_failed=True)
     sets = [x for x in listed if isinstance(x, manifest.BackupSet)]
     found, orphans = chains.build(sets)
-    latest = max(sets, key=lambda s: (s.finished, s.id), default=None)
-    full = max(
-        (s for s in sets if s.kind == "full"), key=lambda s: (s.finished, s.id), default=None
-    )
+    latest = sets[-1] if sets else None  # listed oldest first
+    full = next((s for s in reversed(sets) if s.kind == "full"), None)
     sure = prune.last_verified(sets)
     problems = tuple(
         _problems(

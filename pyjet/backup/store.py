@@ -56,7 +56,8 @@ class Store:
         if type(level) is not int or not 1 <= level <= 9:
             raise errors.InvalidParameterError("level is 1 (fast) to 9 (small)")
         os.makedirs(self.root, exist_ok=True)
-        if set(os.listdir(self.root)) - {*FOLDERS, "lock", "use"}:
+        others = [n for n in os.listdir(self.root) if n not in (*FOLDERS, "lock", "use", MARKER) and not n.startswith(f".{MARKER}.")]
+        if others:  # of the names left out: what another process makes just now, or a killed one left
             raise errors.DestinationNotEmptyError(
                 self.root, "Name an empty folder for a new repository."
             )
@@ -66,9 +67,15 @@ class Store:
         files.write_json(self.path(MARKER), value)
         files.sync_folder(os.path.dirname(self.root))
 
+    def _marker(self):
+        try:
+            return files.read_json(self.path(MARKER))
+        except PermissionError as error:
+            raise places.as_engine_error(error, self.root) from error
+
     def _settings(self):
         try:
-            found = files.read_json(self.path(MARKER))
+            found = self._marker()
         except (FileNotFoundError, NotADirectoryError):
             hint = (
                 "Name its folder, or make one: pyjet init FOLDER, BackupRepo(folder, create=True)."
@@ -168,6 +175,7 @@ class Store:
         """The set whose files lie, synced, in work/<id>/."""
         made = self.path("work", new.id)
         files.sync_folder(made)
+        manifest.from_json(manifest.to_json(new), "the new set")  # what could not be read again is not written
         files.write_json(made + ".json", manifest.to_json(new))
         self._commit(new.id)
 
@@ -202,7 +210,7 @@ class Store:
 
     def list(self, *, include_failed=False):
         """The sets, oldest first, as BackupSet. A damaged manifest raises; with include_failed it comes as a FailedSet."""
-        found = []
+        found, failed = [], []
         with self._told():
             names = sorted(os.listdir(self.path("catalog")))
         for name in names:
@@ -216,12 +224,17 @@ class Store:
             except errors.ManifestError as error:
                 if not include_failed:
                     raise
-                found.append(FailedSet(set_id, error))
-        return sorted(found, key=lambda s: (getattr(s, "finished", manifest.LONG_AGO), s.id))
+                failed.append(FailedSet(set_id, error))
+        return failed + chains.ordered(found)
+
+    def whole_and_failed(self):
+        """([BackupSet], [FailedSet]), each oldest first."""
+        listed = self.list(include_failed=True)
+        return [x for x in listed if isinstance(x, BackupSet)], [x for x in listed if isinstance(x, FailedSet)]
 
     def sets(self):
         """The sets whose manifests are whole, oldest first."""
-        return [s for s in self.list(include_failed=True) if isinstance(s, BackupSet)]
+        return self.whole_and_failed()[0]
 
     def chains(self):
         """Lists of sets that restore together: each begins with a full one. Sets whose parents are gone are left out."""
@@ -229,13 +242,15 @@ class Store:
 
     def get(self, which="latest"):
         """One set: "latest", "latest-full", "first", an id or its beginning, a label, a datetime (the last one finished by then), or
-        a BackupSet. SetNotFoundError; InvalidParameterError when an id's beginning fits several."""
-        return chains.choose(self.sets(), which)
+        a BackupSet. SetNotFoundError; InvalidParameterError when an id's beginning fits several; ManifestError when the manifest of a
+        newer set than the latest one that is left cannot be used."""
+        sets, failed = self.whole_and_failed()
+        return chains.choose(sets, which, failed)
 
     def latest(self, kind=None):
         """The newest set; kind "full" or "incremental": the newest of that kind."""
-        found = [s for s in self.sets() if kind in (None, s.kind)]
-        return chains.choose(found, "latest")
+        sets, failed = self.whole_and_failed()
+        return chains.choose([s for s in sets if kind in (None, s.kind)], "latest", failed)
 
     def folder(self, found):
         """Where a set's files lie."""

@@ -1,5 +1,6 @@
 """Verification of sets, from a glance at their files to a restore whose every record is checked."""
 
+import contextlib
 import dataclasses
 import enum
 import os
@@ -114,7 +115,7 @@ class _Run:
             steps,
             scratch,
         )
-        self.sets = repo.sets()
+        self.sets, self.failed = repo.whole_and_failed()
         self.seen = {}  # id -> findings of the file levels: a chain's older sets are looked at once
         self.bytes = 0
 
@@ -263,20 +264,22 @@ class _Run:
 
 def _mark(repo, s, level, ok):
     """Notes a verification beside the manifest, which stays as it is. A repository that cannot be written is verified all the same."""
+    with contextlib.suppress(FileNotFoundError, errors.ManifestError):
+        s = repo._load(s.id)  # another process may have verified it meanwhile
     marks = [*s.verified, {"level": level.name, "time": manifest.now().isoformat(), "ok": ok}]
     try:
         files.write_json(
             repo.path("catalog", f"{s.id}.verified.json"), {"marks": marks[-MARKS_KEPT:]}
         )
-    except OSError as error:
-        if error.errno not in (13, 1, 30):  # EACCES, EPERM, EROFS
-            raise
+    except (errors.FileAccessDeniedError, PermissionError):
+        pass
 
 
 def _scratch(repo):
     """In the repository, so that it has the room; elsewhere when it cannot be written."""
     place = repo.path("scratch")
-    return place if os.access(place, os.W_OK) else tempfile.gettempdir()
+    mine = os.access in os.supports_effective_ids  # what counts is who writes, not who began the process
+    return place if os.access(place, os.W_OK, effective_ids=mine) else tempfile.gettempdir()
 
 
 def verify(repo, which, level, since_last, deadline, check, progress, scratch):
@@ -288,7 +291,7 @@ def verify(repo, which, level, since_last, deadline, check, progress, scratch):
     began = time.monotonic()
     with Steps("verify", progress, deadline) as steps, repo.reading(steps.deadline):
         work = _Run(repo, level, check, steps, scratch or _scratch(repo))
-        wanted = work.sets if which == "all" else [chains.choose(work.sets, which)]
+        wanted = work.sets if which == "all" else [chains.choose(work.sets, which, work.failed)]
         looked, skipped, findings, left = [], [], [], list(wanted)
         if which == "all":
             findings += _orphans(repo)
