@@ -134,7 +134,8 @@ def export(repo, which, path, level, progress, deadline):
         sets, failed = repo.whole_and_failed()
         chain = list(_with_sums(repo, chains.chain_of(sets, chains.choose(sets, which, failed)), steps))
         try:
-            with places.told(beside), open(beside, "xb") as file:
+            places.sweep(os.path.dirname(path), f".{os.path.basename(path)}.", ".tmp")
+            with places.told(beside), open(beside, "xb") as file, places.held(file):
                 out = _Summed(file)
                 _write(repo, chain, out, level, steps)
                 file.flush()

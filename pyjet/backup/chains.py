@@ -137,7 +137,8 @@ def _one(found, which):
 def refuse_hidden(found, failed, until=None):
     """ManifestError when a set whose manifest cannot be used was begun behind this one: nobody may take the older one for the latest."""
     for x in failed:
-        if x.id > found.id and (until is None or x.id < until.strftime("%Y%m%dT%H%M%SZ")):
+        begun = x.id[: len("20261121T053000Z")]  # to the second: what began in the same one may be the newer
+        if begun >= found.id[: len(begun)] and (until is None or begun <= until.strftime("%Y%m%dT%H%M%SZ")):
             raise errors.ManifestError(
                 f"{x.id} is newer than {found.id}, and its manifest cannot be used: {x.error.detail}",
                 f"To go back to the older one, name it: {found.id}.",

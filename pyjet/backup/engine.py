@@ -1,6 +1,7 @@
 """Results of backup, restore and recovery; restore itself."""
 
 import collections.abc
+import contextlib
 import dataclasses
 import os
 import shutil
@@ -215,18 +216,14 @@ def restore(
     parent = os.path.dirname(destination)
     with places.told(destination):
         os.makedirs(parent, exist_ok=True)
-        work = tempfile.mkdtemp(
-            prefix=f".{os.path.basename(destination)}-", suffix=".restoring", dir=parent
-        )
-        os.chmod(work, 0o777 & ~_umask())
-    try:
+    with contextlib.ExitStack() as made:
+        with places.told(destination):
+            work = made.enter_context(places.work_folder(parent, f".{os.path.basename(destination)}-", ".restoring"))
+            os.chmod(work, 0o777 & ~_umask())
         with watch("restore", progress) as watching:
             r = _restore_into(source, work, found, options, watching.callback)
         with places.told(destination):
             _put_in_place(work, destination, replace)
-    except BaseException:
-        shutil.rmtree(work, ignore_errors=True)
-        raise
     databases = tuple(
         os.path.join(destination, os.path.relpath(p, work)) if p.startswith(work + os.sep) else p
         for p in r["database"]
@@ -313,6 +310,8 @@ def _put_in_place(work, destination, replace):
     _sync_folder(os.path.dirname(destination))
     if old is not None:
         shutil.rmtree(old, ignore_errors=True)
+    if replace:  # what a killed run had put aside for a destination that stands now
+        places.sweep(os.path.dirname(destination), f".{os.path.basename(destination)}-", ".replaced")
 
 
 def _swap(work, destination):

@@ -6,7 +6,10 @@ import fcntl
 import json
 import os
 import re
+import shutil
 import struct
+import tempfile
+import time
 
 from .. import _jet, errors
 
@@ -53,6 +56,59 @@ def check_there(path):
     """InvalidPathError for a folder that is not there, where none is to be made: the instance's own setting would make it."""
     if not os.path.isdir(path):
         raise errors.InvalidPathError(f"{os.path.abspath(path)} is no folder; create it, or pass create_path=True")
+
+
+def _hold(path):
+    """A descriptor with the lock that says that somebody works there; None when somebody else does, or when it cannot be locked."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return fd
+    except OSError:
+        os.close(fd)
+        return None
+
+
+@contextlib.contextmanager
+def held(file):
+    """An open file is this process's for so long: nobody sweeps it."""
+    with contextlib.suppress(OSError):  # a file system without locks: nobody sweeps there either
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    yield
+
+
+SETTLED = 1.0  #: seconds after which a living process surely holds what it has made
+
+
+def sweep(folder, prefix, suffix):
+    """Removes what a killed process left under such a name; a living one holds its own."""
+    form = re.compile(re.escape(prefix) + "[a-z0-9_]{1,10}" + re.escape(suffix))
+    for name in filter(form.fullmatch, os.listdir(folder)):
+        path = os.path.join(folder, name)
+        fd = _hold(path)
+        if fd is None:
+            continue
+        with contextlib.suppress(OSError):
+            if time.time() - os.fstat(fd).st_mtime > SETTLED:
+                shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def work_folder(parent, prefix, suffix):
+    """A folder for this run, which is removed at its end unless it was renamed; those of killed runs are swept before."""
+    sweep(parent, prefix, suffix)
+    place = tempfile.mkdtemp(prefix=prefix, suffix=suffix, dir=parent)
+    fd = _hold(place)
+    try:
+        yield place
+    finally:
+        if fd is not None:
+            os.close(fd)
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def check_length(path):

@@ -132,4 +132,7 @@ def prune(repo, dry_run, **rules):
                 repo.path("scratch")
             ):  # of verifications that were killed: none runs now
                 files.remove_tree(repo.path("scratch", name))
+            for name in os.listdir(repo.path("catalog")):  # of manifests and marks that were being written: nobody writes one now
+                if name.startswith(".") and name.endswith(".tmp"):
+                    os.unlink(repo.path("catalog", name))
     return PruneReport(dry_run, kept, tuple(s.id for s in gone), sum(s.stored_bytes for s in gone))

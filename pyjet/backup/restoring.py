@@ -5,8 +5,6 @@ import dataclasses
 import datetime
 import hashlib
 import os
-import shutil
-import tempfile
 
 from .. import errors
 from ..position import as_stop, stop_options
@@ -69,8 +67,7 @@ def staged(repo, chain, parent, steps, *, checked=False, heads=False):
     """A folder below ``parent`` with the chain as ESE's restore wants it: links to plain files, inflated copies of packed ones.
 
     checked: the checksums have just been looked at. heads: of databases only the headers are wanted."""
-    place = tempfile.mkdtemp(prefix=".", suffix=".staged", dir=parent)
-    try:
+    with places.work_folder(parent, ".pyjet-", ".staged") as place:
         wanted = parts(chain)
         with steps.stage("read", sum(f.size for _, f in wanted)) as step:
             for s, f in wanted:
@@ -82,8 +79,6 @@ def staged(repo, chain, parent, steps, *, checked=False, heads=False):
                     step(len(chunk))
                 os.symlink(repo.file_path(s, f), to)
         yield place
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
 
 
 def _ends_before(chain, stop, roll_forward):

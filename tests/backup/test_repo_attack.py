@@ -19,7 +19,7 @@ from pyjet.backup import BackupRepo, chains, manifest, prune
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
-from child import run  # noqa: E402
+from child import Child, run  # noqa: E402
 from repo_world import World, check  # noqa: E402
 
 
@@ -354,3 +354,139 @@ def test_thousands_of_sets():
 
     found = chains.build(synthetic(3_000, 3_000))[0]
     assert len(prune._from_their_ends(found, Counted())) == 3_000 and len(reads) <= 4 * 3_000
+
+
+# ---- kill -9 of the calls that the engine does not make, and again ----
+def made_elsewhere(report, place):
+    """A repository of two sets, compressed; an archive of them, a folder of a backup, an empty repository."""
+    with World(place, rows=150, compress=True) as w:
+        w.backup()
+        w.add(50)
+        w.backup()
+        w.inst.backup(place / "set")
+        w.repo.export("latest", place / "kept.tar.gz")
+    BackupRepo(place / "other", create=True, compress=True)
+
+
+CALLS_AGAIN = {
+    "export": lambda place, **o: BackupRepo(place / "repo").export("latest", place / "x.tar.gz", **o),
+    "import": lambda place, **o: BackupRepo(place / "other").import_(place / "kept.tar.gz", **o),
+    "adopt": lambda place, **o: BackupRepo(place / "other").adopt(place / "set", **o),
+    "restore": lambda place, **o: BackupRepo(place / "repo").restore("latest", place / "out", replace=True, **o),
+    "restore folder": lambda place, **o: pyjet.restore(place / "set", place / "out", replace=True, **o),
+}
+
+
+def dies(report, place, name, at):
+    """At the at-th of: the begin of a stage, its first step, its end; at None: never."""
+    steps = []
+
+    def step(told):
+        if (told.stage, told.phase) not in steps:
+            steps.append((told.stage, told.phase))
+            if len(steps) == at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    CALLS_AGAIN[name](place, progress=step)
+    report(["steps", len(steps)])
+
+
+def whole_afterwards(report, place, name):
+    """No half set, no leftover, and what was asked for is there."""
+    assert not [n for n in os.listdir(place) if n.startswith(".")], os.listdir(place)
+    other = BackupRepo(place / "other")
+    assert os.listdir(other.path("work")) == [] and other.verify("all", level="checksums").ok and other.status().level in ("ok", "warning")
+    if name == "import":
+        assert len(other.list()) == 2
+    elif name == "adopt":
+        assert other.list()
+    elif name == "export":
+        assert len(BackupRepo(place / "again", create=True).import_(place / "x.tar.gz")) == 2
+    else:
+        check(place / "out" / "a.edb", 200, 2500)
+
+
+@pytest.mark.parametrize("name", CALLS_AGAIN)
+def test_killed_and_again(memory_path, name):
+    """In each stage: nothing half-made counts, and the same call sweeps what was left beside its destination."""
+    run(made_elsewhere, memory_path / "start")
+    seen, at = set(), 1
+    while True:
+        place = memory_path / "now"
+        shutil.copytree(memory_path / "start", place, symlinks=True)
+        child = Child(dies, place, name, at)
+        while child.take(30):
+            pass
+        if not os.WIFSIGNALED(child.finish()):
+            break
+        assert not (place / "x.tar.gz").exists() or name != "export"
+        left = [place / n for n in os.listdir(place) if n.startswith(".")]
+        seen.update(p.suffix for p in left)
+        for p in left:
+            os.utime(p, (0, 0))  # as if it were an hour later
+        run(dies, place, name, None)
+        run(whole_afterwards, place, name)
+        shutil.rmtree(place)
+        at += 1
+    assert at > 2 and seen == {"export": {".tmp"}, "restore": {".restoring", ".staged"}, "restore folder": {".restoring"}}.get(name, set())
+
+
+def test_a_living_run_is_not_swept(memory_path):
+    """Two restores beside each other: the folders of the one that goes on stay, however old they look."""
+    with World(memory_path, rows=50, compress=True) as w:
+        w.backup()
+
+        def beside(step):
+            for p in memory_path.iterdir():
+                if p.name.startswith("."):
+                    os.utime(p, (0, 0))
+            if step.stage == "engine" and step.phase == "begin":
+                w.repo.restore("latest", memory_path / "one", replace=True)
+
+        w.repo.restore("latest", memory_path / "one", replace=True, progress=beside)
+        w.holds(memory_path / "one", 50)
+        assert not [p for p in memory_path.iterdir() if p.name.startswith(".")]
+
+
+def test_prune_sweeps_what_writers_left(memory_path):
+    with World(memory_path, rows=10) as w:
+        w.backup()
+        left = [w.repo.path("catalog", f".{w.repo.latest().id}.json.123.tmp"), w.repo.path("scratch", "verify-12345678")]
+        pathlib.Path(left[0]).write_text("{")
+        os.mkdir(left[1])
+        w.repo.prune(keep_last=1)
+        assert all(map(os.path.exists, left))
+        w.repo.prune(keep_last=1, dry_run=False)
+        assert not any(map(os.path.exists, left)) and w.repo.verify("all").ok
+
+
+def busy(report, place, what):
+    """One of several processes on one repository."""
+    repo = BackupRepo(place / "other", lock_timeout=60)
+    for n in range(4):
+        if what == "adopt":
+            report(["made", repo.adopt(place / "set").id])
+        elif what == "import":
+            report(["made", *[s.id for s in repo.import_(place / "kept.tar.gz")]])
+        elif what == "prune":
+            report(["gone", *repo.prune(keep_last=2, dry_run=False).removed])
+        elif what == "verify":
+            assert not [f for f in repo.verify("all", level="checksums").findings]
+        else:
+            try:
+                repo.export("latest", place / f"{n}.tar.gz") if what == "export" else repo.restore("latest", place / f"out{n}")
+            except errors.SetNotFoundError:
+                pass  # there is none yet
+
+
+def test_processes_on_one_repository(memory_path):
+    """Six of them: writers wait for each other, nobody's set is lost but by prune, and what remains is whole."""
+    run(made_elsewhere, memory_path)
+    children = [Child(busy, memory_path, what) for what in ("adopt", "adopt", "import", "prune", "verify", "export", "restore")]
+    for child in children:
+        child.join()
+    lines = [line for child in children for line in child.lines]
+    made, gone = ({x for line in lines if line[0] == kind for x in line[1:]} for kind in ("made", "gone"))
+    repo = BackupRepo(memory_path / "other")
+    assert {s.id for s in repo.list()} | gone == made and len(made) >= 8
+    assert repo.verify("all", level="checksums").ok and repo.status().level == "ok"
