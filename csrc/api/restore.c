@@ -84,6 +84,22 @@ static void restore_out(const struct restore_result *r, PYJET_RESTORE *to)
     memcpy(to->database, r->databases, sizeof to->database);
 }
 
+static bool is_leap(uint32_t year)
+{
+    return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+}
+
+/* A JET_LOGTIME: seconds, minutes, hours, day, month, years from 1900, milliseconds in two parts. All zero: none. */
+static bool is_time(const uint8_t t[8])
+{
+    static const uint8_t days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    uint32_t month = t[4], ms = t[6] >> 1 | (t[7] >> 1 & 7u) << 7;
+    if (month < 1 || month > 12)
+        return false;
+    uint32_t most = days[month - 1] + (month == 2 && is_leap(1900u + t[5]));
+    return t[3] >= 1 && t[3] <= most && t[2] < 24 && t[1] < 60 && t[0] < 60 && ms < 1000;
+}
+
 JET_ERR PyjetRestoreTo(JET_INSTANCE instance, const PYJET_RESTORE_OPTIONS *options, PYJET_PROGRESS progress, void *context, PYJET_RESTORE *result)
 {
     struct api_progress p = {.progress = progress, .context = context};
@@ -95,6 +111,8 @@ JET_ERR PyjetRestoreTo(JET_INSTANCE instance, const PYJET_RESTORE_OPTIONS *optio
     for (uint32_t i = 0; i < options->renames; i++)
         map[i] = (struct recovery_map){options->rename[i].szDatabaseName, options->rename[i].szNewDatabaseName, 0};
     memcpy(&time, &options->stop_time, sizeof time);
+    if (memcmp(&time, &never, sizeof time) != 0 && !is_time(time.b))
+        return api_invalid("the time to stop at is no date and time");
     struct instance_restore r = {
         .set = options->set,
         .destination = options->destination,

@@ -5,28 +5,46 @@
 /* Live logs that could follow the set (backup-semantics.md 10.2 step 4): checked; from another folder they are copied, so that
  * that folder stays as it is, and never among logs that lie at the destination. */
 
+/* One live log; those that the set has too need not be there. */
+static err_t check_log(const struct restore_set *set, const char *dir, uint32_t generation, bool current)
+{
+    struct log_header set_last, h;
+    char name[64], path[OS_PATH_MAX];
+    TRY_RETURN(log_name(set->base_name, set->gen_high, 3, name, sizeof name));
+    TRY_RETURN(os_join(path, sizeof path, set->dir, name));
+    TRY_RETURN(log_read_header(path, &set_last));
+    TRY_RETURN(log_name(set->base_name, current ? 0 : generation, 3, name, sizeof name));
+    TRY_RETURN(os_join(path, sizeof path, dir, name));
+    if (!os_exists(path))
+        return JET_errSuccess;
+    TRY_RETURN(log_read_header(path, &h));
+    if (memcmp(h.signature.b, set_last.signature.b, 28) != 0)
+        return plan__fail_file(JET_errExistingLogFileHasBadSignature, 457, path, "a live log of another sequence stands in the way");
+    return JET_errSuccess;
+}
+
+/* Headers may claim any generation: looked at are those of the set, and the last run without a gap, of which each is a file. */
+static err_t check_logs(const struct restore_set *set, const char *dir, const struct log_survey *live)
+{
+    uint32_t last = live->gen_last - live->current;
+    if (live->current)
+        TRY_RETURN(check_log(set, dir, live->gen_last, true));
+    for (uint32_t g = live->gen_first > set->gen_low ? live->gen_first : set->gen_low; g <= last && g <= set->gen_high; g++)
+        TRY_RETURN(check_log(set, dir, g, false));
+    for (uint32_t g = live->gen_whole; g <= last; g++)
+        TRY_RETURN(check_log(set, dir, g, false));
+    return JET_errSuccess;
+}
+
 static err_t check_folder(const struct job *job, const char *dir)
 {
     const struct restore_set *set = job->o->set;
     struct log_survey live;
-    struct log_header set_last, h;
-    char name[64], path[OS_PATH_MAX];
+    char name[64];
     TRY_RETURN(log_survey(dir, set->base_name, &live));
     if (!live.any)
         return JET_errSuccess;
-    TRY_RETURN(log_name(set->base_name, set->gen_high, 3, name, sizeof name));
-    TRY_RETURN(os_join(path, sizeof path, set->dir, name));
-    TRY_RETURN(log_read_header(path, &set_last));
-    for (uint32_t g = live.gen_first; g <= live.gen_last; g++) {
-        bool current = g == live.gen_last && live.current;
-        TRY_RETURN(log_name(set->base_name, current ? 0 : g, 3, name, sizeof name));
-        TRY_RETURN(os_join(path, sizeof path, dir, name));
-        if (!os_exists(path))
-            continue;
-        TRY_RETURN(log_read_header(path, &h));
-        if (memcmp(h.signature.b, set_last.signature.b, 28) != 0)
-            return plan__fail_file(JET_errExistingLogFileHasBadSignature, 457, path, "a live log of another sequence stands in the way");
-    }
+    TRY_RETURN(check_logs(set, dir, &live));
     if (live.gen_first > set->gen_high + 1) {
         char last[64];
         TRY_RETURN(log_name(set->base_name, set->gen_high, 3, last, sizeof last));
@@ -36,8 +54,9 @@ static err_t check_folder(const struct job *job, const char *dir)
         err_detail("%s: the lowest live log is generation %u, the set ends with %u", dir, live.gen_first, set->gen_high);
         return err;
     }
-    if (live.gap && live.gen_missing > set->gen_high) {
-        TRY_RETURN(log_name(set->base_name, live.gen_missing, 3, name, sizeof name));
+    if (live.gen_whole > set->gen_high + 1) {
+        uint32_t missing = live.gen_missing > set->gen_high ? live.gen_missing : set->gen_high + 1;
+        TRY_RETURN(log_name(set->base_name, missing, 3, name, sizeof name));
         return plan__fail_file(JET_errMissingCurrentLogFiles, 450, name, "a live log that must follow the set is missing");
     }
     return JET_errSuccess;
@@ -104,10 +123,30 @@ static err_t check_any(const struct job *job)
     return err;
 }
 
+/* A moment in a generation that is nowhere is told before anything is copied. */
+static err_t check_reaches(const struct job *job)
+{
+    const struct restore_options *o = job->o;
+    struct log_survey live;
+    uint32_t wanted = LGPOS_GEN(o->stop), last = o->set->gen_high;
+    if (wanted <= last)
+        return JET_errSuccess;
+    TRY_RETURN(log_survey(o->roll_forward_dir != NULL ? o->roll_forward_dir : o->log_dir, o->set->base_name, &live));
+    if (live.any && live.gen_last > last)
+        last = live.gen_last;
+    if (wanted <= last)
+        return JET_errSuccess;
+    err_t err = RAISE(JET_errMissingLogFile);
+    err_detail("the moment to restore to lies in log generation %u, the last one that is there is %u: name the folder with the logs that "
+               "followed the set, or an earlier moment", wanted, last);
+    return err;
+}
+
 err_t live__check(const struct job *job)
 {
     const struct restore_options *o = job->o;
     TRY_RETURN(check_any(job));
+    TRY_RETURN(check_reaches(job));
     TRY_RETURN(check_folder(job, o->log_dir));
     if (brings_logs(job))
         TRY_RETURN(check_folder(job, o->roll_forward_dir));

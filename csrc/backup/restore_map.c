@@ -44,6 +44,30 @@ err_t map__target(const struct job *job, int i, char to[OS_PATH_MAX])
     return JET_errSuccess;
 }
 
+/* A relative name with `..` in it. */
+static bool climbs(const char *name)
+{
+    for (const char *at = name; *name != '/' && at != NULL; at = strchr(at, '/')) {
+        at += *at == '/';
+        if (strncmp(at, "..", 2) == 0 && (at[2] == '/' || at[2] == '\0'))
+            return true;
+    }
+    return false;
+}
+
+/* By its file name and by where it lay, a database may be meant twice. */
+static err_t check_single(const struct job *job, const struct recovery_map *entry, int i)
+{
+    for (const struct recovery_map *other = job->o->rename; other < entry; other++) {
+        if (!names(other, job->o->set, i))
+            continue;
+        err_t err = RAISE(JET_errDatabaseDuplicate);
+        err_detail("%s is to become %s and %s: name it once", job->o->set->databases[i], other->to, entry->to);
+        return err;
+    }
+    return JET_errSuccess;
+}
+
 static err_t check_entry(const struct job *job, const struct recovery_map *entry)
 {
     const struct restore_set *set = job->o->set;
@@ -52,9 +76,14 @@ static err_t check_entry(const struct job *job, const struct recovery_map *entry
         err_detail("an entry of the restore map has an empty name");
         return err;
     }
+    if (climbs(entry->to)) {
+        err_t err = RAISE(JET_errInvalidPath);
+        err_detail("%s leads out of the destination; a new name is a full path, or one below it", entry->to);
+        return err;
+    }
     for (int i = 0; i < set->database_count; i++)
         if (names(entry, set, i))
-            return JET_errSuccess;
+            return check_single(job, entry, i);
     err_t err = RAISE(JET_errDatabaseNotFound);
     err_detail("%s holds no database %s that could be renamed", set->dir, entry->from);
     return err;

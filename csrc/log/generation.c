@@ -219,12 +219,13 @@ err_t log_survey(const char *dir, const char *base_name, struct log_survey *out)
             err_detail("header of %s/%s", dir, f->name);
             break;
         }
-        if (out->any && !out->gap && f->generation > out->gen_last + 1) {
+        if (out->any && f->generation > out->gen_last + 1) {
+            out->gen_missing = out->gap ? out->gen_missing : out->gen_last + 1;
             out->gap = true;
-            out->gen_missing = out->gen_last + 1;
+            out->gen_whole = f->generation;
         }
         if (!out->any)
-            out->gen_first = f->generation;
+            out->gen_first = out->gen_whole = f->generation;
         out->any = true;
         out->current |= f->current;
         out->gen_last = f->generation;

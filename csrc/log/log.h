@@ -60,8 +60,9 @@ struct log_survey {
     bool current;         /* <base>.log is there */
     uint32_t gen_first;   /* lowest and highest generation by headers (archived and current) */
     uint32_t gen_last;
-    bool gap;             /* a generation between is missing: gen_missing */
+    bool gap;             /* a generation between is missing: gen_missing, the lowest */
     uint32_t gen_missing;
+    uint32_t gen_whole;   /* from here to gen_last none is missing: as many files as that */
 };
 MUST_CHECK err_t log_survey(const char *dir, const char *base_name, struct log_survey *out);
 

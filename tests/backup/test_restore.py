@@ -7,6 +7,7 @@ import os
 import pathlib
 import random
 import shutil
+import struct
 import sys
 import threading
 import time
@@ -345,6 +346,12 @@ def other_names(place):
     w.fails("JET_errDatabaseDuplicate", lambda: cjet.restore(w.place / "set", again, rename=[("a.edb", "b.edb")]))
     w.fails("JET_errDatabaseInvalidName", lambda: cjet.restore(w.place / "set", again, rename=[("a.edb", "")]))
     w.fails("JET_errInvalidPath", lambda: cjet.restore(w.place / "set", again, rename=[("a.edb", "no/such/a.edb")]))
+    for name in ("../outside.edb", "..", "x/../../outside.edb"):
+        e = w.fails("JET_errInvalidPath", lambda name=name: cjet.restore(w.place / "set", again, rename=[("a.edb", name)]))
+        assert name in e.detail and not (w.place / "outside.edb").exists()
+    twice = [("a.edb", "x.edb"), (w.data / "a.edb", "y.edb")]
+    e = w.fails("JET_errDatabaseDuplicate", lambda: cjet.restore(w.place / "set", again, rename=twice))
+    assert "x.edb" in e.detail and "y.edb" in e.detail
     assert not list(again.iterdir())
 
 
@@ -519,6 +526,44 @@ def moments_that_are_not_there(place):
         assert "backup" in e.detail
     w.fails("JET_errMissingLogFile", lambda: cjet.restore(w.place / "set", w.place / "to2", roll_forward=w.data, stop=(w.logs()[-1] + 5) << 32))
     w.fails("JET_errMissingLogFile", lambda: cjet.restore(w.place / "set", w.place / "to3", stop=(found.gen_high + 1) << 32))
+    e = w.fails("JET_errMissingLogFile", lambda: cjet.restore(w.place / "set", w.place / "to4", roll_forward=w.data, stop=2**64 - 1))
+    assert str(w.logs()[-1] + 1) in e.detail
+    assert not [p for n in (2, 3, 4) for p in (w.place / f"to{n}").glob("*.edb")]  # told before anything is copied
+    good = [0, 0, 0, 29, 2, 124, 1, 0]
+    wrong = [bytes(value if i == at else b for i, b in enumerate(good))
+             for at, value in ((0, 60), (1, 60), (2, 24), (3, 0), (3, 30), (4, 0), (4, 13), (5, 125))]  # fmt: skip
+    for time in (*wrong, bytes([*good[:6], 0xFF, 0x0E]), b"\xff" * 8):  # the last but one: 1023 ms
+        e = w.fails("JET_errInvalidParameter", lambda time=time: cjet.restore(w.place / "set", w.place / "to5", roll_forward=w.data, stop_time=time))
+        assert "time" in e.detail
+    w.fails("JET_errEndingRestoreLogTooLow", lambda: cjet.restore(w.place / "set", w.place / "to5", roll_forward=w.data, stop_time=bytes(good)))
+
+
+@ROWS("BK-307", "a generation of a hostile header")
+def a_live_log_that_claims_a_late_generation(place):
+    """The walk over the live logs ends at the first that is missing, not at the generation that a header claims, two thousand millions further."""
+    w = Ledger(place)
+    w.commits(60)
+    w.backup()
+    w.commits(60)
+    w.inst.term()
+    shutil.copytree(w.data, w.place / "live")
+    current = w.place / "live" / "edb.log"
+    page = bytearray(current.read_bytes()[:4096])
+    assert struct.unpack_from("<I", page, 4)[0] == w.logs()[-1] + 1
+    struct.pack_into("<I", page, 4, 0x7FFFFFFF)
+    words = struct.unpack("<1024I", page)
+    sum_ = 0x89ABCDEF
+    for word in words[1:]:
+        sum_ ^= word
+    assert struct.unpack_from("<I", current.read_bytes())[0] == sum_ ^ (w.logs()[-1] + 1) ^ 0x7FFFFFFF, "the header's checksum is an xor"
+    struct.pack_into("<I", page, 0, sum_)
+    with open(current, "r+b") as f:
+        f.write(page)
+    for gone in (None, w.logs()[0]):  # also with a gap in what the set has
+        if gone is not None and (w.place / "live" / f"edb{gone:05X}.log").exists():
+            (w.place / "live" / f"edb{gone:05X}.log").unlink()
+        e = w.fails("JET_errMissingCurrentLogFiles", cjet.restore, w.place / "set", w.place / "to", None, None, w.place / "live")
+        assert f"{w.logs()[-1] + 1:05X}" in e.detail and not (w.place / "to" / "a.edb").exists()
 
 
 @ROWS("BK-304")
