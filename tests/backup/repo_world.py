@@ -7,6 +7,11 @@ import pyjet
 from pyjet.backup import BackupRepo
 
 
+def kept(folder):
+    """Names in the folder of a running instance, but for the log that is made in the background."""
+    return sorted(name for name in os.listdir(folder) if name != "edbtmp.log")
+
+
 class World:
     """Rows 0 to n-1, each with bytes that follow from its number; ``seen[set id]`` is n at that backup."""
 

@@ -2,13 +2,17 @@
 
 import datetime
 import math
-import os
+import pathlib
+import sys
 
 import pytest
 
 import pyjet
 from pyjet import LgPos, errors
 from pyjet.backup import BackupRepo, Deadline, RateLimit, recover
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+from repo_world import kept  # noqa: E402
 
 NAN, INF = float("nan"), float("inf")
 UTC = datetime.timezone.utc
@@ -176,7 +180,7 @@ def test_empty_names(world, monkeypatch):
     """No call takes the current folder for a name that a script did not set."""
     here = world.place / "live"
     monkeypatch.chdir(here)
-    before = sorted(os.listdir(here))
+    before = kept(here)
     for call in (
         lambda: world.repo.adopt(""),
         lambda: world.repo.export("latest", ""),
@@ -189,4 +193,4 @@ def test_empty_names(world, monkeypatch):
     ):
         with pytest.raises(errors.InvalidPathError, match="empty"):
             call()
-    assert sorted(os.listdir(here)) == before and world.files() == world.before
+    assert kept(here) == before and world.files() == world.before

@@ -20,7 +20,7 @@ from pyjet.backup import BackupRepo, chains, manifest, prune
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 from child import Child, run  # noqa: E402
-from repo_world import World, check  # noqa: E402
+from repo_world import World, check, kept  # noqa: E402
 
 
 def changed(data, rng):
@@ -143,12 +143,13 @@ def test_a_name_that_no_repository_keeps(memory_path, name):
     """Refused before logs are deleted; it used to be copied, and then no backup could be made any more."""
     with pyjet.Instance(memory_path / "live", log_file_size=256 << 10) as inst, inst.session() as ses:
         ses.create(memory_path / "live" / name)
-        logs = sorted(os.listdir(memory_path / "live"))
+        live = memory_path / "live"
+        files = kept(live)
         repo = BackupRepo(memory_path / "repo", create=True)
         for _ in range(2):
             with pytest.raises(errors.InvalidParameterError, match="control characters"):
                 repo.backup(inst)
-        assert repo.list() == [] and os.listdir(repo.path("work")) == [] and sorted(os.listdir(memory_path / "live")) == logs
+        assert repo.list() == [] and os.listdir(repo.path("work")) == [] and kept(live) == files
         inst._attached.clear()  # attached by calls that the package does not see
         with pytest.raises(errors.ManifestError):
             repo.backup(inst)
