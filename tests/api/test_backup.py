@@ -148,7 +148,7 @@ def test_ctrl_c_ends_a_backup(tmp_path):
             inst.backup({str(tmp_path / "set")!r}, progress=tell)
             print("finished")
         except KeyboardInterrupt:
-            print("interrupted", time.monotonic(), os.path.exists({str(tmp_path / "set")!r}), len(t), flush=True)
+            print("interrupted", os.path.exists({str(tmp_path / "set")!r}), len(t), flush=True)
         inst.backup({str(tmp_path / "set")!r})
         print("again", flush=True)
         inst.close()
@@ -160,20 +160,15 @@ def test_ctrl_c_ends_a_backup(tmp_path):
         for line in child.stdout:
             if line == "progress\n":
                 break
-        sent = time.monotonic()
         child.send_signal(signal.SIGINT)
         rest = child.stdout.read()
         assert child.wait(60) == 0
     finally:
         child.kill()
     line = next(x for x in rest.splitlines() if x.startswith("interrupted"))
-    _, at, exists, count = line.split()
-    assert (
-        float(at) - sent < 1.0
-        and exists == "False"
-        and count == "2000"
-        and rest.endswith("again\n")
-    )
+    _, exists, count = line.split()
+    steps = rest.count("progress\n")  # of a hundred; python -m bench.interrupt measures the time
+    assert steps < 20 and exists == "False" and count == "2000" and rest.endswith("again\n"), rest
 
 
 def test_events_reach_the_logger(people, inst, tmp_path, caplog):
