@@ -131,9 +131,39 @@ out:
     return err;
 }
 
+static err_t not_following(err_t why, const char *target, uint32_t last, const char *what)
+{
+    err_t err = RAISE(why);
+    err_detail("%s ends with generation %u; %s: make a full backup into another folder", target, last, what);
+    return err;
+}
+
+/* An increment goes on where the set ends, in the same sequence: else the set would restore no more, and the increment be lost with it. */
+static err_t check_follows(const struct run *run, const char *target)
+{
+    const struct series *s = &run->series;
+    const char *base_name = s->b->host.base_name;
+    struct log_survey there;
+    struct log_header last;
+    char name[64], path[OS_PATH_MAX];
+    TRY_RETURN(log_survey(target, base_name, &there));
+    if (!there.any)
+        return JET_errSuccess;
+    TRY_RETURN(log_name(base_name, there.gen_last, 3, name, sizeof name));
+    TRY_RETURN(os_join(path, sizeof path, target, name));
+    if (os_kind_of(path, NULL) == OS_KIND_FILE && log_read_header(path, &last) >= 0 &&
+        memcmp(last.signature.b, log_signature(s->b->host.log)->b, sizeof last.signature.b) != 0)
+        return not_following(JET_errFileAlreadyExists, target, there.gen_last, "it belongs to another log sequence");
+    if (there.gen_last + 1 < s->copy_mic)
+        return not_following(JET_errMissingFileToBackup, target, there.gen_last, "logs that followed it are gone from the log folder");
+    return JET_errSuccess;
+}
+
 err_t logs__look(const struct run *run, const char *target)
 {
     const struct series *s = &run->series;
+    if (!run->full)
+        TRY_RETURN(check_follows(run, target));
     char from[OS_PATH_MAX], name[64], to[OS_PATH_MAX];
     for (uint32_t g = s->copy_mic; g < s->copy_mac; g++) {
         TRY_RETURN(log_path(s->b->host.log, g, from));
@@ -161,6 +191,8 @@ static err_t put_marker(struct run *run, const struct dbfile *db)
 err_t logs__copy(struct run *run)
 {
     struct series *s = &run->series;
+    if (!run->full)
+        TRY_RETURN(check_follows(run, run->target));
     for (uint32_t g = s->copy_mic; g < s->copy_mac; g++) {
         err_t stop = series__stopped(s);
         if (stop < 0)

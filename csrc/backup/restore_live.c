@@ -27,8 +27,7 @@ static err_t check_log(const struct restore_set *set, const char *dir, uint32_t 
 static err_t check_logs(const struct restore_set *set, const char *dir, const struct log_survey *live)
 {
     uint32_t last = live->gen_last - live->current;
-    if (live->current)
-        TRY_RETURN(check_log(set, dir, live->gen_last, true));
+    TRY_RETURN(check_log(set, dir, 0, true)); /* also one that is older than the others */
     for (uint32_t g = live->gen_first > set->gen_low ? live->gen_first : set->gen_low; g <= last && g <= set->gen_high; g++)
         TRY_RETURN(check_log(set, dir, g, false));
     for (uint32_t g = live->gen_whole; g <= last; g++)

@@ -9,6 +9,8 @@ struct inventory {
     const struct run *run;
     const char *dir;
     int markers;
+    bool akin;                     /* a log of this sequence, or a copy of an attached database: the set is this instance's */
+    bool databases, alien;         /* some can be read; a log of another sequence. Either alone is what a crash left, not a set */
     char unexplained[OS_PATH_MAX]; /* a database that half of an old set may hold, but not a whole one: its marker is missing */
 };
 
@@ -28,11 +30,27 @@ static bool is_attached_name(const struct run *run, const char *name)
 }
 
 /* One that is damaged is known by its size: whole segments. */
-static bool is_set_log(const char *path, uint32_t generation, uint64_t size)
+static bool is_set_log(struct inventory *v, const char *path, uint32_t generation, uint64_t size)
 {
     struct log_header h;
-    err_t err = log_read_header(path, &h);
-    return err >= 0 ? h.generation == generation : size % LOG_SEGMENT == 0;
+    if (log_read_header(path, &h) < 0)
+        return size % LOG_SEGMENT == 0;
+    const struct signature *own = log_signature(v->run->series.b->host.log);
+    bool same = memcmp(h.signature.b, own->b, sizeof h.signature.b) == 0;
+    v->akin |= same;
+    v->alien |= !same;
+    return h.generation == generation;
+}
+
+static bool is_attached_database(const struct run *run, const struct signature *sign_db)
+{
+    struct db_header h;
+    for (int i = 0; i < run->series.db_count; i++) {
+        dbfile_copy_header(run->series.dbs[i].db, &h);
+        if (memcmp(h.sign_db.b, sign_db->b, sizeof h.sign_db.b) == 0)
+            return true;
+    }
+    return false;
 }
 
 /* By its header, which says that a backup wrote it; one that was cut off, or is damaged, by the name of an attached database. */
@@ -45,6 +63,8 @@ static bool is_set_database(struct inventory *v, const char *path, const char *n
         return attached;
     if (h.full_cur.gen_low == 0)
         return false;
+    v->akin |= is_attached_database(v->run, &h.sign_db);
+    v->databases = true;
     if (!attached && (set__marker_path(path, marker) < 0 || !os_exists(marker)))
         snprintf(v->unexplained, sizeof v->unexplained, "%s", path);
     return true;
@@ -58,7 +78,7 @@ static err_t judge_file(struct inventory *v, const char *path, const char *name,
     if (set__is_log_beside(name))
         own = true;
     else if (set__is_log(name, &generation))
-        own = log_is_own_name(base_name, name) && is_set_log(path, generation, size);
+        own = log_is_own_name(base_name, name) && is_set_log(v, path, generation, size);
     else if (set__is_marker(name))
         own = size == 0;
     else
@@ -113,6 +133,8 @@ err_t sweep__check(const struct run *run, const char *name)
         return JET_errSuccess;
     struct inventory v = {.run = run, .dir = path};
     TRY_RETURN(os_dir_list(path, judge_entry, &v));
+    if (v.databases && v.alien && !v.akin)
+        return refuse_stranger(path, "the set of another instance, with none of this one's databases and logs");
     bool whole = v.markers > 0 && strcmp(name, "temp") != 0; /* markers come last and go last */
     return whole && v.unexplained[0] != '\0' ? refuse_stranger(v.unexplained, "a database without its marker (.pat)") : JET_errSuccess;
 }

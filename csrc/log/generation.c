@@ -226,8 +226,8 @@ err_t log_survey(const char *dir, const char *base_name, struct log_survey *out)
         }
         if (!out->any)
             out->gen_first = out->gen_whole = f->generation;
+        out->current = f->current && (!out->any || f->generation > out->gen_last);
         out->any = true;
-        out->current |= f->current;
         out->gen_last = f->generation;
     }
     log__listing_free(&l);

@@ -57,7 +57,7 @@ void log_destroy(struct log *log); /* closes without writing */
 /* What lies in the folder: see log_survey. */
 struct log_survey {
     bool any;             /* some log of this base name is there */
-    bool current;         /* <base>.log is there */
+    bool current;         /* <base>.log is the highest; one left from an earlier copy of the folder is not */
     uint32_t gen_first;   /* lowest and highest generation by headers (archived and current) */
     uint32_t gen_last;
     bool gap;             /* a generation between is missing: gen_missing, the lowest */

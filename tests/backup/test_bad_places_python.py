@@ -339,3 +339,87 @@ def test_roll_forward_from_the_destination_itself(world):
     world.check()
     pyjet.restore(world.set, world.place / "beside", roll_forward=old)  # read, and nothing more
     assert digest(old) == before
+
+
+def test_an_atomic_backup_onto_the_set_of_another_instance(world):
+    """Base names and names of databases are alike; neither logs nor databases are. It used to replace the other one's only set."""
+    place = world.place / "atomic"
+    place.mkdir()
+    world.inst.backup(place, atomic=True)
+    kept = digest(place)
+    with pyjet.Instance(world.place / "live2", log_file_size=1 << 16) as other, other.session() as ses:
+        ses.create(world.place / "live2" / "a.edb").create_table("t", {"id": pyjet.Long()})
+        other.backup(world.place / "own")
+        told = world.refused(errors.BackupDirectoryNotEmptyError, 12, other.backup, place, atomic=True)
+        assert str(place / "new") in told.detail and digest(place) == kept
+
+
+def test_an_atomic_backup_after_a_restore_goes_on_in_its_folder(world):
+    """A restore begins another sequence of logs, but the database is the same: the old sets are still this instance's to replace."""
+    place = world.place / "atomic"
+    place.mkdir()
+    world.inst.backup(place, atomic=True)
+    pyjet.restore(place, world.place / "back")
+    with pyjet.Instance(world.place / "back", log_file_size=1 << 16) as again, again.session() as ses:
+        ses.attach(world.place / "back" / "a.edb")
+        for _ in range(2):
+            again.backup(place, atomic=True)
+    pyjet.restore(place, world.place / "to")
+
+
+def test_roll_forward_from_a_copy_with_an_older_current_log(world):
+    """cp -r of a running instance's folder copies edb.log before the archived ones, which go further by then; the last was passed over."""
+    for _ in range(12):
+        world.add(20)
+    copied = world.place / "copied"
+    copied.mkdir()
+    archived = sorted((world.place / "live").glob("edb0*.log"))
+    for log in archived:
+        shutil.copy(log, copied)
+    pyjet.restore(world.set, world.place / "without", roll_forward=copied)
+    want = check_rows(world.place / "without")
+    assert want > 200
+    for n, older in enumerate((archived[-4], archived[-1])):
+        shutil.copy(older, copied / "edb.log")
+        pyjet.restore(world.set, world.place / f"with{n}", roll_forward=copied)
+        assert check_rows(world.place / f"with{n}") == want
+
+
+def check_rows(folder):
+    with pyjet.Instance(folder, log_file_size=1 << 16) as inst, inst.session() as ses:
+        return len(ses.attach(folder / "a.edb").table("t"))
+
+
+def reopened(folder):
+    """An instance whose first logs are gone: what was logged since its begin, and a full backup that truncated them."""
+    with pyjet.Instance(folder, log_file_size=1 << 16) as inst, inst.session() as ses:
+        table = ses.create(folder / "a.edb").create_table("t", {"id": pyjet.Long(), "raw": pyjet.LongBinary()})
+        table.insert_many({"id": i, "raw": os.urandom(900)} for i in range(700))
+    inst = pyjet.Instance(folder, log_file_size=1 << 16)
+    ses = inst.session()
+    ses.attach(folder / "a.edb")
+    return inst, ses
+
+
+def test_an_increment_that_does_not_follow_the_set_of_its_folder(world):
+    """Of another instance, and of the same one whose logs in between are gone: it used to succeed, and no set restored any more."""
+    inst, ses = reopened(world.place / "live2")
+    with inst, ses:
+        inst.backup(world.place / "first")
+        shutil.copytree(world.place / "first", world.place / "behind")
+        (world.place / "atomic").mkdir()
+        world.inst.backup(world.place / "atomic", atomic=True)
+        sets = {name: digest(world.place / name) for name in ("first", "set")}
+        for name, options in (("set", {}), ("atomic", {"atomic": True})):
+            for dry_run in (True, False):
+                world.refused(errors.FileAlreadyExistsError, 12, inst.backup, world.place / name, incremental=True, dry_run=dry_run, **options)
+        ses.open(world.place / "live2" / "a.edb").table("t").insert_many({"id": i, "raw": os.urandom(900)} for i in range(700))
+    inst, ses = pyjet.Instance(world.place / "live2", log_file_size=1 << 16), None
+    with inst, inst.session() as ses:
+        ses.attach(world.place / "live2" / "a.edb")
+        inst.backup(world.place / "second")
+        world.refused(errors.MissingFileToBackupError, 21, inst.backup, world.place / "first", incremental=True)
+        inst.backup(world.place / "second", incremental=True)
+    assert sets == {name: digest(world.place / name) for name in sets}
+    for name in ("first", "second", "atomic"):
+        pyjet.restore(world.place / name, world.place / "to" / name)
