@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import os
 import shutil
+import stat
 import tempfile
 
 from .. import _jet, errors
@@ -200,7 +201,7 @@ def restore(
     ESE: JetRestoreInstance, https://learn.microsoft.com/windows/win32/extensible-storage-engine/jetrestoreinstance-function
     """
     places.check_named(source, destination, roll_forward)
-    source, destination = os.path.abspath(source), os.path.abspath(destination)
+    source, destination = os.path.abspath(source), places.whole(destination)
     options = {**stop_options(stop_at), "rename": _renames(rename)}
     if roll_forward is not None:
         options["roll_forward"] = os.path.abspath(roll_forward)
@@ -219,7 +220,7 @@ def restore(
     with contextlib.ExitStack() as made:
         with places.told(destination):
             work = made.enter_context(places.work_folder(parent, f".{os.path.basename(destination)}-", ".restoring"))
-            os.chmod(work, 0o777 & ~_umask())
+            _take_after(work, destination)
         with watch("restore", progress) as watching:
             r = _restore_into(source, work, found, options, watching.callback)
         with places.told(destination):
@@ -243,6 +244,17 @@ def DestinationNotEmpty(destination):
     return errors.DestinationNotEmptyError(
         destination, "Name another folder, or pass replace=True to swap it for the restored one."
     )
+
+
+def _take_after(work, destination):
+    """Mode, owner and group of the folder that will be replaced; those of a new one where there is none."""
+    if not os.path.isdir(destination):
+        os.chmod(work, 0o777 & ~_umask())
+        return
+    like = os.stat(destination)
+    with contextlib.suppress(PermissionError):  # somebody else's folder: ours takes its place
+        os.chown(work, like.st_uid, like.st_gid)
+    os.chmod(work, stat.S_IMODE(like.st_mode) | stat.S_IRWXU)
 
 
 def _umask():

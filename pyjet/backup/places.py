@@ -52,6 +52,16 @@ def check_named(*paths):
         )
 
 
+def whole(destination):
+    """The path of a folder that a restore makes or replaces as a whole: where a link leads, so that the link stays. InvalidPathError for a
+    mount point, which cannot be replaced."""
+    path = os.path.abspath(destination)
+    path = os.path.realpath(path) if os.path.islink(path) else path
+    if os.path.ismount(path):
+        raise errors.InvalidPathError(f"{path} is a mount point, and a restore puts a whole folder in place: name a folder below it")
+    return path
+
+
 def check_there(path):
     """InvalidPathError for a folder that is not there, where none is to be made: the instance's own setting would make it."""
     if not os.path.isdir(path):

@@ -96,7 +96,7 @@ def restore(repo, which, destination, *, to, replace, roll_forward, rename, prog
     """The work of BackupRepo.restore."""
     stop = None if isinstance(to, str) and to == "end" else as_stop(to)
     places.check_named(destination, roll_forward)
-    destination = os.path.abspath(destination)
+    destination = places.whole(destination)
     engine.check_destination(destination, repo.root)
     if (
         not replace

@@ -423,3 +423,25 @@ def test_an_increment_that_does_not_follow_the_set_of_its_folder(world):
     assert sets == {name: digest(world.place / name) for name in sets}
     for name in ("first", "second", "atomic"):
         pyjet.restore(world.place / name, world.place / "to" / name)
+
+
+def test_a_destination_that_is_a_link_or_has_rights_of_its_own(world):
+    """What a link leads to is filled, or replaced, and the link stays; it used to fail when all had been copied. A private folder stays private."""
+    there = world.place / "there"
+    there.mkdir(mode=0o700)
+    (world.place / "link").symlink_to(there)
+    world.check()
+    for restore in (lambda **how: pyjet.restore(world.set, world.place / "link", **how), lambda **how: world.repo.restore("latest", world.place / "link", **how)):
+        assert restore(replace=True).databases == (str(there / "a.edb"),)
+        assert (world.place / "link").is_symlink() and there.stat().st_mode & 0o777 == 0o700
+    world.check()
+
+
+def test_a_destination_that_is_a_mount_point(world, monkeypatch):
+    """It cannot be replaced, which is told before anything is copied."""
+    mounted = world.place / "mounted"
+    mounted.mkdir()
+    monkeypatch.setattr(os.path, "ismount", lambda path: os.fspath(path) == str(mounted))
+    for call in (lambda: pyjet.restore(world.set, mounted), lambda: world.repo.restore("latest", mounted)):
+        assert "a folder below it" in world.refused(errors.InvalidPathError, 10, call).detail
+    pyjet.restore(world.set, mounted / "below")
