@@ -22,8 +22,8 @@ from report import spread
 
 PARTS = ("copy", "writer", "increment", "restore", "peers")
 ROW_BYTES = 160  # of pyjet's file
-FILES = {"pyjet": "kv.edb", "sqlite": "kv.sqlite", "lmdb": "data.mdb"}  # RocksDB: all that its folder holds
-ROCKSDB = "rocksdb/c.h"
+FILES = {"pyjet": "kv.edb", "sqlite": "kv.sqlite", "lmdb": "data.mdb"}  # others: all that their folder holds
+PEERS = {"sqlite": "sqlite3_backup", "lmdb": "mdb_env_copy", "bdb": "Berkeley DB's DB_ENV->backup", "rocksdb": "RocksDB's BackupEngine"}
 MEMORY_LIMIT = 64 << 20
 NOISY = 0.5  # cores that others used
 
@@ -255,14 +255,11 @@ class Bench:
             self.say(f"{what} / cp + sync, {'cold' if cold else 'warm'}", figures)
 
     def peers(self):
-        engines = set(run.find_engines({"sqlite", "lmdb"}))
-        if run.has_header(ROCKSDB):
-            run.build("rocksdb")
-            engines.add("rocksdb")
-        for engine, what in (("sqlite", "sqlite3_backup"), ("lmdb", "mdb_env_copy"), ("rocksdb", "RocksDB BackupEngine")):
-            if engine not in engines:
-                self.say(what, "its headers are not installed")
+        for engine, what in PEERS.items():
+            if reason := run.missing(engine):
+                self.say(what, reason)
                 continue
+            run.build(engine)
             self.peer_engine(engine, what)
             if engine == "sqlite":
                 self.peer_tool(engine, "VACUUM INTO", self.vacuum_into)

@@ -6,9 +6,13 @@ Names are fixed: results of different days are found by them.
 import dataclasses
 
 MEM, OS, DISK = "mem", "os", "disk"
+ALL = ("pyjet", "sqlite", "lmdb", "bdb", "rocksdb")
+WITH_LOGS = ("pyjet", "bdb", "rocksdb")  # the others have no increment, and nothing to redo or only a copy of pages
 FOOTNOTES = {
     ("sqlite", MEM): "rollback journal in memory: kill -9 may damage the file",
     ("lmdb", MEM): "writable map, no sync: survives kill -9, not a power cut",
+    ("bdb", MEM): "DB_TXN_NOSYNC: kill -9 loses the last commits, never a half one; reads are of a row, not of one moment",
+    ("rocksdb", MEM): "a WriteBatch a transaction, no log: kill -9 loses what memtables hold; no conflicts, no uniqueness, reads as bdb's",
     ("pyjet", MEM): "JET_bitCommitLazyFlush: kill -9 loses the last commits, never a half one",
 }
 
@@ -22,8 +26,9 @@ class Line:
     args: tuple = ()
     ops: float = 1.0  # of the rows of the base; at least 1000
     metric: str = "cpu_rate"  # cpu_rate, wall_rate, p50, mb_s
-    engines: tuple = ("pyjet", "sqlite", "lmdb")
+    engines: tuple = ALL
     full_only: bool = False
+    prepare: str = ""  # the workload that makes what this one restores or recovers
 
 
 C_LINES = (
@@ -39,10 +44,11 @@ C_LINES = (
     Line("ycsb_a_t1", "ycsb_a", ops=0.5),
     Line("ycsb_a_t2", "ycsb_a", ops=0.5, args=("--threads", "2"), full_only=True),
     Line("backup_full_quiet", "backup_full_quiet", base="big", metric="mb_s"),
-    Line("backup_full_writer", "backup_full_writer", base="big", args=("--batch", "10"), metric="mb_s", engines=("pyjet",)),
-    Line("backup_incr_1pct", "backup_incr_1pct", base="big", metric="mb_s", engines=("pyjet",)),
-    Line("restore_full", "restore_full", base="big", metric="mb_s", engines=("pyjet",)),
-    Line("recover_kill9", "recover_open", base="small", ops=4, metric="cpu_rate", engines=("pyjet",)),
+    Line("backup_full_writer", "backup_full_writer", base="big", args=("--batch", "10"), metric="mb_s", engines=WITH_LOGS),
+    Line("backup_incr_1pct", "backup_incr_1pct", base="big", metric="wall_rate", engines=WITH_LOGS),
+    Line("restore_full", "restore_full", base="big", metric="mb_s", prepare="backup_full_quiet"),
+    Line("restore_replay", "restore_full", base="big", metric="mb_s", engines=WITH_LOGS, prepare="backup_incr_1pct"),
+    Line("recover_kill9", "recover_open", DISK, ops=4, engines=WITH_LOGS, prepare="recover_prepare"),
 )
 
 PY_LINES = (

@@ -40,6 +40,16 @@ def cell(rows, line, engine, layer, unit):
     return f"{short(statistics.median(values))} {unit}" if values else "-"
 
 
+def of_peers(rows, r, tell):
+    """What the peers have beside pyjet's row, in its round."""
+    same = [p for p in rows if "value" in p and (p["line"], p["layer"], p["round"]) == (r["line"], r["layer"], r["round"])]
+    return "".join(f", {p['engine']} {tell(p)}" for p in same if p["engine"] != "pyjet")
+
+
+def kept(r):
+    return f"{r['writer_during'] / max(r['writer_before'], 1e-9):.2f}"
+
+
 def extra(rows, line, layer):
     """What a line tells beside its number, of pyjet's last round."""
     mine = [r for r in rows if "value" in r and (r["line"], r["engine"], r["layer"]) == (line, "pyjet", layer)]
@@ -49,16 +59,27 @@ def extra(rows, line, layer):
     if line.startswith("insert_durable"):
         return f"p50 {r['p50_us']:.0f} us, p99 {r['p99_us']:.0f} us, {r['syncs'] / r['ops']:.2f} syncs a commit"
     if line == "backup_full_writer":
-        keep = r["writer_during"] / max(r["writer_before"], 1e-9)
         return (
-            f"writer keeps {keep:.2f}, p99 {r['writer_p99_before_us']:.0f} -> {r['writer_p99_during_us']:.0f} us, "
+            f"writer keeps {kept(r)}{of_peers(rows, r, kept)}; p99 {r['writer_p99_before_us']:.0f} -> {r['writer_p99_during_us']:.0f} us, "
             f"longest {r['writer_stall_us'] / 1e3:.1f} ms"
         )
     if line == "backup_incr_1pct":
-        return f"{r['bytes'] / 1e6:.2f} MB copied, {r['log_bytes'] / 1e6:.2f} MB of log, database {r['db_bytes'] / 1e6:.0f} MB"
+        others = of_peers(rows, r, lambda p: f"{p['bytes'] / 1e6:.2f}")
+        return f"{r['bytes'] / 1e6:.2f} MB copied{others}; {r['log_bytes'] / 1e6:.2f} MB of log, database {r['db_bytes'] / 1e6:.0f} MB"
     if line.startswith("insert_random") and layer == "c":
         return f"{r['log_bytes'] / r['ops']:.0f} B of log a row"
     return ""
+
+
+def against_best(rows, line, layer, peers):
+    """pyjet beside the best of the peers, by their medians; more than 1: pyjet leads."""
+    lower = line.metric in LOWER_IS_BETTER
+    middles = {p: statistics.median(v) for p in peers if (v := ratios(rows, line.name, layer, "pyjet", p))}
+    if not middles:
+        return "-"
+    best = (max if lower else min)(middles, key=middles.get)
+    share = 1 / middles[best] if lower else middles[best]
+    return f"leads, {share:.2f} x {best}" if share >= 1 else f"{share:.2f} x {best}"
 
 
 def table(rows):
@@ -70,12 +91,13 @@ def table(rows):
         if not there:
             continue
         peers = sorted({r["engine"] for r in rows if r["layer"] == layer} - {"pyjet"}, reverse=True)
-        out += ["", f"| {title} | class | pyjet | " + " | ".join(f"{p} | pyjet / {p}" for p in peers) + " | |"]
-        out.append("|---|---|---|" + "---|---|" * len(peers) + "---|")
+        out += ["", f"| {title} | class | pyjet | " + " | ".join(f"{p} | pyjet / {p}" for p in peers) + " | beside the best | |"]
+        out.append("|---|---|---|" + "---|---|" * len(peers) + "---|---|")
         for line in there:
             cells = [cell(rows, line.name, "pyjet", layer, UNITS[line.metric])]
             for p in peers:
                 cells += [cell(rows, line.name, p, layer, UNITS[line.metric]), spread(ratios(rows, line.name, layer, "pyjet", p))]
+            cells.append(against_best(rows, line, layer, peers))
             out.append(f"| {line.name} | {line.durability} | " + " | ".join(cells) + f" | {extra(rows, line.name, layer)} |")
     for name, unit in (("phys_fsync_append", "us p50"), ("phys_copy_sync", "MB/s")):
         values = [r["value"] for r in rows if r["line"] == name and "value" in r]

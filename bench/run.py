@@ -5,6 +5,7 @@ a round, the physical anchor of a line in the same round. Writes one JSON object
 """
 
 import argparse
+import fcntl
 import importlib.util
 import json
 import os
@@ -23,7 +24,12 @@ import report
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
 BUILD = ROOT / "build" / "bench"
-C_PEERS = {"sqlite": "sqlite3.h", "lmdb": "lmdb.h"}
+C_PEERS = {  # header, a macro that it must define, Debian's package
+    "sqlite": ("sqlite3.h", "SQLITE_VERSION", "libsqlite3-dev"),
+    "lmdb": ("lmdb.h", "MDB_VERSION_FULL", "liblmdb-dev"),
+    "bdb": ("db.h", "DB_BACKUP_UPDATE", "libdb5.3-dev"),
+    "rocksdb": ("rocksdb/c.h", "ROCKSDB_LIBRARY_API", "librocksdb-dev"),
+}
 PY_PEERS = {"sqlite3": "sqlite3", "lmdb": "lmdb"}
 
 
@@ -31,34 +37,50 @@ def say(text):
     print(text, file=sys.stderr, flush=True)
 
 
-def has_header(name):
-    probe = subprocess.run(["cc", "-E", "-xc", "-"], input=f"#include <{name}>\n", text=True, capture_output=True)
-    return probe.returncode == 0
+def missing(engine):
+    """Why the driver of an engine cannot be built here, or None."""
+    if engine not in C_PEERS:
+        return None
+    header, macro, package = C_PEERS[engine]
+    text = f"#include <{header}>\n#ifndef {macro}\n#error\n#endif\n"
+    probe = subprocess.run(["cc", "-E", "-xc", "-"], input=text, text=True, capture_output=True)
+    return None if probe.returncode == 0 else f"{header} is not installed, or too old (Debian: {package})"
 
 
 def build(engine):
+    """By make; one of several processes at a time."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    with open(BUILD / "lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        make(engine)
+
+
+def make(engine):
     done = subprocess.run(["make", "-s", "-C", str(HERE), engine], capture_output=True, text=True)
     if done.returncode != 0:
         raise SystemExit(f"bench_{engine} does not build:\n{done.stderr}")
 
 
 def find_engines(wanted):
-    """C engines that can run here: their classes by name. Those that cannot are named, with the reason."""
-    found = {}
-    for engine in ("pyjet", *C_PEERS):
-        if engine != "pyjet" and engine not in wanted:
-            continue
-        if engine in C_PEERS and not has_header(C_PEERS[engine]):
-            say(f"no C line of {engine}: {C_PEERS[engine]} is not installed")
+    """C engines that can run here: their classes by name; and why the others cannot."""
+    found, left_out = {}, []
+    for engine in ("pyjet", *(e for e in C_PEERS if e in wanted)):
+        if reason := missing(engine):
+            left_out.append(f"no C line of {engine}: {reason}")
+            say(left_out[-1])
             continue
         build(engine)
-        info = subprocess.run([BUILD / f"bench_{engine}", "--info"], capture_output=True, text=True, check=True)
-        found[engine] = set(info.stdout.split()) & {lines.MEM, lines.OS, lines.DISK}
-    return found
+        found[engine] = classes(engine)
+    return found, left_out
+
+
+def classes(engine):
+    info = subprocess.run([BUILD / f"bench_{engine}", "--info"], capture_output=True, text=True, check=True)
+    return set(info.stdout.split()) & {lines.MEM, lines.OS, lines.DISK}
 
 
 def find_python(wanted):
-    found = []
+    found, left_out = [], []
     for engine, module in (("pyjet", "pyjet._jet"), *PY_PEERS.items()):
         if engine != "pyjet" and engine not in wanted and engine.removesuffix("3") not in wanted:
             continue
@@ -69,8 +91,16 @@ def find_python(wanted):
         if there:
             found.append(engine)
         else:
-            say(f"no Python line of {engine}: module {module} is not installed")
-    return found
+            left_out.append(f"no Python line of {engine}: module {module} is not installed")
+            say(left_out[-1])
+    return found, left_out
+
+
+def database_bytes(folder):
+    """What the database takes, its logs aside: the largest file, or all tables of an engine that has many."""
+    sizes = {p: p.stat().st_blocks * 512 for p in folder.rglob("*") if p.is_file()}
+    tables = [size for path, size in sizes.items() if path.suffix == ".sst"]
+    return sum(tables) if tables else max(sizes.values())
 
 
 class Suite:
@@ -118,34 +148,45 @@ class Suite:
     def program(kind, engine):
         return [BUILD / f"bench_{engine}"] if kind == "c" else [sys.executable, HERE / "py" / "drive.py", engine]
 
-    def run_line(self, kind, line, engine, round_number):
+    def place_for(self, kind, engine, line):
+        """A copy of the loaded database, or an empty folder."""
         place = self.work / "run"
         shutil.rmtree(place, ignore_errors=True)
         if line.base == "none":
             place.mkdir()
         else:
             subprocess.run(["cp", "-r", self.base(kind, engine, line.base), place], check=True)  # keeps holes
+        return place
+
+    def run_line(self, kind, line, engine, round_number):
+        place, to = self.place_for(kind, engine, line), self.folder("to")
         n = self.n(line.base)
-        ops = max(1000, int(n * line.ops))
-        to = self.work / "to"
-        shutil.rmtree(to, ignore_errors=True)
-        if line.workload.startswith(("backup", "restore")):
-            to.mkdir()
-        common = ["--n", n, "--ops", ops, "--seed", round_number + 1, "--class", line.durability]
+        ops, seed = max(1000, int(n * line.ops)), round_number + 1
+        common = ["--n", n, "--ops", ops, "--seed", seed, "--class", line.durability]
         program = self.program(kind, engine)
-        if line.workload == "restore_full":
-            self.drive([*program, "backup_full_quiet", place, "--to", to, *common])
+        if line.prepare:
+            self.drive([*program, line.prepare, place, "--to", to, *common], killed=line.prepare == "recover_prepare")
+        if line.workload.startswith("restore"):
             place, to = to, self.folder("restored")
-        if line.workload == "recover_open":
-            self.drive([*program, "recover_prepare", place, *common], killed=True)
-        if line.workload.startswith(("backup", "restore")):
-            common += ["--to", to]
-        row = self.drive([*program, line.workload, place, *common, *line.args])
+        folders = [place, "--to", to] if line.workload.startswith(("backup", "restore")) else [place]
+        row = self.drive([*program, line.workload, *folders, *common, *line.args])
         row.update(line=line.name, layer=kind, engine=engine, round=round_number, value=lines.value(line, row))
         row["noisy"] = row.get("foreign_cpu", 0) > 0.5
         if line.base == "big":
-            row["db_bytes"] = max(p.stat().st_blocks * 512 for p in self.base(kind, engine, "big").rglob("*") if p.is_file())
+            row["db_bytes"] = database_bytes(self.base(kind, engine, "big"))
+        self.verify(program, line, place, to, n, ops, seed)
         self.emit(row)
+
+    def verify(self, program, line, place, to, n, ops, seed):
+        """Every row that a recovery or a restore brought back, also of a set taken beside a writer: a wrong one voids the line."""
+        updates = {"backup_full_quiet": 0, "backup_incr_1pct": n // 100, "recover_prepare": ops}
+        if line.workload == "backup_full_writer":
+            restored = self.folder("restored")
+            self.drive([*program, "restore_full", to, "--to", restored, "--n", n])
+            self.drive([*program, "verify_any", restored, "--n", n])
+        elif line.prepare:
+            made = to if line.workload.startswith("restore") else place
+            self.drive([*program, "verify", made, "--n", n, "--seed", seed, "--updates", updates[line.prepare]])
 
     def try_line(self, kind, line, engine, round_number):
         """A line that fails is told, and voids itself; the others go on."""
@@ -201,9 +242,10 @@ def commit():
 def arguments(argv):
     parser = argparse.ArgumentParser(description="pyjet beside its peers, in one run")
     size = parser.add_mutually_exclusive_group()
-    size.add_argument("--quick", action="store_true", help="100,000 rows, 2 rounds: about a minute (the default)")
+    size.add_argument("--quick", action="store_true", help="100,000 rows, 2 rounds: about two minutes (the default)")
     size.add_argument("--full", action="store_true", help="1,000,000 rows, 5 rounds, all lines")
-    parser.add_argument("--peers", default="sqlite,lmdb", help="of sqlite, lmdb (default: both; none)")
+    peers = ",".join(C_PEERS)
+    parser.add_argument("--peers", default=peers, help=f"of {peers} (default: all that are installed), or none")
     parser.add_argument("--n", type=int, help="rows of the small database")
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--lines", type=lambda s: s.split(","), help="only these")
@@ -211,6 +253,8 @@ def arguments(argv):
     parser.add_argument("--out", help="JSON lines, one a run")
     parser.add_argument("--check", action="store_true", help="exit 1 when a line is below its floor")
     options = parser.parse_args(argv)
+    if unknown := set(options.peers.split(",")) - {"none", *C_PEERS}:
+        parser.error(f"--peers: {', '.join(sorted(unknown))}: there are {peers}, or none")
     options.n = options.n or (1_000_000 if options.full else 100_000)
     options.big = 5 if options.full else 3
     options.rounds = options.rounds or (5 if options.full else 2)
@@ -222,8 +266,8 @@ def arguments(argv):
 def main(argv=None):
     options = arguments(argv)
     wanted = set(options.peers.split(","))
-    engines = find_engines(wanted)
-    python = find_python(wanted)
+    engines, left_out = find_engines(wanted)
+    python, left_out_python = find_python(wanted)
     BUILD.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.dir or BUILD) as work:
         suite = Suite(options, pathlib.Path(work))
@@ -232,6 +276,8 @@ def main(argv=None):
             suite.run_round(number, engines, python)
             say(f"round {number + 1} of {options.rounds}: {time.monotonic() - start:.0f} s")
     print(report.table(suite.rows))
+    if left_out or left_out_python:
+        print("", *left_out, *left_out_python, sep="\n")
     verdicts = check.judge(suite.rows, check.read_goals(HERE / "goals.toml"))
     print(check.table(verdicts))
     below = options.check and any(v.verdict == "FAIL" for v in verdicts)

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #define KEY_BYTES 16
 #define VALUE_BYTES 100
@@ -46,21 +47,28 @@ struct bench_engine {
     void (*commit)(struct bench_session *s);
     void (*abort)(struct bench_session *s);
     void (*flush)(struct bench_session *s); /* all commits so far reach the kernel, at least */
-    void (*insert)(struct bench_session *s, const uint8_t *key, const uint8_t *value);
     /* false: a conflict with another session; abort and try again. */
+    bool (*insert)(struct bench_session *s, const uint8_t *key, const uint8_t *value);
     bool (*update)(struct bench_session *s, const uint8_t *key, const uint8_t *value);
     bool (*get)(struct bench_session *s, const uint8_t *key, uint8_t *value);
     /* All rows in key order; returns how many, adds the first 8 bytes of each value to *sum. */
     uint64_t (*scan)(struct bench_session *s, uint64_t *sum);
     uint64_t (*scan_rows)(struct bench_session *s, uint64_t *sum); /* row by row, NULL: scan is that already */
-    uint64_t (*backup)(struct bench_db *db, const char *to, bool incremental); /* returns bytes in the set */
-    uint64_t (*restore)(const char *from, const char *to);                     /* NULL: a copy of the file */
+    uint64_t (*backup)(struct bench_db *db, const char *to, bool incremental); /* returns bytes that it wrote */
+    /* The bytes that it wrote; NULL: a set is the database, and is copied. */
+    uint64_t (*restore)(const char *from, const char *to, uint64_t cache_bytes);
     uint64_t (*replay)(const char *from, const char *to);                      /* the rest of a restore whose files were copied; NULL */
     const char *(*database_file)(void);                                         /* its name below the directory */
     void (*counters)(struct bench_db *db, struct bench_counters *out);          /* may be NULL */
 };
 
 extern const struct bench_engine bench_engine;
+
+/* Folders of files; a failure ends the process. */
+struct timespec folder_now(void);
+uint64_t folder_bytes_since(const char *folder, struct timespec since); /* of files that were written since folder_now */
+void folder_sync(const char *folder);
+uint64_t folder_copy(const char *from, const char *to); /* the files of one folder, synced */
 
 _Noreturn void die(const char *what, long code, const char *text);
 

@@ -1,5 +1,5 @@
 /* bench_ENGINE WORKLOAD DIR [--to DIR] [--n N] [--ops N] [--threads N] [--batch N] [--class mem|os|disk] [--seed N] [--cache MIB]
- * [--cold 0|1] [--copy FILE]
+ * [--cold 0|1] [--copy FILE] [--updates N]
  * Does one workload in this process and prints one line of JSON. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,6 +64,8 @@ static void parse(int argc, char **argv, struct drive *d)
             d->n = number(value);
         else if (strcmp(name, "--ops") == 0)
             d->ops = number(value);
+        else if (strcmp(name, "--updates") == 0)
+            d->updates = number(value);
         else if (strcmp(name, "--threads") == 0)
             d->threads = (unsigned)number(value);
         else if (strcmp(name, "--batch") == 0)

@@ -10,7 +10,7 @@ struct drive {
     const char *workload, *dir, *to;
     const char *copy; /* NULL, or the file that is copied in a backup's stead */
     bool cold;        /* the database leaves the kernel's memory before it is backed up */
-    uint64_t n, ops, seed, cache_bytes;
+    uint64_t n, ops, updates, seed, cache_bytes;
     unsigned threads, batch;
     enum bench_class durability;
 };

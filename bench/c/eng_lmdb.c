@@ -99,9 +99,10 @@ static void put(struct bench_session *s, const uint8_t *key, const uint8_t *valu
     must(mdb_cursor_put(s->cursor, &k, &v, flags), "mdb_cursor_put");
 }
 
-static void insert(struct bench_session *s, const uint8_t *key, const uint8_t *value)
+static bool insert(struct bench_session *s, const uint8_t *key, const uint8_t *value)
 {
     put(s, key, value, MDB_NOOVERWRITE);
+    return true;
 }
 
 static bool update(struct bench_session *s, const uint8_t *key, const uint8_t *value)
@@ -145,6 +146,7 @@ static uint64_t backup(struct bench_db *db, const char *to, bool incremental)
         die("backup", 0, "LMDB has no incremental backup");
     mkdir(to, 0777);
     must(mdb_env_copy(db->env, to), "mdb_env_copy");
+    folder_sync(to);
     snprintf(path, sizeof path, "%s/data.mdb", to);
     return stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
 }

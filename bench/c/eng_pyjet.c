@@ -142,25 +142,25 @@ static void flush(struct bench_session *s)
     must(JetCommitTransaction(s->sesid, JET_bitWaitAllLevel0Commit), "JetCommitTransaction");
 }
 
-static void insert(struct bench_session *s, const uint8_t *key, const uint8_t *value)
-{
-    const JET_COLUMNID ids[2] = {s->key, s->value};
-    const PYJET_CELL cells[2] = {{.pv = key, .cb = KEY_BYTES, .values = 1}, {.pv = value, .cb = VALUE_BYTES, .values = 1}};
-    must(PyjetInsertRow(s->sesid, s->table, ids, cells, 2, NULL, 0, NULL), "PyjetInsertRow");
-}
-
-static JET_ERR seek(struct bench_session *s, const uint8_t *key)
-{
-    must(JetMakeKey(s->sesid, s->table, key, KEY_BYTES, JET_bitNewKey), "JetMakeKey");
-    return JetSeek(s->sesid, s->table, JET_bitSeekEQ);
-}
-
 static bool conflicts(JET_ERR err, const char *what)
 {
     if (err == JET_errWriteConflict)
         return true;
     must(err, what);
     return false;
+}
+
+static bool insert(struct bench_session *s, const uint8_t *key, const uint8_t *value)
+{
+    const JET_COLUMNID ids[2] = {s->key, s->value};
+    const PYJET_CELL cells[2] = {{.pv = key, .cb = KEY_BYTES, .values = 1}, {.pv = value, .cb = VALUE_BYTES, .values = 1}};
+    return !conflicts(PyjetInsertRow(s->sesid, s->table, ids, cells, 2, NULL, 0, NULL), "PyjetInsertRow");
+}
+
+static JET_ERR seek(struct bench_session *s, const uint8_t *key)
+{
+    must(JetMakeKey(s->sesid, s->table, key, KEY_BYTES, JET_bitNewKey), "JetMakeKey");
+    return JetSeek(s->sesid, s->table, JET_bitSeekEQ);
 }
 
 static bool update(struct bench_session *s, const uint8_t *key, const uint8_t *value)
@@ -230,8 +230,9 @@ static uint64_t backup(struct bench_db *db, const char *to, bool incremental)
     return result.bytes;
 }
 
-static uint64_t restore(const char *from, const char *to)
+static uint64_t restore(const char *from, const char *to, uint64_t cache_bytes)
 {
+    (void)cache_bytes;
     static PYJET_RESTORE result;
     JET_INSTANCE instance;
     must(JetCreateInstanceA(&instance, "restore"), "JetCreateInstance");

@@ -140,9 +140,10 @@ static void put(struct bench_session *s, sqlite3_stmt *st, const uint8_t *key, c
     step(s, st);
 }
 
-static void insert(struct bench_session *s, const uint8_t *key, const uint8_t *value)
+static bool insert(struct bench_session *s, const uint8_t *key, const uint8_t *value)
 {
     put(s, s->insert, key, value);
+    return true;
 }
 
 static bool update(struct bench_session *s, const uint8_t *key, const uint8_t *value)

@@ -164,17 +164,15 @@ static void backup_incr_1pct(const struct drive *d, struct line *line)
     line->bytes = bench_engine.backup(db, d->to, true);
     meter_stop(&line->meter);
     drive_counters(db, &line->after);
-    line->ops = 1;
+    line->ops = d->n / 100;
     bench_engine.session_end(s);
     bench_engine.close(db);
 }
 
 static void restore_full(const struct drive *d, struct line *line)
 {
-    if (bench_engine.restore == NULL)
-        die("restore", 0, "this engine's restore is a copy of a file");
     meter_start(&line->meter);
-    line->bytes = bench_engine.restore(d->dir, d->to);
+    line->bytes = bench_engine.restore != NULL ? bench_engine.restore(d->dir, d->to, d->cache_bytes) : folder_copy(d->dir, d->to);
     meter_stop(&line->meter);
     line->ops = 1;
 }
@@ -214,6 +212,59 @@ static void recover_open(const struct drive *d, struct line *line)
     bench_engine.close(db);
 }
 
+/* ---- whether every row is right, in a process of its own ---- */
+
+/* The version that update_some left of each loaded row; 0: as loaded. */
+static uint64_t *versions_left(const struct drive *d)
+{
+    uint64_t *version = calloc(d->n, sizeof *version), state = d->seed;
+    if (version == NULL)
+        die("memory", 0, "versions");
+    for (uint64_t i = 0; i < d->updates; i++)
+        version[random_next(&state) % d->n] = i;
+    return version;
+}
+
+static bool row_is(struct bench_session *s, uint64_t slot, const uint64_t *version)
+{
+    uint8_t key[KEY_BYTES], value[VALUE_BYTES], wanted[VALUE_BYTES];
+    make_key(key, slot);
+    if (!bench_engine.get(s, key, value))
+        return false;
+    if (version == NULL)
+        return value_is_of(value, slot);
+    make_value(wanted, slot, version[slot / 2]);
+    return memcmp(value, wanted, VALUE_BYTES) == 0;
+}
+
+static void verify_rows(const struct drive *d, struct line *line, const uint64_t *version)
+{
+    struct bench_db *db = drive_open(d, false, false, false);
+    struct bench_session *s = bench_engine.session(db);
+    line->misses += count_rows(s) != d->n;
+    bench_engine.begin(s, false);
+    for (uint64_t i = 0; i < d->n; i++)
+        line->misses += !row_is(s, 2 * i, version);
+    bench_engine.commit(s);
+    line->ops = d->n;
+    bench_engine.session_end(s);
+    bench_engine.close(db);
+}
+
+/* Every byte of every row: as loaded, then --updates of the same seed. */
+static void verify(const struct drive *d, struct line *line)
+{
+    uint64_t *version = versions_left(d);
+    verify_rows(d, line, version);
+    free(version);
+}
+
+/* Every row, of whatever version: what a writer changed while it was copied. */
+static void verify_any(const struct drive *d, struct line *line)
+{
+    verify_rows(d, line, NULL);
+}
+
 workload_fn workload_find_backup(const char *name)
 {
     static const struct {
@@ -223,6 +274,7 @@ workload_fn workload_find_backup(const char *name)
         {"backup_only", backup_only},             {"backup_full_quiet", backup_full_quiet}, {"backup_full_writer", beside_writer},
         {"backup_incr_1pct", backup_incr_1pct},   {"restore_full", restore_full},
         {"recover_prepare", recover_prepare},     {"recover_open", recover_open},           {"replay_copied", replay_copied},
+        {"verify", verify},                       {"verify_any", verify_any},
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (strcmp(all[i].name, name) == 0)
