@@ -140,8 +140,8 @@ def _log_files(handle):
         stem, extension = os.path.splitext(os.path.basename(name))
         if extension.lower() in (".log", ".jtx") and stem.lower() != f"{base}tmp".lower():
             found.append(name)
-    checkpoint = os.path.join(system, f"{base}.chk")
-    return found + [checkpoint] * os.path.exists(checkpoint)
+    checkpoints = [os.path.join(system, base + extension) for extension in (".chk", ".jcp")]
+    return found + [path for path in checkpoints if os.path.exists(path)]
 
 
 def snapshot(*instances, kind="full", timeout=None):

@@ -46,7 +46,7 @@ def _parameter(key):
 
 def _size_of_logs(folder, base_name):
     """The size of the logs in a folder, so that they can be gone on with; None when there are none."""
-    for name in (f"{base_name}.log", f"{base_name}tmp.log"):
+    for name in (base_name + end for end in (".log", ".jtx", "tmp.log", "tmp.jtx")):
         with contextlib.suppress(OSError):
             size = os.path.getsize(os.path.join(folder, name))
             if size:

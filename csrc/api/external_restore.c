@@ -162,12 +162,11 @@ static err_t by_map(const struct external *x, struct restore_set *set)
 /* Without a map: those that were attached when the set's first log began, where they lay. */
 static err_t by_logs(struct restore_set *set)
 {
-    char name[64], path[OS_PATH_MAX];
+    char path[OS_PATH_MAX];
     struct log_header *h = malloc(sizeof *h);
     err_t err = h == NULL ? RAISE(JET_errOutOfMemory) : JET_errSuccess;
     TRY(err);
-    TRY(log_name(set->base_name, set->gen_low, 3, name, sizeof name));
-    TRY(os_join(path, sizeof path, set->dir, name));
+    TRY(log_find(set->dir, set->base_name, set->gen_low, path));
     TRY(log_read_header(path, h));
     for (int i = 0; i < h->attached_count; i++) {
         snprintf(set->databases[i], OS_PATH_MAX, "%s", h->attached[i].path);

@@ -69,12 +69,6 @@ static void *take_text(struct block *b, const char *text, bool wide)
     return p;
 }
 
-static const char *last_part(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash == NULL ? path : slash + 1;
-}
-
 /* The A and W forms have the same layout (checked in layout.c): pointers to texts of either kind. */
 static void put_instance(struct block *b, JET_INSTANCE_INFO_A *to, const struct frozen_instance *from, bool wide)
 {
@@ -84,7 +78,7 @@ static void put_instance(struct block *b, JET_INSTANCE_INFO_A *to, const struct 
     info.szDatabaseFileName = take(b, n * sizeof(char *));
     info.szDatabaseDisplayName = take(b, n * sizeof(char *));
     for (size_t i = 0; i < n; i++) {
-        void *path = take_text(b, from->database[i], wide), *name = take_text(b, last_part(from->database[i]), wide);
+        void *path = take_text(b, from->database[i], wide), *name = take_text(b, os_last_name(from->database[i]), wide);
         if (b->at == NULL)
             continue;
         info.szDatabaseFileName[i] = path;

@@ -194,7 +194,6 @@ void stamp__headers(struct series *s); /* a failure is a warning: event 219 */
 enum backup_scope stamp__scope(const struct series *s);
 
 /* ---- set.c: names in a set ---- */
-const char *backup__file_name(const char *path);
 bool set__is_log(const char *name, uint32_t *generation); /* an archived one, of any base name */
 bool set__is_log_beside(const char *name);                /* one that was being written: <log>.tmp */
 bool set__is_marker(const char *name);

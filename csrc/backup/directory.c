@@ -222,7 +222,7 @@ err_t directory__promote(struct run *run)
 
 static bool remove_made(struct run *run, const char *path)
 {
-    bool gone = os_unlink_in(run->target, backup__file_name(path)) >= 0 || !os_exists(path); /* noted, and then not made */
+    bool gone = os_unlink_in(run->target, os_last_name(path)) >= 0 || !os_exists(path); /* noted, and then not made */
     return gone && (run->full || os_dir_sync(run->target) >= 0);
 }
 

@@ -22,7 +22,7 @@ static err_t may_replace(const char *source, const char *to)
         return read;
     bool same = read >= 0 && a.generation == b.generation &&
                 memcmp(a.created.b, b.created.b, sizeof a.created.b) == 0 &&
-                memcmp(a.signature.b, b.signature.b, sizeof a.signature.b) == 0;
+                signature_equal(&a.signature, &b.signature);
     if (same)
         return JET_errSuccess;
     err_t err = RAISE(JET_errFileAlreadyExists);
@@ -45,7 +45,7 @@ static err_t write_whole(struct run *run, const char *path, const uint8_t *bytes
     size_t used = used_size(bytes, n);
     TRY_RETURN(os_file_open(path, OS_WRITE | OS_CREATE | OS_EXCL, &file));
     err_t err = run__note_created(run, path);
-    if (err < 0 && os_unlink_in(run->target, backup__file_name(path)) < 0)
+    if (err < 0 && os_unlink_in(run->target, os_last_name(path)) < 0)
         err_clear();
     if (err >= 0 && used > 0)
         err = os_file_write(file, 0, bytes, used);
@@ -99,7 +99,7 @@ static err_t put_log(struct run *run, const char *to, const uint8_t *bytes, size
     if (!was_there)
         TRY_RETURN(run__note_created(run, to)); /* before it is there: a log that nobody takes away again may leave a gap behind it */
     if (os_exists(beside)) /* of a run that was cut off */
-        TRY_RETURN(os_unlink_in(run->target, backup__file_name(beside)));
+        TRY_RETURN(os_unlink_in(run->target, os_last_name(beside)));
     TRY_RETURN(write_whole(run, beside, bytes, n));
     TRY_RETURN(os_rename(beside, to));
     forget_created(run, beside);
@@ -145,14 +145,12 @@ static err_t check_follows(const struct run *run, const char *target)
     const char *base_name = s->b->host.base_name;
     struct log_survey there;
     struct log_header last;
-    char name[64], path[OS_PATH_MAX];
+    char path[OS_PATH_MAX];
     TRY_RETURN(log_survey(target, base_name, &there));
     if (!there.any)
         return JET_errSuccess;
-    TRY_RETURN(log_name(base_name, there.gen_last, 3, name, sizeof name));
-    TRY_RETURN(os_join(path, sizeof path, target, name));
-    if (os_kind_of(path, NULL) == OS_KIND_FILE && log_read_header(path, &last) >= 0 &&
-        memcmp(last.signature.b, log_signature(s->b->host.log)->b, sizeof last.signature.b) != 0)
+    if (log_find(target, base_name, there.gen_last, path) >= 0 && os_kind_of(path, NULL) == OS_KIND_FILE &&
+        log_read_header(path, &last) >= 0 && !signature_equal(&last.signature, log_signature(s->b->host.log)))
         return not_following(JET_errFileAlreadyExists, target, there.gen_last, "it belongs to another log sequence");
     if (there.gen_last + 1 < s->copy_mic)
         return not_following(JET_errMissingFileToBackup, target, there.gen_last, "logs that followed it are gone from the log folder");
@@ -179,7 +177,7 @@ err_t logs__look(const struct run *run, const char *target)
 static err_t put_marker(struct run *run, const struct dbfile *db)
 {
     char copy[OS_PATH_MAX], path[OS_PATH_MAX];
-    TRY_RETURN(os_join(copy, sizeof copy, run->target, backup__file_name(db->path)));
+    TRY_RETURN(os_join(copy, sizeof copy, run->target, os_last_name(db->path)));
     TRY_RETURN(set__marker_path(copy, path));
     if (is_created(run, path)) /* of a database that differs in its extension only */
         return JET_errSuccess;

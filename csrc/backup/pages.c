@@ -50,7 +50,7 @@ err_t pages__copy_database(struct run *run, struct member *m)
     struct series *s = &run->series;
     char to[OS_PATH_MAX];
     struct stream st;
-    TRY_RETURN(os_join(to, sizeof to, run->target, backup__file_name(m->db->path)));
+    TRY_RETURN(os_join(to, sizeof to, run->target, os_last_name(m->db->path)));
     err_t err = scrub__database(s, m->db);
     if (err >= 0) {
         stream__open(&st, s, m);

@@ -123,7 +123,7 @@ static err_t check_sequence(const struct series *s, const char *path)
     err_t err = log_read_header(path, &h);
     if (backup__is_unread(err))
         return err;
-    bool ours = err >= 0 && memcmp(h.signature.b, log_signature(s->b->host.log)->b, sizeof h.signature.b) == 0;
+    bool ours = err >= 0 && signature_equal(&h.signature, log_signature(s->b->host.log));
     return ours ? JET_errSuccess : bad_log(s, path);
 }
 

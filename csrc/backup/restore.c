@@ -62,7 +62,7 @@ static err_t put_back(struct job *job, struct recovery_config *config)
 {
     for (int i = 0; i < job->count; i++) {
         TRY_RETURN(restore__put_database(job, &job->plans[i]));
-        TRY_RETURN(restore__sync_folder_of(job->plans[i].to));
+        TRY_RETURN(os_parent_sync(job->plans[i].to));
     }
     TRY_RETURN(live__bring(job));
     TRY_RETURN(replay(job, config));

@@ -141,17 +141,6 @@ err_t restore__put_database(struct job *job, struct plan *plan)
     return job->o->in_place ? move_trailer(job, plan) : copy_database(job, plan);
 }
 
-err_t restore__sync_folder_of(const char *path)
-{
-    char dir[OS_PATH_MAX];
-    snprintf(dir, sizeof dir, "%s", path);
-    char *slash = strrchr(dir, '/');
-    if (slash == NULL)
-        return JET_errSuccess;
-    *slash = '\0';
-    return os_dir_sync(dir[0] == '\0' ? "/" : dir);
-}
-
 err_t restore__copy_file(const char *from, const char *to)
 {
     struct os_file *in = NULL, *out = NULL;

@@ -9,16 +9,15 @@
 static err_t check_log(const struct restore_set *set, const char *dir, uint32_t generation, bool current)
 {
     struct log_header set_last, h;
-    char name[64], path[OS_PATH_MAX];
-    TRY_RETURN(log_name(set->base_name, set->gen_high, 3, name, sizeof name));
-    TRY_RETURN(os_join(path, sizeof path, set->dir, name));
+    char path[OS_PATH_MAX];
+    TRY_RETURN(log_find(set->dir, set->base_name, set->gen_high, path));
     TRY_RETURN(log_read_header(path, &set_last));
-    TRY_RETURN(log_name(set->base_name, current ? 0 : generation, 3, name, sizeof name));
-    TRY_RETURN(os_join(path, sizeof path, dir, name));
-    if (!os_exists(path))
+    err_t err = log_find(dir, set->base_name, current ? 0 : generation, path);
+    if (err == JET_errFileNotFound)
         return JET_errSuccess;
+    TRY_RETURN(err);
     TRY_RETURN(log_read_header(path, &h));
-    if (memcmp(h.signature.b, set_last.signature.b, 28) != 0)
+    if (!signature_equal(&h.signature, &set_last.signature))
         return plan__fail_file(JET_errExistingLogFileHasBadSignature, 457, path, "a live log of another sequence stands in the way");
     return JET_errSuccess;
 }
@@ -35,28 +34,35 @@ static err_t check_logs(const struct restore_set *set, const char *dir, const st
     return JET_errSuccess;
 }
 
+static err_t find_live(const struct restore_set *set, const char *dir, const struct log_survey *live, uint32_t generation, char *path)
+{
+    return log_find(dir, set->base_name, live->current && generation == live->gen_last ? 0 : generation, path);
+}
+
 static err_t check_folder(const struct job *job, const char *dir)
 {
     const struct restore_set *set = job->o->set;
     struct log_survey live;
-    char name[64];
+    char path[OS_PATH_MAX];
     TRY_RETURN(log_survey(dir, set->base_name, &live));
     if (!live.any)
         return JET_errSuccess;
     TRY_RETURN(check_logs(set, dir, &live));
     if (live.gen_first > set->gen_high + 1) {
-        char last[64];
-        TRY_RETURN(log_name(set->base_name, set->gen_high, 3, last, sizeof last));
-        TRY_RETURN(log_name(set->base_name, live.gen_first, 3, name, sizeof name));
-        event_report(458, EVENT_WARNING, "", "the live logs do not follow the set", last, name, NULL);
+        char last[OS_PATH_MAX];
+        TRY_RETURN(log_find(set->dir, set->base_name, set->gen_high, last));
+        TRY_RETURN(find_live(set, dir, &live, live.gen_first, path));
+        event_report(458, EVENT_WARNING, "", "the live logs do not follow the set", os_last_name(last), os_last_name(path), NULL);
         err_t err = RAISE(JET_errExistingLogFileIsNotContiguous);
         err_detail("%s: the lowest live log is generation %u, the set ends with %u", dir, live.gen_first, set->gen_high);
         return err;
     }
     if (live.gen_whole > set->gen_high + 1) {
         uint32_t missing = live.gen_missing > set->gen_high ? live.gen_missing : set->gen_high + 1;
-        TRY_RETURN(log_name(set->base_name, missing, 3, name, sizeof name));
-        return plan__fail_file(JET_errMissingCurrentLogFiles, 450, name, "a live log that must follow the set is missing");
+        err_t err = log_find(dir, set->base_name, missing, path); /* names it as it would be found */
+        if (err < 0 && err != JET_errFileNotFound)
+            return err;
+        return plan__fail_file(JET_errMissingCurrentLogFiles, 450, os_last_name(path), "a live log that must follow the set is missing");
     }
     return JET_errSuccess;
 }
@@ -93,14 +99,13 @@ err_t live__bring(const struct job *job)
 {
     const struct restore_options *o = job->o;
     struct log_survey live;
-    char name[64], from[OS_PATH_MAX], to[OS_PATH_MAX];
+    char from[OS_PATH_MAX], to[OS_PATH_MAX];
     if (!brings_logs(job))
         return JET_errSuccess;
     TRY_RETURN(log_survey(o->roll_forward_dir, o->set->base_name, &live));
     for (uint32_t g = o->set->gen_high + 1; live.any && g <= last_wanted(job, &live); g++) {
-        TRY_RETURN(log_name(o->set->base_name, g == live.gen_last && live.current ? 0 : g, 3, name, sizeof name));
-        TRY_RETURN(os_join(from, sizeof from, o->roll_forward_dir, name));
-        TRY_RETURN(os_join(to, sizeof to, o->log_dir, name));
+        TRY_RETURN(find_live(o->set, o->roll_forward_dir, &live, g, from));
+        TRY_RETURN(os_join(to, sizeof to, o->log_dir, os_last_name(from)));
         TRY_RETURN(restore__copy_file(from, to));
     }
     return os_dir_sync(o->log_dir);

@@ -7,26 +7,24 @@
 /* An entry names a database by its file name in the set or by where it lay. */
 static bool names(const struct recovery_map *entry, const struct restore_set *set, int i)
 {
-    return strcmp(entry->from, backup__file_name(set->databases[i])) == 0 ||
+    return strcmp(entry->from, os_last_name(set->databases[i])) == 0 ||
            (set->originals[i][0] != '\0' && strcmp(entry->from, set->originals[i]) == 0);
 }
 
 static err_t beside_original(const struct restore_set *set, int i, const char *name, char to[OS_PATH_MAX])
 {
     char dir[OS_PATH_MAX];
-    snprintf(dir, sizeof dir, "%s", set->originals[i]);
-    char *slash = strrchr(dir, '/');
-    if (slash == NULL)
+    if (set->originals[i][0] != '/')
         return plan__fail_file(JET_errDatabasePatchFileMismatch, 430, set->databases[i], "the set's logs do not name this database");
-    *slash = '\0';
-    return os_join(to, OS_PATH_MAX, dir[0] == '\0' ? "/" : dir, name);
+    TRY_RETURN(os_parent(set->originals[i], dir));
+    return os_join(to, OS_PATH_MAX, dir, name);
 }
 
 err_t map__target(const struct job *job, int i, char to[OS_PATH_MAX])
 {
     const struct restore_options *o = job->o;
     const struct restore_set *set = o->set;
-    const char *name = backup__file_name(set->databases[i]);
+    const char *name = os_last_name(set->databases[i]);
     if (o->in_place)
         return os_full_path(set->databases[i], to, OS_PATH_MAX);
     for (int k = 0; k < o->rename_count; k++)
@@ -36,7 +34,7 @@ err_t map__target(const struct job *job, int i, char to[OS_PATH_MAX])
         return os_full_path(name, to, OS_PATH_MAX);
     if (o->destination != NULL)
         return os_join(to, OS_PATH_MAX, o->destination, name);
-    if (name != backup__file_name(set->databases[i]))
+    if (name != os_last_name(set->databases[i]))
         return beside_original(set, i, name, to);
     if (set->originals[i][0] == '\0')
         return plan__fail_file(JET_errDatabasePatchFileMismatch, 430, set->databases[i], "the set's logs do not name this database");

@@ -59,9 +59,8 @@ static err_t not_together(const char *path)
 
 static err_t first_log(const struct restore_set *set, struct log_header *log)
 {
-    char name[64], path[OS_PATH_MAX];
-    TRY_RETURN(log_name(set->base_name, set->gen_low, 3, name, sizeof name));
-    TRY_RETURN(os_join(path, sizeof path, set->dir, name));
+    char path[OS_PATH_MAX];
+    TRY_RETURN(log_find(set->dir, set->base_name, set->gen_low, path));
     return log_read_header(path, log);
 }
 
@@ -72,10 +71,10 @@ static err_t check_against_logs(const struct job *job, const struct plan *plan)
     const struct db_header *h = &plan->header;
     struct log_header log;
     TRY_RETURN(first_log(set, &log));
-    if (memcmp(h->sign_log.b, log.signature.b, 28) != 0)
+    if (!signature_equal(&h->sign_log, &log.signature))
         return not_together(plan->from);
-    if (!plan->moved && (memcmp(t->sign_db.b, h->sign_db.b, 28) != 0 || t->info.mark != h->full_cur.mark ||
-                         memcmp(t->sign_log.b, h->sign_log.b, 28) != 0))
+    if (!plan->moved && (!signature_equal(&t->sign_db, &h->sign_db) || t->info.mark != h->full_cur.mark ||
+                         !signature_equal(&t->sign_log, &h->sign_log)))
         return not_together(plan->from);
     if (set->gen_low > t->info.gen_low)
         return fail_range(plan, JET_errStartingRestoreLogTooHigh, 431, set->gen_low, t->info.gen_low);
@@ -172,13 +171,10 @@ static err_t check_free(const char *to)
 static err_t check_target(const struct job *job, const char *to)
 {
     char dir[OS_PATH_MAX];
-    snprintf(dir, sizeof dir, "%s", to);
-    char *slash = strrchr(dir, '/');
-    if (slash != NULL)
-        *slash = '\0';
-    if (!job->o->in_place && slash != NULL && plan__same_place(dir[0] == '\0' ? "/" : dir, job->o->set->dir))
+    TRY_RETURN(os_parent(to, dir));
+    if (!job->o->in_place && plan__same_place(dir, job->o->set->dir))
         return inside_set(job->o->set->dir);
-    if (slash != NULL && !os_is_dir(dir[0] == '\0' ? "/" : dir)) {
+    if (!os_is_dir(dir)) {
         err_t err = RAISE(JET_errInvalidPath);
         err_detail("%s is no folder; create it, or set JET_paramCreatePathIfNotExist", dir);
         return err;

@@ -43,6 +43,5 @@ MUST_CHECK err_t restore__tell(const struct job *job, JET_SNT snt);
 /* A database without its trailer, each page verified, header last; or the trailer off where it lies. */
 MUST_CHECK err_t restore__put_database(struct job *job, struct plan *plan);
 MUST_CHECK err_t restore__copy_file(const char *from, const char *to);
-MUST_CHECK err_t restore__sync_folder_of(const char *path);
 
 #endif

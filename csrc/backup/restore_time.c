@@ -2,19 +2,12 @@
 
 /* The moment of a time in the logs of a set and those that follow it. */
 
-static err_t log_of(const struct restore_set *set, const char *dir, uint32_t generation, char path[OS_PATH_MAX])
-{
-    char name[64];
-    TRY_RETURN(log_name(set->base_name, generation, 3, name, sizeof name));
-    return os_join(path, OS_PATH_MAX, dir, name);
-}
-
 static err_t look_through(const struct restore_set *set, const char *dir, uint32_t first, uint32_t last, uint32_t current,
                           const struct logtime *time, bool *later, lgpos_t *stop)
 {
     char path[OS_PATH_MAX];
     for (uint32_t g = first; g <= last && !*later; g++) {
-        TRY_RETURN(log_of(set, dir, g == current ? 0 : g, path));
+        TRY_RETURN(log_find(dir, set->base_name, g == current ? 0 : g, path));
         TRY_RETURN(log_find_time(path, time, later, stop));
     }
     return JET_errSuccess;

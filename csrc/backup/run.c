@@ -189,7 +189,7 @@ static err_t look_at_names(const struct run *run)
     const struct series *s = &run->series;
     for (int i = 0; i < s->db_count; i++)
         for (int k = 0; k < i; k++) {
-            if (strcmp(backup__file_name(s->dbs[i].db->path), backup__file_name(s->dbs[k].db->path)) != 0)
+            if (strcmp(os_last_name(s->dbs[i].db->path), os_last_name(s->dbs[k].db->path)) != 0)
                 continue;
             err_t err = RAISE(JET_errFileAlreadyExists);
             err_detail("%s and %s have one name: a set has one folder for all", s->dbs[k].db->path, s->dbs[i].db->path);

@@ -211,7 +211,7 @@ err_t series__check_checkpoint(const struct series *s)
         return RAISE(JET_errOutOfMemory);
     TRY(log_checkpoint_path(s->b->host.log, path));
     TRY(log_checkpoint_read(path, c));
-    if (memcmp(c->signature.b, log_signature(s->b->host.log)->b, sizeof c->signature.b) != 0) {
+    if (!signature_equal(&c->signature, log_signature(s->b->host.log))) {
         err = RAISE(JET_errBadCheckpointSignature);
         err_detail("%s belongs to another log sequence", path);
     }

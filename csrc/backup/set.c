@@ -20,12 +20,6 @@ struct listing {
     bool mixed; /* logs of two base names */
 };
 
-const char *backup__file_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash == NULL ? path : slash + 1;
-}
-
 /* <base>XXXXX.log or <base>XXXXXXXX.log (or .jtx), X hexadecimal. */
 bool set__is_log(const char *name, uint32_t *generation)
 {
@@ -78,7 +72,7 @@ bool set__is_log_beside(const char *name)
 err_t set__marker_path(const char *database, char *path)
 {
     size_t n = strlen(database);
-    const char *dot = strrchr(backup__file_name(database), '.');
+    const char *dot = strrchr(os_last_name(database), '.');
     if (dot != NULL)
         n = (size_t)(dot - database);
     if (n + sizeof ".pat" > OS_PATH_MAX)
@@ -98,7 +92,7 @@ static bool is_double_write(const char *base_name, const char *name)
 err_t backup_check_name(const char *base_name, const char *path)
 {
     uint32_t generation;
-    const char *name = backup__file_name(path);
+    const char *name = os_last_name(path);
     if (!log_is_own_name(base_name, name) && !is_double_write(base_name, name) && !set__is_log(name, &generation) && !set__is_log_beside(name) &&
         !set__is_marker(name) && !has_extension(name, ".jfm"))
         return JET_errSuccess;
@@ -112,7 +106,7 @@ static err_t note_log(struct listing *l, const char *name, uint32_t generation)
 {
     if (l->base_name[0] == '\0')
         memcpy(l->base_name, name, 3);
-    if (strncmp(l->base_name, name, 3) != 0) {
+    if (strncasecmp(l->base_name, name, 3) != 0) {
         l->mixed = true;
         return JET_errSuccess;
     }
@@ -200,21 +194,26 @@ static err_t refuse(err_t code, int event, const char *path, const char *text)
     return err;
 }
 
+/* The path of a log that is not there. */
+static err_t name_missing(const struct listing *l, uint32_t generation, char path[OS_PATH_MAX])
+{
+    err_t err = log_find(l->dir, l->base_name, generation, path);
+    return err == JET_errFileNotFound ? JET_errSuccess : err;
+}
+
 static err_t check_log(struct listing *l, uint32_t i, struct log_header *before, struct log_header *h)
 {
     if (i > 0 && l->logs[i].generation != l->logs[i - 1].generation + 1) {
-        char missing[OS_PATH_MAX], name[64] = "";
-        err_t err = log_name(l->base_name, l->logs[i - 1].generation + 1, 3, name, sizeof name);
-        if (err >= 0)
-            err = os_join(missing, sizeof missing, l->dir, name);
-        return err < 0 ? err : refuse(JET_errMissingRestoreLogFiles, 435, missing, "a log file of the set is missing");
+        char missing[OS_PATH_MAX];
+        TRY_RETURN(name_missing(l, l->logs[i - 1].generation + 1, missing));
+        return refuse(JET_errMissingRestoreLogFiles, 435, missing, "a log file of the set is missing");
     }
     err_t err = log_read_header(l->logs[i].path, h);
     if (err < 0)
         return err;
     if (i == 0)
         return JET_errSuccess;
-    if (memcmp(h->signature.b, before->signature.b, sizeof h->signature.b) != 0)
+    if (!signature_equal(&h->signature, &before->signature))
         return refuse(JET_errGivenLogFileHasBadSignature, 433, l->logs[i].path, "a log file of another sequence lies in the set");
     if (memcmp(h->created_previous.b, before->created.b, sizeof before->created.b) != 0) {
         char number[16];
@@ -253,7 +252,7 @@ static err_t check_logs(struct listing *l, struct restore_set *set)
 static bool is_of_marker(const char *name, const char *marker)
 {
     size_t n = strlen(marker);
-    return strncmp(name, marker, n) == 0 && (name[n] == '\0' || (name[n] == '.' && strchr(name + n + 1, '.') == NULL));
+    return strncasecmp(name, marker, n) == 0 && (name[n] == '\0' || (name[n] == '.' && strchr(name + n + 1, '.') == NULL));
 }
 
 /* Every marker stands for a database: one that is gone is not passed over. */
@@ -262,7 +261,7 @@ static err_t check_markers(const struct listing *l, const struct restore_set *se
     for (uint32_t i = 0; i < l->marker_count; i++) {
         bool found = false;
         for (int k = 0; k < set->database_count && !found; k++)
-            found = is_of_marker(backup__file_name(set->databases[k]), l->markers[i]);
+            found = is_of_marker(os_last_name(set->databases[k]), l->markers[i]);
         if (found)
             continue;
         err_t err = RAISE(JET_errFileNotFound);
@@ -312,9 +311,8 @@ static err_t narrow(struct listing *l, uint32_t low, uint32_t high)
     uint32_t missing = n == 0 || l->logs[0].generation != low ? low : l->logs[n - 1].generation != high ? l->logs[n - 1].generation + 1 : 0;
     if (missing == 0)
         return JET_errSuccess;
-    char name[64], path[OS_PATH_MAX];
-    TRY_RETURN(log_name(l->base_name, missing, 3, name, sizeof name));
-    TRY_RETURN(os_join(path, sizeof path, l->dir, name));
+    char path[OS_PATH_MAX];
+    TRY_RETURN(name_missing(l, missing, path));
     return refuse(JET_errMissingRestoreLogFiles, 435, path, "a log file of the given range is missing");
 }
 

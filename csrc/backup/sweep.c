@@ -24,7 +24,7 @@ static err_t refuse_stranger(const char *path, const char *what)
 static bool is_attached_name(const struct run *run, const char *name)
 {
     for (int i = 0; i < run->series.db_count; i++)
-        if (strcmp(backup__file_name(run->series.dbs[i].db->path), name) == 0)
+        if (strcmp(os_last_name(run->series.dbs[i].db->path), name) == 0)
             return true;
     return false;
 }
@@ -36,7 +36,7 @@ static bool is_set_log(struct inventory *v, const char *path, uint32_t generatio
     if (log_read_header(path, &h) < 0)
         return size % LOG_SEGMENT == 0;
     const struct signature *own = log_signature(v->run->series.b->host.log);
-    bool same = memcmp(h.signature.b, own->b, sizeof h.signature.b) == 0;
+    bool same = signature_equal(&h.signature, own);
     v->akin |= same;
     v->alien |= !same;
     return h.generation == generation;
@@ -47,7 +47,7 @@ static bool is_attached_database(const struct run *run, const struct signature *
     struct db_header h;
     for (int i = 0; i < run->series.db_count; i++) {
         dbfile_copy_header(run->series.dbs[i].db, &h);
-        if (memcmp(h.sign_db.b, sign_db->b, sizeof h.sign_db.b) == 0)
+        if (signature_equal(&h.sign_db, sign_db))
             return true;
     }
     return false;

@@ -48,6 +48,11 @@ struct bkinfo {
 static_assert(sizeof(struct logtime) == 8 && sizeof(struct signature) == 28, "on disk");
 static_assert(sizeof(struct bkinfo) == 24, "on disk");
 
+static inline bool signature_equal(const struct signature *a, const struct signature *b)
+{
+    return memcmp(a->b, b->b, sizeof a->b) == 0;
+}
+
 /* 64-bit mixing hash of bytes. Stored in log segments and double-write files: its values are part of their format. */
 uint64_t hash_bytes(struct slice s, uint64_t seed);
 static inline uint64_t hash_u64(uint64_t x)

@@ -82,19 +82,6 @@ err_t dbfile__wrote(struct dbfile *db, err_t err)
     return err;
 }
 
-/* The folder of a path, "." when it names none. */
-static err_t sync_parent(const char *path)
-{
-    char dir[OS_PATH_MAX];
-    const char *slash = strrchr(path, '/');
-    size_t n = slash == NULL ? 0 : slash == path ? 1 : (size_t)(slash - path);
-    if (n >= sizeof dir)
-        return RAISE(JET_errInvalidPath);
-    memcpy(dir, path, n);
-    dir[n] = 0;
-    return os_dir_sync(n == 0 ? "." : dir);
-}
-
 /* A file that is there is locked before it is emptied: another process may be using it. */
 static err_t create_file(struct dbfile *db, bool overwrite, bool *ours)
 {
@@ -124,7 +111,7 @@ err_t dbfile_create(const struct dbfile_config *config, const char *path, pgno_t
     db->header.dbid = config->dbid;
     TRY(os_file_zero(db->file, 0, ((uint64_t)pages + HEADER_COPIES) * db->page_size));
     TRY(db_header_write(db->file, &db->header));
-    TRY(sync_parent(path));
+    TRY(os_parent_sync(path));
     TRY(count_pages(db));
     publish_header(db);
     *out = db;

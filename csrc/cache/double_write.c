@@ -34,22 +34,10 @@ struct double_write {
     struct buffer header; /* the busy batch's */
 };
 
-/* The folder of a path, with its '/'; 0 when there is none. */
+/* Of the folder of a path, with its '/'; 0 when there is none. */
 static size_t dir_size(const char *path)
 {
-    const char *slash = strrchr(path, '/');
-    return slash == NULL ? 0 : (size_t)(slash - path) + 1;
-}
-
-static err_t sync_dir_of(const char *path)
-{
-    size_t n = dir_size(path);
-    char dir[OS_PATH_MAX];
-    if (n >= sizeof dir)
-        return RAISE(JET_errInvalidPath);
-    memcpy(dir, path, n);
-    dir[n] = 0;
-    return os_dir_sync(n == 0 ? "." : dir);
+    return (size_t)(os_last_name(path) - path);
 }
 
 err_t double_write_open(const char *path, uint32_t page_size, struct double_write **out)
@@ -73,7 +61,7 @@ err_t double_write_open(const char *path, uint32_t page_size, struct double_writ
     TRY(os_file_set_size(dw->file, 0));
     TRY(os_file_zero(dw->file, 0, BATCH_BYTES + 16 * DW_BLOCK));
     TRY(os_file_sync(dw->file));
-    TRY(sync_dir_of(path));
+    TRY(os_parent_sync(path));
     *out = dw;
     return JET_errSuccess;
 out:
@@ -88,7 +76,7 @@ void double_write_close(struct double_write *dw, bool remove_file)
     ENFORCE(!dw->busy);
     os_file_close(dw->file);
     /* A file left behind does no harm: its copies are those that are in place. */
-    if (remove_file && dw->failed == 0 && (os_unlink(dw->path) < 0 || sync_dir_of(dw->path) < 0))
+    if (remove_file && dw->failed == 0 && (os_unlink(dw->path) < 0 || os_parent_sync(dw->path) < 0))
         err_clear();
     os_cond_term(&dw->free);
     os_lock_term(&dw->lock);
@@ -311,7 +299,7 @@ static err_t restore_database(const struct dw_image *image, uint32_t index,
     /* Without a readable header it cannot be told whether it is the same database; attaching it
      * will say so. */
     if (db_header_read(file, h, NULL) < 0 || h->page_size != image->page_size ||
-        memcmp(&h->sign_db, &where->sign, sizeof h->sign_db) != 0)
+        !signature_equal(&h->sign_db, &where->sign))
         goto out;
     for (uint32_t i = 0; i < image->pages; i++)
         if (load_u32(image->header + DW_FIXED + DW_ENTRY * i) == index)

@@ -161,7 +161,7 @@ static void edit_dirty(struct db_header *h, void *context)
     h->state = e->state;
     h->dbid = e->db->dbid;
     h->lgpos_attach = e->at;
-    if (memcmp(&h->sign_log, &e->sign_log, sizeof h->sign_log) != 0) /* backups of another log sequence are no base of increments */
+    if (!signature_equal(&h->sign_log, &e->sign_log)) /* backups of another log sequence are no base of increments */
         h->full_prev = h->inc_prev = h->copy_prev = h->diff_prev = none;
     h->sign_log = e->sign_log;
     os_logtime_now(&h->time_attach);

@@ -335,15 +335,12 @@ static err_t size_of_logs(struct instance *inst, uint32_t *kib)
 {
     struct log_survey found;
     struct log_header header;
-    char name[64], path[OS_PATH_MAX];
+    char path[OS_PATH_MAX];
     TRY_RETURN(log_survey(inst->log_dir, inst->base_name, &found));
     if (!found.any)
         return RAISE(JET_errFileNotFound);
-    if (found.current && found.gen_first == found.gen_last)
-        snprintf(name, sizeof name, "%s.log", inst->base_name);
-    else
-        TRY_RETURN(log_name(inst->base_name, found.gen_first, (unsigned)params_number(inst->params, JET_paramLegacyFileNames), name, sizeof name));
-    TRY_RETURN(os_join(path, sizeof path, inst->log_dir, name));
+    bool alone = found.current && found.gen_first == found.gen_last;
+    TRY_RETURN(log_find(inst->log_dir, inst->base_name, alone ? 0 : found.gen_first, path));
     TRY_RETURN(log_read_header(path, &header));
     *kib = header.file_size / 1024;
     return JET_errSuccess;

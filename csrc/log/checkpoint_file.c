@@ -3,13 +3,34 @@
 
 enum { COPIES = 2 };
 
-err_t log_checkpoint_path(struct log *log, char *path)
+static err_t path_by(const struct log *log, bool legacy, char *path)
 {
     char name[16];
     uint32_t n = (uint32_t)strlen(log->base_name);
     memcpy(name, log->base_name, n);
-    memcpy(name + n, (log->config.legacy_names & JET_bitESE98FileNames) != 0 ? ".chk" : ".jcp", 5);
+    memcpy(name + n, legacy ? ".chk" : ".jcp", 5);
     return os_join(path, OS_PATH_MAX, log->system_dir, name);
+}
+
+static bool is_legacy(const struct log *log)
+{
+    return (log->config.legacy_names & JET_bitESE98FileNames) != 0;
+}
+
+err_t log_checkpoint_path(struct log *log, char *path)
+{
+    return path_by(log, is_legacy(log), path);
+}
+
+err_t log_checkpoint_adopt(struct log *log)
+{
+    char ours[OS_PATH_MAX], other[OS_PATH_MAX];
+    TRY_RETURN(path_by(log, is_legacy(log), ours));
+    TRY_RETURN(path_by(log, !is_legacy(log), other));
+    if (os_exists(ours) || !os_exists(other))
+        return JET_errSuccess;
+    TRY_RETURN(os_rename(other, ours));
+    return os_dir_sync(log->system_dir);
 }
 
 static err_t decode(const uint8_t *b, struct checkpoint *out)

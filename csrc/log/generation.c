@@ -234,6 +234,37 @@ err_t log_survey(const char *dir, const char *base_name, struct log_survey *out)
     return err;
 }
 
+static err_t find_by_listing(const char *dir, const char *base_name, uint32_t generation, char *path)
+{
+    struct log__listing l;
+    TRY_RETURN(list_names(dir, base_name, &l));
+    err_t err = JET_errFileNotFound;
+    for (int i = 0; i < l.count && err == JET_errFileNotFound; i++)
+        if (l.found[i].generation == generation)
+            err = os_join(path, OS_PATH_MAX, dir, l.found[i].name);
+    log__listing_free(&l);
+    return err;
+}
+
+err_t log_find(const char *dir, const char *base_name, uint32_t generation, char *path)
+{
+    char name[32];
+    for (unsigned legacy = LOG_NAMES_DEFAULT + 1; legacy-- > 0;) {
+        TRY_RETURN(log_name(base_name, generation, legacy, name, sizeof name));
+        TRY_RETURN(os_join(path, OS_PATH_MAX, dir, name));
+        if (os_exists(path))
+            return JET_errSuccess;
+    }
+    err_t err = find_by_listing(dir, base_name, generation, path);
+    if (err != JET_errFileNotFound)
+        return err;
+    TRY_RETURN(log_name(base_name, generation, LOG_NAMES_DEFAULT, name, sizeof name));
+    TRY_RETURN(os_join(path, OS_PATH_MAX, dir, name));
+    err = RAISE(JET_errFileNotFound);
+    err_detail("%s", path);
+    return err;
+}
+
 /* ---- the instance's own files, by name ---- */
 
 err_t log_lowest_generation(struct log *log, uint32_t *generation)

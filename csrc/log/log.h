@@ -153,6 +153,9 @@ void log_ring(struct log *log); /* ends one wait for each of the two bells, also
 /* Names and deletion. path: OS_PATH_MAX room. generation 0 = the current file. */
 MUST_CHECK err_t log_path(struct log *log, uint32_t generation, char *path);
 MUST_CHECK err_t log_name(const char *base_name, uint32_t generation, unsigned legacy_names, char *name, size_t room);
+/* The file of a folder whose name says that it holds a generation (0: the current one), by whichever names JET_paramLegacyFileNames
+ * gave, in whatever case. JET_errFileNotFound names the default one, and so does `path`. */
+MUST_CHECK err_t log_find(const char *dir, const char *base_name, uint32_t generation, char *path);
 /* A name, in whatever case, that an instance of this base name gives to a log, the next one, a reserve, or the checkpoint. */
 bool log_is_own_name(const char *base_name, const char *name);
 /* Deletes archived generations in [first, end) lowest first, folder synced. *deleted counts. */
@@ -209,6 +212,9 @@ MUST_CHECK err_t log_checkpoint_read(const char *path, struct checkpoint *out); 
 /* Two copies, a sync after each. Never moves checkpoint->checkpoint: the caller's numbers. */
 MUST_CHECK err_t log_checkpoint_write(struct log *log, const struct checkpoint *c);
 MUST_CHECK err_t log_checkpoint_path(struct log *log, char *path);
+/* Before it is read: one that an earlier run wrote under the other extension (JET_paramLegacyFileNames) gets this run's, so that there
+ * is never a second, stale one. */
+MUST_CHECK err_t log_checkpoint_adopt(struct log *log);
 
 /* ---- reading ---- */
 struct log_reader;

@@ -113,6 +113,7 @@ void log__listing_free(struct log__listing *listing);
 const struct log__found *log__listing_find(const struct log__listing *listing, uint32_t generation);
 MUST_CHECK err_t log__file_path(struct log *log, const char *suffix, const char *extension,
                                 char *path);
+#define LOG_NAMES_DEFAULT (JET_bitESE98FileNames | JET_bitEightDotThreeSoftCompat)
 const char *log__extension(unsigned legacy_names);
 
 /* ---- next.c: the file that becomes current ---- */

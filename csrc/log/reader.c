@@ -58,7 +58,7 @@ static err_t mismatch(struct log_reader *r, err_t code)
 static err_t check_chain(struct log_reader *r, const struct log_header *before, uint64_t sum)
 {
     const struct log_header *h = &r->header;
-    if (memcmp(&h->signature, &before->signature, sizeof h->signature) != 0)
+    if (!signature_equal(&h->signature, &before->signature))
         return mismatch(r, JET_errBadLogSignature);
     if (memcmp(&h->created_previous, &before->created, sizeof h->created) != 0)
         return mismatch(r, JET_errInvalidLogSequence);

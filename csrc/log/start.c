@@ -190,6 +190,14 @@ static err_t adopt_name(struct log *log, const struct log__found *last, char *pa
     return os_dir_sync(log->log_dir);
 }
 
+/* The next file that a run with the other names (JET_paramLegacyFileNames) had ready. */
+static err_t drop_foreign_next(struct log *log)
+{
+    char path[OS_PATH_MAX];
+    TRY_RETURN(log__file_path(log, "tmp", log__extension(log->config.legacy_names ^ JET_bitESE98FileNames), path));
+    return os_exists(path) ? os_unlink(path) : JET_errSuccess;
+}
+
 /* The newest file, checked against `end`, cleaned behind it and its checksums summed up. */
 static err_t take_last_file(struct log *log, const struct log__found *last, lgpos_t end,
                             uint32_t fresh)
@@ -244,6 +252,7 @@ err_t log_start_append(struct log *log, lgpos_t end)
         goto out;
     }
     TRY(log__reserve_make(log, &worked));
+    TRY(drop_foreign_next(log));
     uint32_t fresh = LGPOS_SEC(end) + (LGPOS_BYTE(end) > 0);
     TRY(take_last_file(log, last, end, fresh));
     if (log->file != NULL) {

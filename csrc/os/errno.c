@@ -6,15 +6,7 @@
 static bool parent_is_folder(const char *path)
 {
     char parent[OS_PATH_MAX];
-    const char *slash = strrchr(path, '/');
-    if (slash == NULL)
-        return true;
-    size_t n = slash == path ? 1 : (size_t)(slash - path);
-    if (n >= sizeof parent)
-        return false;
-    memcpy(parent, path, n);
-    parent[n] = '\0';
-    return os_is_dir(parent);
+    return os_parent(path, parent) >= 0 && os_is_dir(parent);
 }
 
 /* ENOENT says "something on the way is missing"; ESE tells a missing file from a missing folder. */

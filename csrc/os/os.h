@@ -57,6 +57,7 @@ MUST_CHECK err_t os_dir_create(const char *path);             /* success when it
 MUST_CHECK err_t os_dir_create_path(const char *path);        /* and its parents */
 MUST_CHECK err_t os_dir_remove(const char *path);
 MUST_CHECK err_t os_dir_sync(const char *path);
+MUST_CHECK err_t os_parent_sync(const char *path); /* of the folder that holds the entry */
 bool os_is_dir(const char *path);
 bool os_exists(const char *path);
 enum os_kind { OS_KIND_NONE, OS_KIND_FILE, OS_KIND_FOLDER, OS_KIND_LINK, OS_KIND_OTHER };
@@ -65,6 +66,9 @@ enum os_kind os_kind_of(const char *path, uint64_t *size);
 /* Absolute path without `.` and `..`, symbolic links of the existing part resolved. room >= OS_PATH_MAX. */
 #define OS_PATH_MAX 4096
 MUST_CHECK err_t os_full_path(const char *path, char *out, size_t room);
+/* What follows the last '/' of a path; the folder before it, "." when none is named. room: OS_PATH_MAX. */
+const char *os_last_name(const char *path);
+MUST_CHECK err_t os_parent(const char *path, char *out);
 /* out = dir + "/" + name; JET_errInvalidPath when it does not fit. */
 MUST_CHECK err_t os_join(char *out, size_t room, const char *dir, const char *name);
 /* Calls visit for each entry but . and .. ; stops at the first error. */

@@ -93,6 +93,22 @@ err_t os_full_path(const char *path, char *out, size_t room)
     return append_names(out, rest) ? JET_errSuccess : raise_path(path, "path too long");
 }
 
+const char *os_last_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash == NULL ? path : slash + 1;
+}
+
+err_t os_parent(const char *path, char *out)
+{
+    size_t n = (size_t)(os_last_name(path) - path);
+    if (n > OS_PATH_MAX)
+        return raise_path(path, "path too long");
+    memcpy(out, n == 0 ? "." : path, n == 0 ? 1 : n);
+    out[n <= 1 ? 1 : n - 1] = '\0';
+    return JET_errSuccess;
+}
+
 err_t os_join(char *out, size_t room, const char *dir, const char *name)
 {
     size_t n = strlen(dir);
@@ -127,13 +143,22 @@ err_t os__entry_path(const char *path, char *out)
 
 /* ---- entries of folders ---- */
 
+static err_t pass_gate(enum os_op op, const char *path)
+{
+    int fault = os__gate(op, path);
+    return fault == 0 ? JET_errSuccess : OS__RAISE(op, fault < 0 ? EIO : fault, path);
+}
+
+static err_t enter(enum os_op op, const char *path, char *full)
+{
+    TRY_RETURN(pass_gate(op, path));
+    return os__entry_path(path, full);
+}
+
 err_t os_rename(const char *from, const char *to)
 {
     char full_from[OS_PATH_MAX], full_to[OS_PATH_MAX];
-    int fault = os__gate(OS_OP_RENAME, from);
-    if (fault != 0)
-        return OS__RAISE(OS_OP_RENAME, fault < 0 ? EIO : fault, from);
-    TRY_RETURN(os__entry_path(from, full_from));
+    TRY_RETURN(enter(OS_OP_RENAME, from, full_from));
     TRY_RETURN(os__entry_path(to, full_to));
     /* The lock also when not recording: a handle's `where` must move together with the file. */
     os__tables_lock();
@@ -167,10 +192,7 @@ static err_t unlink_recorded(int dir, const char *name, const char *full, const 
 err_t os_unlink(const char *path)
 {
     char full[OS_PATH_MAX];
-    int fault = os__gate(OS_OP_UNLINK, path);
-    if (fault != 0)
-        return OS__RAISE(OS_OP_UNLINK, fault < 0 ? EIO : fault, path);
-    TRY_RETURN(os__entry_path(path, full));
+    TRY_RETURN(enter(OS_OP_UNLINK, path, full));
     return unlink_recorded(AT_FDCWD, full, full, path);
 }
 
@@ -179,10 +201,7 @@ err_t os_unlink_in(const char *dir, const char *name)
     char path[OS_PATH_MAX], full[OS_PATH_MAX];
     ASSERT(strchr(name, '/') == NULL);
     TRY_RETURN(os_join(path, sizeof path, dir, name));
-    int fault = os__gate(OS_OP_UNLINK, path);
-    if (fault != 0)
-        return OS__RAISE(OS_OP_UNLINK, fault < 0 ? EIO : fault, path);
-    TRY_RETURN(os__entry_path(path, full));
+    TRY_RETURN(enter(OS_OP_UNLINK, path, full));
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0 && (errno == EMFILE || errno == ENFILE) && os_kind_of(dir, NULL) == OS_KIND_FOLDER)
         return unlink_recorded(AT_FDCWD, full, full, path); /* what failed for lack of them is cleaned up all the same */
@@ -196,10 +215,7 @@ err_t os_unlink_in(const char *dir, const char *name)
 err_t os_dir_create(const char *path)
 {
     char full[OS_PATH_MAX];
-    int fault = os__gate(OS_OP_DIR, path);
-    if (fault != 0)
-        return OS__RAISE(OS_OP_DIR, fault < 0 ? EIO : fault, path);
-    TRY_RETURN(os__entry_path(path, full));
+    TRY_RETURN(enter(OS_OP_DIR, path, full));
     os__tables_lock();
     int error = mkdir(full, 0777) == 0 ? 0 : errno;
     if (error == 0)
@@ -208,19 +224,6 @@ err_t os_dir_create(const char *path)
     if (error == EEXIST)
         error = os_is_dir(full) ? 0 : ENOTDIR;
     return error == 0 ? JET_errSuccess : OS__RAISE(OS_OP_DIR, error, path);
-}
-
-/* A folder is there after a power cut when the folder above it was synced. */
-static err_t create_durably(char *full)
-{
-    TRY_RETURN(os_dir_create(full));
-    char *slash = strrchr(full, '/');
-    if (slash == full)
-        return os_dir_sync("/");
-    *slash = '\0';
-    err_t err = os_dir_sync(full);
-    *slash = '/';
-    return err;
 }
 
 err_t os_dir_create_path(const char *path)
@@ -232,8 +235,10 @@ err_t os_dir_create_path(const char *path)
             continue;
         char end = *at;
         *at = '\0';
-        if (!os_is_dir(full))
-            TRY_RETURN(create_durably(full));
+        if (!os_is_dir(full)) { /* there after a power cut when the folder above it was synced */
+            TRY_RETURN(os_dir_create(full));
+            TRY_RETURN(os_parent_sync(full));
+        }
         *at = end;
         if (end == '\0')
             return JET_errSuccess;
@@ -243,10 +248,7 @@ err_t os_dir_create_path(const char *path)
 err_t os_dir_remove(const char *path)
 {
     char full[OS_PATH_MAX];
-    int fault = os__gate(OS_OP_DIR, path);
-    if (fault != 0)
-        return OS__RAISE(OS_OP_DIR, fault < 0 ? EIO : fault, path);
-    TRY_RETURN(os__entry_path(path, full));
+    TRY_RETURN(enter(OS_OP_DIR, path, full));
     os__tables_lock();
     int error = rmdir(full) == 0 ? 0 : errno;
     if (error == 0)
@@ -302,9 +304,7 @@ static int sync_folder(const char *path, int fd)
 err_t os_dir_sync(const char *path)
 {
     char full[OS_PATH_MAX];
-    int fault = os__gate(OS_OP_DIRSYNC, path);
-    if (fault != 0)
-        return OS__RAISE(OS_OP_DIRSYNC, fault < 0 ? EIO : fault, path);
+    TRY_RETURN(pass_gate(OS_OP_DIRSYNC, path));
     TRY_RETURN(os_full_path(path, full, sizeof full));
     int fd = open(full, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0 && errno != EMFILE && errno != ENFILE)
@@ -316,6 +316,13 @@ err_t os_dir_sync(const char *path)
     if (fd >= 0)
         close(fd);
     return error == 0 ? JET_errSuccess : OS__RAISE(OS_OP_DIRSYNC, error, path);
+}
+
+err_t os_parent_sync(const char *path)
+{
+    char parent[OS_PATH_MAX];
+    TRY_RETURN(os_parent(path, parent));
+    return os_dir_sync(parent);
 }
 
 bool os_is_dir(const char *path)
@@ -355,9 +362,7 @@ static bool entry_is_dir(int dir, const struct dirent *entry)
 err_t os_dir_list(const char *path, os_dir_visit_fn visit, void *context)
 {
     err_t err = JET_errSuccess;
-    int fault = os__gate(OS_OP_DIR, path);
-    if (fault != 0)
-        return OS__RAISE(OS_OP_DIR, fault < 0 ? EIO : fault, path);
+    TRY_RETURN(pass_gate(OS_OP_DIR, path));
     DIR *dir = opendir(path);
     if (dir == NULL)
         return OS__RAISE(OS_OP_DIR, errno, path);
@@ -381,9 +386,7 @@ out:
 err_t os_dir_lock(const char *path, struct os_dir_lock **out)
 {
     *out = NULL;
-    int fault = os__gate(OS_OP_OPEN, path);
-    if (fault != 0)
-        return OS__RAISE(OS_OP_OPEN, fault < 0 ? EIO : fault, path);
+    TRY_RETURN(pass_gate(OS_OP_OPEN, path));
     struct os_dir_lock *lock = calloc(1, sizeof *lock);
     if (lock == NULL)
         return RAISE(JET_errOutOfMemory);

@@ -16,11 +16,6 @@ struct logged {
 };
 enum decision { ATTACH_NOW, MAKE_FILE, DEFER };
 
-static bool same_signature(const struct signature *a, const struct signature *b)
-{
-    return memcmp(a, b, sizeof *a) == 0;
-}
-
 /* ---- where the file lies ---- */
 
 static const char *base_name(const char *path)
@@ -35,7 +30,7 @@ static const char *base_name(const char *path)
 static bool lies_at(const char *path, const struct signature *sign_db)
 {
     struct db_header *h = malloc(sizeof *h);
-    bool yes = h != NULL && db_header_read_path(path, h) >= 0 && same_signature(&h->sign_db, sign_db);
+    bool yes = h != NULL && db_header_read_path(path, h) >= 0 && signature_equal(&h->sign_db, sign_db);
     free(h);
     return yes;
 }
@@ -141,13 +136,13 @@ static err_t decide(struct recovery *r, const struct logged *l, const struct db_
 {
     TRY_RETURN(wrong_state(h, d->path));
     bool overwrite = l->by == BY_CREATE && (d->map_grbit & JET_bitRestoreMapOverwriteOnCreate) != 0;
-    if (!same_signature(&h->sign_db, l->sign_db)) {
+    if (!signature_equal(&h->sign_db, l->sign_db)) {
         *decision = overwrite ? MAKE_FILE : defer(d, DEFER_FOREIGN, 0); /* also one that a later record, or none yet, creates at this place */
     } else if (h->state == DB_JUST_CREATED) {
         *decision = l->by == BY_CREATE ? MAKE_FILE : defer(d, DEFER_MISSING, 0);
-    } else if (same_signature(&h->sign_log, &r->sign_log)) {
+    } else if (signature_equal(&h->sign_log, &r->sign_log)) {
         return decide_same_log(r, l, h, d, decision);
-    } else if (l->by == BY_ATTACH && same_signature(&h->sign_log, l->sign_log) && h->lgpos_consistent == l->consistent) {
+    } else if (l->by == BY_ATTACH && signature_equal(&h->sign_log, l->sign_log) && h->lgpos_consistent == l->consistent) {
         *decision = ATTACH_NOW; /* comes from another stream; the crash fell before its header was written */
     } else {
         *decision = defer(d, DEFER_FOREIGN, 0);
@@ -211,7 +206,7 @@ static void edit_attached(struct db_header *h, void *context)
     static const struct bkinfo none;
     const struct attach_edit *e = context;
     h->lgpos_attach = e->logged->attach;
-    if (!same_signature(&h->sign_log, &e->r->sign_log)) /* backups of another log sequence are no base of increments */
+    if (!signature_equal(&h->sign_log, &e->r->sign_log)) /* backups of another log sequence are no base of increments */
         h->full_prev = h->inc_prev = h->copy_prev = h->diff_prev = none;
     h->sign_log = e->r->sign_log;
     h->dbid = e->logged->dbid;
@@ -268,7 +263,7 @@ static err_t attach_now(struct recovery *r, const struct logged *l, struct redo_
     note_range(r, d);
     TRY_RETURN(refuse_backup_copy(r, d));
     const struct db_header *h = &d->db->header;
-    bool written = same_signature(&h->sign_log, &r->sign_log) && h->lgpos_attach == l->attach && h->state != DB_CLEAN;
+    bool written = signature_equal(&h->sign_log, &r->sign_log) && h->lgpos_attach == l->attach && h->state != DB_CLEAN;
     if (!written && l->by != BY_LIST) {
         struct attach_edit edit = {r, l};
         d->range_max = d->committed_max = 0;
@@ -327,7 +322,7 @@ static err_t attach(struct recovery *r, const struct logged *l)
     if (l->dbid == 0 || l->dbid > DBID_MAX)
         return RAISE(JET_errLogFileCorrupt);
     struct redo_database *d = &r->database[l->dbid];
-    if (d->state == REDO_OPEN && same_signature(&d->sign_db, l->sign_db))
+    if (d->state == REDO_OPEN && signature_equal(&d->sign_db, l->sign_db))
         return attach_again(r, l, d);
     if (d->state == REDO_OPEN)
         TRY_RETURN(leave(r, d));

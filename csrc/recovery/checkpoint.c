@@ -33,7 +33,7 @@ static err_t load_marks(struct checkpointer *c)
     err_t err = log_checkpoint_path(c->config.log, path);
     if (err >= 0)
         err = log_checkpoint_read(path, old);
-    if (err >= 0 && memcmp(&old->signature, log_signature(c->config.log), sizeof old->signature) == 0) {
+    if (err >= 0 && signature_equal(&old->signature, log_signature(c->config.log))) {
         c->marks.full_backup = old->full_backup;
         c->marks.full_time = old->full_time;
         c->marks.inc_backup = old->inc_backup;

@@ -97,12 +97,11 @@ static err_t bring_newest_log(struct recovery *r, uint32_t generation)
 {
     const struct recovery_config *c = r->config;
     struct log_survey live;
-    char name[32], path[OS_PATH_MAX];
+    char path[OS_PATH_MAX];
     TRY_RETURN(log_survey(c->log_dir, c->base_name, &live));
     if (live.any && live.gen_last >= generation)
         return JET_errSuccess;
-    TRY_RETURN(log_name(c->base_name, generation, JET_bitESE98FileNames | JET_bitEightDotThreeSoftCompat, name, sizeof name));
-    TRY_RETURN(os_join(path, sizeof path, c->log_dir, name));
+    TRY_RETURN(log_path(c->log, generation, path));
     TRY_RETURN(copy_file(log_reader_path(r->reader), path));
     return os_dir_sync(c->log_dir);
 }
@@ -112,9 +111,8 @@ static err_t bring_newest_log(struct recovery *r, uint32_t generation)
 static err_t cut_newest_log(struct recovery *r)
 {
     const struct recovery_config *c = r->config;
-    char name[32], path[OS_PATH_MAX], cut[OS_PATH_MAX];
-    TRY_RETURN(log_name(c->base_name, LGPOS_GEN(r->redo_end), JET_bitESE98FileNames | JET_bitEightDotThreeSoftCompat, name, sizeof name));
-    TRY_RETURN(os_join(path, sizeof path, c->log_dir, name));
+    char path[OS_PATH_MAX], cut[OS_PATH_MAX];
+    TRY_RETURN(log_path(c->log, LGPOS_GEN(r->redo_end), path));
     if ((size_t)snprintf(cut, sizeof cut, "%s.cut", path) >= sizeof cut)
         return RAISE(JET_errInvalidPath);
     TRY_RETURN(log_cut_copy(r->path, cut, r->redo_end));

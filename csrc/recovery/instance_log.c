@@ -217,7 +217,7 @@ struct find {
 
 static void match(struct find *f, const struct signature *sign, const char *path)
 {
-    if (memcmp(sign->b, f->sign_db->b, sizeof sign->b) == 0)
+    if (signature_equal(sign, f->sign_db))
         snprintf(f->path, f->room, "%s", path);
 }
 

@@ -66,6 +66,7 @@ static err_t look_at_folders(struct recovery *r, struct log_survey *live, struct
 static err_t read_checkpoint(struct recovery *r)
 {
     char path[OS_PATH_MAX];
+    TRY_RETURN(log_checkpoint_adopt(r->config->log));
     TRY_RETURN(log_checkpoint_path(r->config->log, path));
     err_t err = log_checkpoint_read(path, &r->checkpoint);
     r->have_checkpoint = err >= 0 && LGPOS_GEN(r->checkpoint.checkpoint) != 0;
@@ -98,11 +99,6 @@ static err_t open_reader(struct recovery *r, lgpos_t start)
         err_restore(&why);
     }
     return err;
-}
-
-static bool same_signature(const struct signature *a, const struct signature *b)
-{
-    return memcmp(a, b, sizeof *a) == 0;
 }
 
 static bool is_quit(struct slice record)
@@ -199,7 +195,7 @@ static err_t start_soft(struct recovery *r, const struct log_survey *live, bool 
         /* the signature first: a checkpoint of another stream says nothing about this one */
         uint32_t at = generation >= live->gen_first && generation <= live->gen_last ? generation : live->gen_last;
         TRY_RETURN(open_reader(r, LGPOS(at, 1, 0)));
-        r->have_checkpoint = same_signature(&log_reader_header(r->reader)->signature, &r->checkpoint.signature);
+        r->have_checkpoint = signature_equal(&log_reader_header(r->reader)->signature, &r->checkpoint.signature);
     }
     if (!r->have_checkpoint) {
         r->checkpoint = (struct checkpoint){0};
@@ -251,6 +247,7 @@ err_t recovery__start_new(struct recovery *r)
 {
     char path[OS_PATH_MAX];
     struct log *log = r->config->log;
+    TRY_RETURN(log_checkpoint_adopt(log));
     TRY_RETURN(log_checkpoint_path(log, path));
     err_t err = os_unlink(path);
     if (err < 0 && err != JET_errFileNotFound)

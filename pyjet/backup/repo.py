@@ -5,7 +5,7 @@ import dataclasses
 import os
 
 from .. import errors
-from . import chains, files, forecast, limits, manifest, note, packed, places, run
+from . import chains, files, forecast, limits, manifest, note, packed, places, recovery, run
 from .describe import describe, role_of, signature_of
 from .steps import Steps
 from .store import Store
@@ -140,8 +140,7 @@ class BackupRepo(Store):
             )
         if current <= last[-1].generations[1]:
             return "the instance's logs are older than the last set"
-        one = closed[max(closed)] if closed else os.path.join(folder, f"{base_name}.log")
-        if signature_of(one) != last[-1].signature:
+        if signature_of(recovery.newest_log(folder, base_name)) != last[-1].signature:
             return "the instance's logs are of another sequence than the last set"
         return None
 
