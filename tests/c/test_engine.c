@@ -782,6 +782,15 @@ static void check_ledger(const struct ledger *ledger, bool exact)
     CHECK_EQ(rows, wanted);
 }
 
+/* The first call of the background threads comes when they get a processor; what it meets stops the instance. */
+static void wait_for_stop(struct live *l)
+{
+    for (int ms = 0; ms < 20000 && session_enter(l->s) >= 0; ms++) {
+        session_leave(l->s);
+        os_sleep_ms(1);
+    }
+}
+
 static void fail_while_inserting(const char *part, unsigned ops, int error, uint64_t count, bool stops)
 {
     int stopped = 0, runs = 0;
@@ -795,6 +804,8 @@ static void fail_while_inserting(const char *part, unsigned ops, int error, uint
         insert_acked(&l, &ledger, 20);
         os_fault_set(&(struct os_fault){.ops = ops, .path_part = part, .after = n, .count = count, .error = error});
         insert_acked(&l, &ledger, 90);
+        if (stops && n == 0)
+            wait_for_stop(&l);
         os_fault_set(NULL);
         bool running = session_enter(l.s) >= 0;
         stopped += !running;
