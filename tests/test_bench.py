@@ -110,11 +110,13 @@ def test_a_small_backup_run_tells_every_line_and_leaves_nothing(tmp_path):
     out = tmp_path / "out.jsonl"
     work = tmp_path / "work"
     work.mkdir()
-    command = [sys.executable, ROOT / "bench" / "backup.py", "--size", "20M", "--pairs", "2", "--writer-pairs", "1"]
-    done = subprocess.run([*command, "--parts", "copy,writer,increment,restore", "--dir", work, "--out", out], capture_output=True, text=True)
+    command = [sys.executable, ROOT / "bench" / "backup.py", "--size", "20M", "--pairs", "2", "--writer-pairs", "1", "--peer-pairs", "1"]
+    done = subprocess.run([*command, "--dir", work, "--out", out], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     for name in ("backup / cp + sync, warm", "backup / cp + sync, cold", "writer keeps beside a cp", "increment after 1 %", "restore / cp + sync + replay, warm", "restore / cp + sync + replay, cold"):
         assert name in done.stdout
+    for engine, name in backup.PEERS.items():
+        assert f"{name} / cp + sync, cold" in done.stdout or run.missing(engine)
     assert [r["memory_added"] for r in report.read(out) if r.get("workload") == "backup_only" and "memory_added" in r]
     assert list(work.iterdir()) == []
 
