@@ -283,6 +283,8 @@ static err_t note_database(void *context, const char *name, bool is_dir)
     err_t err = db_header_read_path(path, &h);
     if (backup__is_unread(err))
         return err;
+    if (err < 0 && name[0] == '.') /* .DS_Store, .nfs...: a hidden database that is damaged is missed by its marker */
+        return JET_errSuccess;
     if (err < 0) {
         err = RAISE(JET_errDatabaseCorrupted);
         err_detail("%s: neither copy of its header can be read, or it is no database", path);

@@ -83,13 +83,8 @@ def _problems(repo, listed, sets, orphans, latest, at, max_age, max_verify_age, 
         )
     if max_verify_age is not None and (sure is None or _verified_age(sure, at) > max_verify_age):
         yield "warning", f"no set was verified within {_hours(max_verify_age)}: run verify"
-    known = {x.id for x in listed}
-    for folder in ("sets", "packed"):
-        for name in (
-            sorted(os.listdir(repo.path(folder))) if os.path.isdir(repo.path(folder)) else ()
-        ):
-            if name not in known and not os.path.exists(repo.path("work", f"{name}.json")):
-                yield "warning", f"{folder}/{name} has no manifest: adopt it, or remove it"
+    for name in repo.without_manifest():
+        yield "warning", f"{name} has no manifest: adopt it, or remove it"
 
 
 def _still_there(repo, s):

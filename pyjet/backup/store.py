@@ -232,6 +232,15 @@ class Store:
         listed = self.list(include_failed=True)
         return [x for x in listed if isinstance(x, BackupSet)], [x for x in listed if isinstance(x, FailedSet)]
 
+    def without_manifest(self):
+        """Names of folders of sets ("sets/<id>") that no manifest stands for: it was lost, or somebody put the folder there."""
+        known = {name.removesuffix(".json") for name in os.listdir(self.path("catalog"))}
+        for place in ("sets", "packed"):
+            folder = self.path(place)
+            for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+                if name not in known and not os.path.exists(self.path("work", f"{name}.json")):
+                    yield f"{place}/{name}"
+
     def sets(self):
         """The sets whose manifests are whole, oldest first."""
         return self.whole_and_failed()[0]

@@ -294,7 +294,7 @@ def verify(repo, which, level, since_last, deadline, check, progress, scratch):
         wanted = work.sets if which == "all" else [chains.choose(work.sets, which, work.failed)]
         looked, skipped, findings, left = [], [], [], list(wanted)
         if which == "all":
-            findings += _orphans(repo)
+            findings += _failed(work.failed)
         best = None
         while left:
             s = left[0]
@@ -311,6 +311,8 @@ def verify(repo, which, level, since_last, deadline, check, progress, scratch):
                 best = best if wrong else s
                 _mark(repo, s, level, not wrong)
             left.pop(0)
+        if which in ("all", "latest"):  # it may be the one that is meant
+            findings += _without_manifest(repo)
     return VerifyReport(
         level=level.name,
         sets=tuple(looked),
@@ -324,10 +326,10 @@ def verify(repo, which, level, since_last, deadline, check, progress, scratch):
     )
 
 
-def _orphans(repo):
-    """Manifests that cannot be used, and folders without one."""
-    found = []
-    for x in repo.list(include_failed=True):
-        if not isinstance(x, manifest.BackupSet):
-            found.append(Finding(x.id, "FILES", str(x.error), "ManifestError", file=f"{x.id}.json"))
-    return found
+def _failed(sets):
+    return [Finding(x.id, "FILES", str(x.error), "ManifestError", file=f"{x.id}.json") for x in sets]
+
+
+def _without_manifest(repo):
+    text = "{} has no manifest: adopt it, or remove it"
+    return [Finding(os.path.basename(name), "FILES", text.format(name), "ManifestError", file=name) for name in repo.without_manifest()]

@@ -102,6 +102,29 @@ def test_a_set_copied_by_a_file_system_that_changes_case(backed_up, upper):
     assert ids("restored", 3) == list(range(200))
 
 
+@pytest.mark.parametrize("made", [3], indirect=True)
+def test_hidden_files_of_others_are_no_databases(backed_up):
+    for name in (".DS_Store", ".nfs0000000000a1b2c300000001", "._x.edb"):
+        with open(f"set/{name}", "wb") as f:
+            f.write(bytes(range(256)) * 64)
+    pyjet.restore("set", "restored")
+    assert os.listdir("restored") == ["x.edb"]
+    assert ids("restored", 3) == list(range(200))
+
+
+def test_a_hidden_database_is_not_passed_over(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with instance("live", 3) as inst, inst.session() as ses:
+        add(ses, "live/.x.edb", 0)
+        inst.backup("set")
+    pyjet.restore("set", "restored")
+    assert ".x.edb" in os.listdir("restored")
+    with open("set/.x.edb", "r+b") as f:
+        f.write(bytes(2 * 4096))
+    with pytest.raises(pyjet.errors.FileNotFoundError, match="stands for a database"):
+        pyjet.restore("set", "again")
+
+
 def writer(report, names, first, kill):
     """Circular logs, until those of the run before are gone: what lies below the checkpoint is deleted."""
     inst = instance("live", names, CircularLog=True, CheckpointDepthMax=128 << 10)

@@ -103,6 +103,15 @@ def test_a_lost_set_breaks_what_continues_it(repo, tmp_path):
     assert inc.id in kept and not gone
 
 
+@pytest.mark.parametrize("which", ["latest", "all"])
+def test_a_lost_manifest_of_the_newest_set_is_found(repo, which):
+    full, inc = repo.list()
+    os.unlink(repo.path("catalog", f"{inc.id}.json"))
+    report = repo.verify(which, level="files")
+    assert report.sets == (full.id,) and [(f.set, f.error) for f in report.findings] == [(inc.id, "ManifestError")]
+    assert repo.verify(full, level="files").ok
+
+
 def test_the_last_log_of_a_set_is_missed(made, repo, tmp_path):
     """A folder of ESE has no list of its logs: without the last one it restores to an earlier moment. The manifest misses it."""
     full, inc = repo.list()
