@@ -101,6 +101,7 @@ class Session:
         self._databases = {}
         self._readers = collections.deque()
         self._reading = set()
+        self._altered = []  # tables whose columns or indexes were changed in the open transaction
 
     # ---- transactions ----
     @property
@@ -123,10 +124,17 @@ class Session:
     def commit(self, *, lazy=False):
         """Commit the innermost level; at level 1 it is durable when this returns, unless ``lazy``. NotInTransactionError."""
         _jet.JetCommitTransaction(self.handle, _jet.JET_bitCommitLazyFlush if lazy else 0)
+        if not self.level:
+            self._altered.clear()
 
     def rollback(self, *, all=False):
         """Undo the innermost level, or all."""
         _jet.JetRollback(self.handle, _jet.JET_bitRollbackAll if all else 0)
+        altered = list(self._altered)
+        if not self.level:
+            self._altered.clear()
+        for table in altered:
+            table._reload_schema()
 
     def flush(self):
         """Make every commit of this session durable, lazy ones included."""
@@ -150,7 +158,7 @@ class Session:
         """Create a database file, attach and open it. DatabaseDuplicateError when there is one, unless ``overwrite``."""
         folder = os.path.dirname(os.path.abspath(path))
         if create_path:
-            os.makedirs(folder, exist_ok=True)
+            errors.make_folder(folder)
         grbit = _jet.JET_bitDbOverwriteExisting if overwrite else 0
         dbid = _jet.JetCreateDatabase2(self.handle, path, 0, grbit)
         self.instance._attached.add(os.path.abspath(path))

@@ -1,6 +1,7 @@
 """Table: rows in and out. A table is no cursor: every loop and every look-up has one of its own."""
 
 import collections.abc
+import contextlib
 
 from . import _jet, errors, schema
 
@@ -52,15 +53,40 @@ class Table:
 
     # ---- schema ----
     def _load_schema(self):
-        entries = _jet.visit_columns(self._main)
+        entries, indexes = _jet.visit_columns(self._main), _jet.visit_indexes(self._main)
+        self._schema = entries, indexes
         filetime = self.database._filetime.get(self.name, ())
         self.columns = {e[0]: schema.column_from(e, filetime) for e in entries}
         names = {c.id: c.name for c in self.columns.values()}
-        self.indexes = {e[0]: schema.index_from(e, names) for e in _jet.visit_indexes(self._main)}
+        self.indexes = {e[0]: schema.index_from(e, names) for e in indexes}
         self._plan = _jet.Plan([c._plan_entry() for c in self.columns.values()])
         self._keys.clear()
         self._projections.clear()
         self._lookup = _no_lookup
+
+    def _schema_changed(self):
+        """After a change of columns or indexes: a rollback takes it back."""
+        self._load_schema()
+        if self._session.level and self not in self._session._altered:
+            self._session._altered.append(self)
+
+    def _reload_schema(self):
+        """The schema as it is now; of a table that went with a rollback, as it was."""
+        with contextlib.suppress(errors.JetError):
+            self._load_schema()
+        for name in [n for n in self._cursors if n is not None and n not in self.indexes]:
+            self._close_cursor(name)
+
+    def _close_cursor(self, index):
+        cursor = self._cursors.pop(index, None)
+        if cursor is not None and not cursor.closed:
+            _jet.JetCloseTable(cursor)
+
+    def _is_stale(self):
+        """Another session has changed columns or indexes since they were read; they are read again."""
+        before = self._schema
+        self._reload_schema()
+        return self._schema != before
 
     def filetime(self, *columns):
         """Read and write these DateTime columns as FILETIME: some files of Windows keep that in them."""
@@ -78,7 +104,7 @@ class Table:
 
     def _index_name(self, index):
         if index is not None:
-            if index not in self.indexes:
+            if index not in self.indexes and not (self._is_stale() and index in self.indexes):
                 raise errors.IndexNotFoundError(
                     f"{self.name} has no index {index!r}; it has {', '.join(self.indexes) or 'none'}"
                 )
@@ -109,7 +135,7 @@ class Table:
         plan = self._projections.get(columns)
         if plan is None:
             for name in columns:
-                if name not in self.columns:
+                if name not in self.columns and not (self._is_stale() and name in self.columns):
                     raise errors.ColumnNotFoundError(f"{name!r} in {self.name}")
             plan = self._projections[columns] = _jet.Plan(
                 [self.columns[n]._plan_entry() for n in columns]
@@ -135,6 +161,11 @@ class Table:
         """
         if values is not None:
             columns = {**values, **columns}
+        try:
+            return _jet.insert_row(self._cursor(), self._plan, columns, self)
+        except errors.ColumnNotFoundError:
+            if not self._is_stale():
+                raise
         return _jet.insert_row(self._cursor(), self._plan, columns, self)
 
     def insert_many(self, rows, columns=None):
@@ -144,20 +175,29 @@ class Table:
         every 1,000 rows (or 16 MiB) are a durable commit; when one fails, those before its thousand stay. What a row raises
         carries a note that counts it.
         """
-        return _jet.insert_many(self._cursor(), self._plan, rows, columns)
+        try:
+            return _jet.insert_many(self._cursor(), self._plan, rows, columns)
+        except errors.ColumnNotFoundError:
+            self._is_stale()  # what another session has changed is known the next time
+            raise
 
     def get(self, *key, index=None, columns=None, default=_MISSING):
         """The Row with this key in the primary index, or in ``index``. RecordNotFoundError (a LookupError), or ``default``.
 
         With fewer values than the index has columns, or an index that is not unique: the first such row.
         """
-        if index is None and columns is None:
-            row = self._lookup(key, self)
-            if row is None:
-                if default is not _MISSING and len(key) == self._lookup.width:
-                    return default
-            elif row is not False:
-                return row
+        try:
+            if index is None and columns is None:
+                row = self._lookup(key, self)
+                if row is None:
+                    if default is not _MISSING and len(key) == self._lookup.width:
+                        return default
+                elif row is not False:
+                    return row
+            return self._get(key, index, columns, default)
+        except errors.ColumnNotFoundError:
+            if not self._is_stale():
+                raise
         return self._get(key, index, columns, default)
 
     def _get(self, key, index, columns, default):
@@ -192,6 +232,8 @@ class Table:
         cursor = self._cursor(index)
         plan = self._key_plan(index)
         names = plan.names
+        if not 0 < len(key) <= len(names):
+            raise TypeError(f"give 1 to {len(names)} values: as many as the index has columns, or fewer")
         partial = len(key) < len(names)
         for at, value in enumerate(key):
             grbit = _jet.JET_bitNewKey if at == 0 else 0
@@ -238,8 +280,17 @@ class Table:
         if low is not None or high is not None:
             raise ValueError("give either prefix, or low and high")
         key = _key(prefix)
-        kind = 2 if key and isinstance(key[-1], (str, bytes, bytearray, memoryview)) else 1
-        return self._iterate(index, key, key, True, kind, reverse, columns)
+        return self._iterate(index, key, key, True, self._prefix_kind(index, key), reverse, columns)
+
+    def _prefix_kind(self, index, key):
+        """How _jet.span makes its ends out of a prefix."""
+        last = key[-1] if key else None
+        if isinstance(last, str):
+            return 2
+        if not isinstance(last, (bytes, bytearray, memoryview)):
+            return 1
+        segments = self.indexes[index].segments
+        return 4 if len(key) <= len(segments) and segments[len(key) - 1][1] else 3
 
     def _iterate(self, index, low, high, inclusive, prefix, reverse, columns):
         plan = self._columns_plan(columns)
@@ -310,27 +361,25 @@ class Table:
     def add_column(self, name, column):
         """Add a column; rows that are there have its default, or NULL. ColumnDuplicateError."""
         _jet.JetAddColumn(self._main, column._definition(name))
-        self._load_schema()
+        self._schema_changed()
         return self.columns[name]
 
     def delete_column(self, name):
         """Delete a column. ColumnNotFoundError, ColumnInUseError when an index has it."""
         _jet.JetDeleteColumn(self._main, name)
-        self._load_schema()
+        self._schema_changed()
 
     def create_index(self, name, index):
         """Create an index, on a filled table too. IndexDuplicateError, KeyDuplicateError."""
         _jet.JetCreateIndex2(self._main, index._definition(name, self._key_most()))
-        self._load_schema()
+        self._schema_changed()
         return self.indexes[name]
 
     def delete_index(self, name):
         """Delete a secondary index. IndexNotFoundError."""
-        cursor = self._cursors.pop(name, None)
-        if cursor is not None and not cursor.closed:
-            _jet.JetCloseTable(cursor)
+        self._close_cursor(name)
         _jet.JetDeleteIndex(self._main, name)
-        self._load_schema()
+        self._schema_changed()
 
     def _key_most(self):
         return _KEY_MOST.get(self.database.page_size, 2000)

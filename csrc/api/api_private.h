@@ -91,7 +91,8 @@ MUST_CHECK err_t api_enter_writer_ending(JET_SESID sesid, struct api_session **o
 MUST_CHECK err_t api_enter_cursor_ending(JET_SESID sesid, JET_TABLEID tableid, struct api_cursor **out);
 MUST_CHECK err_t api_enter_writer(JET_SESID sesid, struct api_session **out); /* a reader's session is refused */
 MUST_CHECK err_t api_enter_cursor(JET_SESID sesid, JET_TABLEID tableid, struct api_cursor **out);
-MUST_CHECK err_t api_enter_update(JET_SESID sesid, JET_TABLEID tableid, struct api_cursor **out); /* and the table may be changed */
+MUST_CHECK err_t api_enter_ddl(JET_SESID sesid, JET_TABLEID tableid, struct api_cursor **out);    /* and the table may be changed */
+MUST_CHECK err_t api_enter_update(JET_SESID sesid, JET_TABLEID tableid, struct api_cursor **out); /* its rows: not those of a system table */
 void api_leave(struct api_session *s);
 static inline void api_leave_cursor(struct api_cursor *c)
 {

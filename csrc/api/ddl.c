@@ -491,7 +491,7 @@ static err_t run_on_cursor(void *context, struct trx *trx)
 static err_t change_on_cursor(JET_SESID sesid, JET_TABLEID tableid, struct on_cursor *o)
 {
     struct api_cursor *c;
-    TRY_RETURN(api_enter_update(sesid, tableid, &c));
+    TRY_RETURN(api_enter_ddl(sesid, tableid, &c));
     o->desc = cursor_table(c->cursor);
     err_t err = o->name == NULL || o->other == NULL ? RAISE(JET_errInvalidName) : api_as_whole(c->session, run_on_cursor, o);
     api_leave_cursor(c);
@@ -596,7 +596,7 @@ static err_t create_indexes(struct on_cursor *o, struct trx *trx)
 static err_t check_several(JET_SESID sesid, JET_TABLEID tableid)
 {
     struct api_cursor *c;
-    TRY_RETURN(api_enter_update(sesid, tableid, &c));
+    TRY_RETURN(api_enter_ddl(sesid, tableid, &c));
     err_t err = JET_errSuccess;
     if (session_level(c->session->session) > 0)
         err = RAISE(JET_errInTransaction);

@@ -125,7 +125,7 @@ err_t api_enter_cursor_ending(JET_SESID sesid, JET_TABLEID tableid, struct api_c
     return enter_cursor(sesid, tableid, true, out);
 }
 
-err_t api_enter_update(JET_SESID sesid, JET_TABLEID tableid, struct api_cursor **out)
+static err_t enter_writable(JET_SESID sesid, JET_TABLEID tableid, bool rows, struct api_cursor **out)
 {
     TRY_RETURN(api_enter_cursor(sesid, tableid, out));
     struct api_cursor *c = *out;
@@ -133,6 +133,9 @@ err_t api_enter_update(JET_SESID sesid, JET_TABLEID tableid, struct api_cursor *
     if (c->session->session == NULL || (c->grbit & JET_bitTableReadOnly) != 0 || cursor_table(c->cursor)->db->read_only) {
         err = RAISE(JET_errPermissionDenied);
         err_detail("the table was opened for reading only");
+    } else if (rows && (cursor_table(c->cursor)->flags & JET_bitObjectSystem) != 0) {
+        err = RAISE(JET_errPermissionDenied);
+        err_detail("%s belongs to the engine: create, alter and drop tables instead of changing its rows", cursor_table(c->cursor)->name);
     } else if (session_trx(c->session->session)->read_only && session_level(c->session->session) > 0) {
         err = RAISE(JET_errTransReadOnly);
     }
@@ -143,6 +146,16 @@ err_t api_enter_update(JET_SESID sesid, JET_TABLEID tableid, struct api_cursor *
         session_begin_change(c->session->session);
     }
     return err;
+}
+
+err_t api_enter_update(JET_SESID sesid, JET_TABLEID tableid, struct api_cursor **out)
+{
+    return enter_writable(sesid, tableid, true, out);
+}
+
+err_t api_enter_ddl(JET_SESID sesid, JET_TABLEID tableid, struct api_cursor **out)
+{
+    return enter_writable(sesid, tableid, false, out);
 }
 
 struct trx *api_trx(struct api_session *s)

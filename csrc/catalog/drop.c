@@ -159,8 +159,11 @@ static err_t drop_index_fn(struct catalog_table *t, struct trx *trx, void *conte
         return RAISE(JET_errIndexNotFound);
     if ((desc->indexes[at].def.flags & INDEX_PRIMARY) != 0)
         return RAISE(JET_errIndexMustStay);
-    if (catalog__used_by_others(t, trx))
-        return RAISE(JET_errIndexInUse);
+    if (catalog__used_by_others(t, trx)) {
+        err_t err = RAISE(JET_errIndexInUse);
+        err_detail("another session has table %s open", desc->name);
+        return err;
+    }
     TRY_RETURN(drop_index_rows(t, trx, &desc->indexes[at]));
     struct table_index *fewer = catalog__alloc(t, desc->index_count * sizeof *fewer);
     if (fewer == NULL)

@@ -72,6 +72,18 @@ static bool grow(struct rows *r)
     return true;
 }
 
+/* A column that another session has deleted: the table's next iterator does without it. */
+static void reload_schema(struct rows *r)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyObject *done =
+        r->table == NULL ? NULL : PyObject_CallMethod(r->table, "_reload_schema", NULL);
+    Py_XDECREF(done);
+    PyErr_Clear(); /* what is raised is the error of the rows */
+    PyErr_Restore(type, value, traceback);
+}
+
 static bool fetch(struct state *st, struct rows *r)
 {
     if (PyErr_CheckSignals() < 0 || !grow(r) || !py_cursor_enter(st, r->cursor))
@@ -86,6 +98,8 @@ static bool fetch(struct state *st, struct rows *r)
     r->have = err < 0 ? 0 : n;
     if (err < 0 && err != JET_errNoCurrentRecord)
         raise_jet(st, err);
+    if (err == JET_errColumnNotFound)
+        reload_schema(r);
     return !(err < 0 && err != JET_errNoCurrentRecord);
 }
 
@@ -288,7 +302,9 @@ static JET_ERR set_backward(struct cursor *c, const struct span *s)
 }
 
 /* span(cursor, keys, low, high, inclusive, prefix, backwards) -> bool: stand on its first row.
- * prefix 1: low is a prefix of the key, as whole columns; 2: its last column is a prefix too. */
+ * prefix 1: low is a prefix of the key, as whole columns; 2: its last column is a prefix too. Keys
+ * of bytes are padded with zeros, so that a prefix may stand before bytes that it is none of: what
+ * begins with it begins (3), in descending order ends (4), with the prefix itself. */
 PyObject *py_span(PyObject *module, PyObject *const *values, Py_ssize_t count, PyObject *names)
 {
     struct cursor *cursor;
@@ -311,10 +327,11 @@ PyObject *py_span(PyObject *module, PyObject *const *values, Py_ssize_t count, P
     s.high_count = (uint32_t)PyTuple_GET_SIZE(high);
     /* A key of fewer columns is a prefix by itself; only an end that is to be included needs a
      * limit bit. */
-    if (prefix == 2) {
+    if (prefix == 2 || prefix == 4)
         s.low_limit = JET_bitPartialColumnStartLimit;
+    if (prefix == 2 || prefix == 3)
         s.high_limit = JET_bitPartialColumnEndLimit;
-    } else if (s.inclusive && s.high_count < ((struct plan *)keys)->count)
+    else if (s.inclusive && s.high_count < ((struct plan *)keys)->count)
         s.high_limit = JET_bitFullColumnEndLimit;
     if (!py_cursor_enter(args.st, cursor))
         goto out;

@@ -385,6 +385,12 @@ err_t key_make(const struct record_layout *layout, const struct index_def *index
     return JET_errSuccess;
 }
 
+uint8_t key_segment_bound(bool descending, bool end)
+{
+    uint8_t byte = end != descending ? SEGMENT_VALUE : SEGMENT_EMPTY;
+    return descending ? (uint8_t)~byte : byte;
+}
+
 /* ---- back from a key ---- */
 
 bool key_segment_decodable(const struct column_def *column)

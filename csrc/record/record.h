@@ -149,6 +149,8 @@ MUST_CHECK err_t key_make(const struct record_layout *layout, const struct index
  * For JetMakeKey: partial (prefix) text omits the terminator, partial variable binary the padding and last length. */
 MUST_CHECK err_t key_segment(const struct column_def *column, const struct index_def *index, bool descending, struct slice data, bool null,
                              bool partial, uint8_t *key, uint32_t *size, uint32_t limit, bool *truncated);
+/* The first byte of the segments of all values that are not NULL: of the first of them, or (end) of the last. */
+uint8_t key_segment_bound(bool descending, bool end);
 /* Turns a normalized segment back into a value where that is exact (numbers, GUID, untruncated binary;
  * a segment cut by the key limit gives JET_errKeyTruncated). Not for GUIDs of an INDEX_DOTNET_GUID index, nor
  * for binary columns of an index whose var_seg_mac is less than key_most. */

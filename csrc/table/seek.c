@@ -47,10 +47,10 @@ static err_t check_limits(const struct column_def *column, JET_GRBIT limits)
 }
 
 /* Sorts behind all that goes on from here. One FF is enough unless FF can be the next byte of a
- * key, as in the inverted segments of descending columns. */
-static void put_end_limit(struct table_cursor *c, uint32_t column)
+ * key, as in the inverted segments of descending columns and in a value that goes on. */
+static void put_end_limit(struct table_cursor *c, uint32_t column, bool prefix)
 {
-    uint32_t most = key_most(&c->def) + 1, n = 1;
+    uint32_t most = key_most(&c->def) + 1, n = prefix ? most : 1;
     for (uint32_t i = column; i < c->def.segment_count; i++)
         if (c->def.segments[i].descending)
             n = most;
@@ -81,10 +81,16 @@ err_t cursor_make_key(struct table_cursor *c, struct slice data, bool null, JET_
     TRY_RETURN(check_limits(column, limits));
     null = null || (data.n == 0 && (grbit & JET_bitKeyDataZeroLength) == 0);
     bool prefix = (limits & LIMITS_PREFIX) != 0 && takes_prefix(column);
-    TRY_RETURN(key_segment(column, &c->def, segment->descending, null ? SLICE_EMPTY : data, null,
-                           prefix, c->key, &c->key_n, key_most(&c->def), &truncated));
+    if (prefix && !null && data.n == 0) { /* what every value begins with */
+        if (c->key_n < key_most(&c->def))
+            c->key[c->key_n++] =
+                key_segment_bound(segment->descending, (limits & LIMITS_END) != 0);
+    } else {
+        TRY_RETURN(key_segment(column, &c->def, segment->descending, null ? SLICE_EMPTY : data,
+                               null, prefix, c->key, &c->key_n, key_most(&c->def), &truncated));
+    }
     if ((limits & LIMITS_END) != 0)
-        put_end_limit(c, c->key_columns);
+        put_end_limit(c, c->key_columns, prefix);
     c->key_columns++;
     if (limits != 0 || c->key_columns == c->def.segment_count)
         c->key_state = KEY_IS_MADE;

@@ -312,3 +312,12 @@ def test_rows_end_in_another_thread(people, inst, monkeypatch, how):
     assert not errors and not said
     assert reader.handle.ended and not people.database.session._reading
     assert len(list(people.rows())) == 100
+
+
+def test_find_wants_values_of_its_index(people):
+    for match in ("ge", "gt", "le", "lt"):
+        for key in ((), (1, 2)):
+            with pytest.raises(TypeError, match="give 1 to 1 values"):
+                people.find(*key, match=match)
+        with pytest.raises(TypeError):
+            people.find("x", 5, 6, match=match, index="by_name")
