@@ -13,6 +13,7 @@ import csv
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ import pyjet
 from . import _jet
 from .backup import human
 
+_ROWS = 100_000  # without a word on it, and without a CSV file
 _AFTER_BACKUPS = 0.5  # seconds of writing between the last backup and the kill
 
 
@@ -63,23 +65,35 @@ def unicode_records():
     return columns, records
 
 
+def _column_name(name, at):
+    """What a column may be called: no control characters, none of ! . [ ], code page 1252."""
+    name = re.sub(r"[\x00-\x1f!.\[\]]", "_", name).strip()
+    return name.encode("cp1252", "replace").decode("cp1252")[:50] or f"column{at + 1}"
+
+
 def csv_records(path):
     """A CSV file whose first line names the columns; every value is text."""
-    with open(path, newline="", encoding="utf-8") as f:
-        lines = csv.reader(f)
-        names = []
-        for at, name in enumerate(next(lines, [])):
-            name = (
-                name.strip().encode("cp1252", "replace").decode("cp1252")[:50] or f"column{at + 1}"
-            )
-            names.append(
-                f"{name}_{at + 1}"
-                if name.lower() in {"key", "note", *(n.lower() for n in names)}
-                else name
-            )
-        records = [
-            dict(zip(names, [*line, *[None] * (len(names) - len(line))])) for line in lines if line
-        ]
+    limit = csv.field_size_limit(sys.maxsize)  # it may be a long text
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as f:
+            return _read_csv(path, csv.reader(f))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no UTF-8: {error}") from error
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _read_csv(path, lines):
+    names, taken = [], {"key", "note"}
+    for at, name in enumerate(next(lines, [])):
+        name = _column_name(name, at)
+        while name.lower() in taken:
+            name = f"{name}_{at + 1}"
+        names.append(name)
+        taken.add(name.lower())
+    records = [
+        dict(zip(names, [*line, *[None] * (len(names) - len(line))])) for line in lines if line
+    ]
     if not records:
         raise ValueError(f"{path} has no rows")
     return {name: pyjet.LongText() for name in names}, records
@@ -90,7 +104,7 @@ class Data:
 
     def __init__(self, rows, csv_path):
         self.columns, self.records = csv_records(csv_path) if csv_path else unicode_records()
-        self.count = rows if rows is not None else len(self.records)
+        self.count = rows or (len(self.records) if csv_path else _ROWS)
 
     def row(self, key, note):
         return {"key": key, **self.records[(key - 1) % len(self.records)], "note": note}
@@ -109,12 +123,10 @@ class _Writer(threading.Thread):
 
     def _key(self):
         """A key of this writer's: of the loaded ones, or of those that it inserted."""
-        if self.inserted and self.random.random() < 0.3:
+        loaded = (self.data.count + self.writers - 1 - self.number) // self.writers
+        if self.inserted and (not loaded or self.random.random() < 0.3):
             return self.random.choice(self.inserted)
-        at = self.random.randrange(
-            (self.data.count + self.writers - 1 - self.number) // self.writers
-        )
-        return 1 + self.number + at * self.writers
+        return 1 + self.number + self.random.randrange(loaded) * self.writers
 
     def _choose(self):
         operations, seen = [], set()
@@ -123,7 +135,8 @@ class _Writer(threading.Thread):
                 (0, 10, 100, 500)
             )
             kind = self.random.choice("IIUUUD")
-            if kind == "I":
+            if kind == "I" or self.data.count <= self.number and not self.inserted:
+                kind = "I"
                 key = self.data.count + 1 + self.number + len(self.inserted) * self.writers
                 self.inserted.append(key)
             else:
@@ -358,7 +371,7 @@ def _line(name, size, seconds, rows="", verdict=""):
 
 def _work(options, out, folder):
     seed = options.seed if options.seed is not None else random.randrange(1 << 32)
-    data = Data(options.rows if not options.csv else None, options.csv)
+    data = Data(options.rows, options.csv)
     oracle = Oracle(options.writers)
     live, backup_set, restored = (
         os.path.join(folder, name) for name in ("live", "set", "restored")

@@ -125,7 +125,7 @@ class Instance:
         }
         if create_path:
             for folder in folders.values():
-                os.makedirs(folder, exist_ok=True)
+                errors.make_folder(folder)
         if page_size is not None and page_size != _jet.JetGetSystemParameter(
             None, _jet.JET_paramDatabasePageSize
         ):

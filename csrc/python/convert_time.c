@@ -13,6 +13,7 @@
 #define OLE_TO_ORDINAL 693594   /* proleptic ordinal of 1899-12-30 */
 #define FILETIME_ORDINAL 584389 /* of 1601-01-01 */
 #define ORDINAL_MAX 3652059     /* of 9999-12-31 */
+#define OLE_END 2958466.0        /* 10000-01-01 */
 
 int time_setup(struct state *st)
 {
@@ -115,6 +116,8 @@ bool ole_from_date(struct state *st, PyObject *value, double *out)
     int64_t days = ordinal - OLE_TO_ORDINAL;
     double part = (double)micros / (double)MICROS_A_DAY;
     *out = days >= 0 ? (double)days + part : (double)days - part;
+    if (*out >= OLE_END) /* the last microseconds of 9999 stay in it */
+        *out = nextafter(OLE_END, 0);
     return true;
 }
 

@@ -101,7 +101,9 @@ def parser():
         return p
 
     p = verb("demo", run_demo)
-    p.add_argument("--rows", type=int, default=100_000, help="rows to load (default 100,000)")
+    p.add_argument(
+        "--rows", type=int, help="rows to load (default 100,000; of a CSV file those that it has)"
+    )
     p.add_argument(
         "--csv", help="load this CSV file (first line: names) instead of the Unicode table"
     )

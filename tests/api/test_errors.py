@@ -1,5 +1,7 @@
 """Exceptions: the tree, the builtin classes mixed in, their texts, pickling; constants; parameters."""
 
+import errno
+import os
 import pickle
 import re
 import runpy
@@ -137,3 +139,28 @@ def test_bad_index_keys(key):
     with pytest.raises(ValueError):
         pyjet.Index(key)
     assert pyjet.Index("+a-b", "+c d").segments == [("a", False), ("b", True), ("c d", False)]
+
+
+def test_a_folder_that_cannot_be_made_is_told_with_a_hint(ses, tmp_path, monkeypatch):
+    """By the engine's error with a hint; also what the builtin classes promise."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(pyjet.FileAlreadyExistsError) as error:
+        pyjet.Instance(tmp_path / "file")
+    assert isinstance(error.value, FileExistsError) and error.value.hint and str(tmp_path / "file") in str(error.value)
+    with pytest.raises(pyjet.InvalidPathError) as error:
+        ses.create(tmp_path / "file" / "below" / "x.edb")
+    assert isinstance(error.value, OSError) and error.value.hint
+
+    for number, kind, builtin in (
+        (errno.EROFS, pyjet.FileAccessDeniedError, PermissionError),
+        (errno.EACCES, pyjet.FileAccessDeniedError, PermissionError),
+        (errno.ENOSPC, pyjet.DiskFullError, OSError),
+    ):
+
+        def refuse(path, exist_ok, number=number):
+            raise OSError(number, os.strerror(number), path)
+
+        with monkeypatch.context() as m, pytest.raises(kind) as error:
+            m.setattr(os, "makedirs", refuse)
+            pyjet.Instance(tmp_path / "new")
+        assert isinstance(error.value, builtin) and os.strerror(number) in str(error.value) and error.value.hint

@@ -160,6 +160,25 @@ def test_demo(tmp_path):
     assert rc == 0 and "all equal" in out, err
 
 
+def test_demo_takes_real_csv_files(tmp_path):
+    """A byte order mark, names that are none for a column, a field longer than csv's own limit, fewer rows than writers."""
+    from pyjet import demo
+
+    path = tmp_path / "odd.csv"
+    path.write_text(
+        "a!b,c.d,[x] ,\u65e5,a,a_7,a,\"two\nlines\",,key\n" + "1,2,3,4,5,6,7,8,9," + "x" * 200_000 + "\n", encoding="utf-8-sig"
+    )
+    columns, records = demo.csv_records(path)
+    assert list(columns) == ["a_b", "c_d", "_x_", "?", "a", "a_7", "a_7_7", "two_lines", "column9", "key_10"]
+    assert len(records) == 1 and len(records[0]["key_10"]) == 200_000 and records[0]["a_b"] == "1"
+    rc, out, err = run("demo", "--csv", path, "--writers", "3", "-q")
+    assert rc == 0 and "all equal" in out, err
+    path.write_bytes(b"a\n\xff\n")
+    rc, out, err = run("demo", "--csv", path)
+    assert rc != 0 and "odd.csv is no UTF-8" in err and "Traceback" not in err
+    assert demo.Data(7, None).count == 7 and demo.Data(None, None).count == 100_000
+
+
 def test_the_demos_verdict_sees_a_difference(tmp_path):
     """One row changed behind the oracle's back, one removed, one lost transaction: each is told."""
     from pyjet import demo

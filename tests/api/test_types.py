@@ -109,6 +109,17 @@ def test_dates_keep_the_microsecond_before_2079(value):
     assert abs(got - value) <= tolerance
 
 
+@pytest.mark.parametrize("micros", [0, 1, 20, 1000])
+def test_the_last_moments_of_9999_are_dates(micros):
+    from pyjet import _jet
+
+    plan = _jet.Plan([("d", 1, 8, 0, 0)])
+    value = dt.datetime.max - dt.timedelta(microseconds=micros)
+    got = plan.decode("d", plan.encode("d", value))
+    assert abs(got - value) <= dt.timedelta(microseconds=60)
+    assert plan.encode("d", got) == plan.encode("d", value)
+
+
 @pytest.mark.parametrize(
     "value, days",
     [
