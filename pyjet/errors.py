@@ -8,7 +8,6 @@ Positive codes (JET_wrn...) are return values, never exceptions.
 """
 
 import errno as _errno
-import os as _os
 
 from . import _jet
 
@@ -285,25 +284,6 @@ def make(code, detail=""):
 def by_code(code):
     """The exception class of a JET_err, JetError when there is none of its own."""
     return _BY_CODE.get(code, JetError)
-
-
-_FOLDER_ERRORS = {
-    _errno.EACCES: "FileAccessDeniedError",
-    _errno.EPERM: "FileAccessDeniedError",
-    _errno.EROFS: "FileAccessDeniedError",
-    _errno.EEXIST: "FileAlreadyExistsError",
-    _errno.ENOSPC: "DiskFullError",
-    _errno.EDQUOT: "DiskFullError",
-}
-
-
-def make_folder(path):
-    """A folder and those above it; what the system says to that becomes an error of the engine, with its hint."""
-    try:
-        _os.makedirs(path, exist_ok=True)
-    except OSError as error:
-        kind = globals()[_FOLDER_ERRORS.get(error.errno, "InvalidPathError")]
-        raise kind(f"make the folder {_os.fsdecode(path)}: {error.strerror}") from error
 
 
 _jet.install_errors(make, ForkError)

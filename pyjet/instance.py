@@ -13,6 +13,7 @@ from . import freeze as _freeze
 from . import info as _info
 from .backup import engine as _backup
 from .backup import external as _external
+from .backup import places as _places
 from .backup import run as _run
 from .progress import watch
 from .session import Session
@@ -125,7 +126,8 @@ class Instance:
         }
         if create_path:
             for folder in folders.values():
-                errors.make_folder(folder)
+                with _places.told(folder):
+                    os.makedirs(folder, exist_ok=True)
         if page_size is not None and page_size != _jet.JetGetSystemParameter(
             None, _jet.JET_paramDatabasePageSize
         ):

@@ -5,6 +5,7 @@ import contextlib
 import os
 
 from . import _jet, errors
+from .backup import places
 from .database import Database
 
 _READERS_KEPT = 8
@@ -158,7 +159,8 @@ class Session:
         """Create a database file, attach and open it. DatabaseDuplicateError when there is one, unless ``overwrite``."""
         folder = os.path.dirname(os.path.abspath(path))
         if create_path:
-            errors.make_folder(folder)
+            with places.told(folder):
+                os.makedirs(folder, exist_ok=True)
         grbit = _jet.JET_bitDbOverwriteExisting if overwrite else 0
         dbid = _jet.JetCreateDatabase2(self.handle, path, 0, grbit)
         self.instance._attached.add(os.path.abspath(path))

@@ -216,7 +216,7 @@ def restore(
     found = places.survey(source)
     parent = os.path.dirname(destination)
     with places.told(destination):
-        errors.make_folder(parent)
+        os.makedirs(parent, exist_ok=True)
     with contextlib.ExitStack() as made:
         with places.told(destination):
             work = made.enter_context(places.work_folder(parent, f".{os.path.basename(destination)}-", ".restoring"))

@@ -91,7 +91,7 @@ def _copy_and_run(path, logs, base_name, output, steps):
     if os.path.lexists(output):
         raise engine.DestinationNotEmpty(output)
     parent = os.path.dirname(output)
-    errors.make_folder(parent)
+    os.makedirs(parent, exist_ok=True)
     work = tempfile.mkdtemp(
         prefix=f".{os.path.basename(output)}-", suffix=".recovering", dir=parent
     )

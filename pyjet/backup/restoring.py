@@ -115,7 +115,7 @@ def restore(repo, which, destination, *, to, replace, roll_forward, rename, prog
             stop_options(stop)  # says what it cannot be, before anything is copied
         parent = os.path.dirname(destination)
         with places.told(destination):
-            errors.make_folder(parent)
+            os.makedirs(parent, exist_ok=True)
         with staged(repo, chain, parent, steps) as place:
             result = engine.restore(
                 place,

@@ -144,9 +144,9 @@ def test_bad_index_keys(key):
 def test_a_folder_that_cannot_be_made_is_told_with_a_hint(ses, tmp_path, monkeypatch):
     """By the engine's error with a hint; also what the builtin classes promise."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(pyjet.FileAlreadyExistsError) as error:
+    with pytest.raises(pyjet.InvalidPathError) as error:
         pyjet.Instance(tmp_path / "file")
-    assert isinstance(error.value, FileExistsError) and error.value.hint and str(tmp_path / "file") in str(error.value)
+    assert isinstance(error.value, OSError) and error.value.hint and str(tmp_path / "file") in str(error.value)
     with pytest.raises(pyjet.InvalidPathError) as error:
         ses.create(tmp_path / "file" / "below" / "x.edb")
     assert isinstance(error.value, OSError) and error.value.hint
