@@ -1,5 +1,6 @@
 """Fixtures shared by all tests: the real sample files, the independent judges, the repository's root."""
 
+import gc
 import gzip
 import os
 import pathlib
@@ -92,11 +93,16 @@ OUTCOMES = pytest.StashKey()
 def pytest_configure(config):
     config.stash[OUTCOMES] = {}
     if sys.dont_write_bytecode and not sys.pycache_prefix:
-        # the command line's tests start a hundred interpreters: each would compile the package again, for half a second
-        place = tempfile.TemporaryDirectory(prefix="pyjet-pycache-", ignore_cleanup_errors=True)
-        config.add_cleanup(place.cleanup)
-        os.environ["PYTHONPYCACHEPREFIX"] = place.name
+        # each worker, and each of the interpreters that the command line's tests start, would compile all that it imports again
+        sys.dont_write_bytecode, sys.pycache_prefix = False, str(ROOT / "build" / "pycache")
+        os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+def pytest_collection_finish():
+    """What is there by now is no garbage: no collection goes over it again, and no fork copies it because one did."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_xdist_auto_num_workers():

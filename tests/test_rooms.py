@@ -3,7 +3,6 @@
 The rooms are built twice: plain, and (mark: threads/slow) with sanitizers through `make SANITIZE=...`.
 """
 
-import contextlib
 import functools
 import os
 import pathlib
@@ -26,14 +25,20 @@ ON_A_DISK = {"os"}  # what it says of syncs and of space is about a file system 
 def built(request):
     """built(room) -> its program. All that this run asks for are made at once, on all cores, when the first is."""
     asked = sorted({item.callspec.params["room"] for item in request.session.items if item.path == pathlib.Path(__file__)})
-    done = set()
+    made = []
+
+    def all_made():
+        if not made:
+            try:
+                make("DEBUG=1", "-k", *(f"build/debug/test_{name}" for name in asked))
+                made.append(True)
+            except AssertionError:
+                made.append(False)
+        return made[0]
 
     def program(room):
-        if not done:
-            done.update(asked)
-            with contextlib.suppress(AssertionError):  # a room that does not compile fails in its own tests
-                make("DEBUG=1", "-k", *(f"build/debug/test_{name}" for name in asked))
-        make("DEBUG=1", f"build/debug/test_{room}")
+        if not all_made():  # a room that does not compile fails in its own tests
+            make("DEBUG=1", f"build/debug/test_{room}")
         return ROOT / "build" / "debug" / f"test_{room}"
 
     return functools.lru_cache(maxsize=None)(program)

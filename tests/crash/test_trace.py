@@ -15,7 +15,7 @@ Op = crash_trace.Op
 @pytest.fixture(scope="module")
 def trace_file(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trace")
-    make("test-os", "ARGS=sample_trace", PYJET_TEST_TRACE=str(folder))
+    make("DEBUG=1", "test-os", "ARGS=sample_trace", PYJET_TEST_TRACE=str(folder))
     return folder / "trace"
 
 
