@@ -11,14 +11,6 @@ from .backup import BackupResult, RecoveryResult, RestoreResult, restore
 from .database import Database
 from .errors import *
 from .freeze import Snapshot, snapshot
-from .info import (
-    CheckpointHeader,
-    DatabaseHeader,
-    DatabaseInfo,
-    InstanceInfo,
-    LogHeader,
-    header,
-)
 from .instance import Instance
 from .position import LgPos
 from .progress import Progress
@@ -46,6 +38,33 @@ from .schema import (
 from .session import Session, Transaction
 from .table import Table
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from . import info
+    from .info import (
+        CheckpointHeader,
+        DatabaseHeader,
+        DatabaseInfo,
+        InstanceInfo,
+        LogHeader,
+        header,
+    )
+else:
+
+    def __getattr__(name):
+        """The headers' classes take as long to make as all the others: they come when they are asked for."""
+        if name not in _IN_INFO:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        import importlib
+
+        info = importlib.import_module(".info", __name__)
+        return info if name == "info" else getattr(info, name)
+
+    def __dir__():
+        return sorted({*globals(), *_IN_INFO})
+
+
+_IN_INFO = {"CheckpointHeader", "DatabaseHeader", "DatabaseInfo", "InstanceInfo", "LogHeader", "header", "info"}
 Row = _jet.Row
 __version__ = "0.1.0.dev0"
 

@@ -10,7 +10,6 @@ import weakref
 
 from . import _jet, errors
 from . import freeze as _freeze
-from . import info as _info
 from .backup import engine as _backup
 from .backup import external as _external
 from .backup import places as _places
@@ -298,7 +297,9 @@ class Instance:
         NotInitializedError is not raised for one that is not started: it has no databases. ESE: JetGetInstanceInfo,
         JetGetInstanceMiscInfo, JetGetDatabaseInfo with JET_DbInfoMisc.
         """
-        return _info.of_instance(self)
+        from . import info
+
+        return info.of_instance(self)
 
     @property
     def stats(self):

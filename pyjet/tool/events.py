@@ -4,7 +4,6 @@ import contextlib
 import datetime
 import json
 import logging
-import logging.handlers
 import os
 import sys
 
@@ -34,6 +33,8 @@ class JsonLines(logging.Formatter):
 
 
 def _syslog(address):
+    import logging.handlers  # it brings sockets with it, which nothing else here needs
+
     facility = logging.handlers.SysLogHandler.LOG_DAEMON
     try:
         return logging.handlers.SysLogHandler(address, facility)

@@ -119,3 +119,26 @@ def test_the_detail_outlives_the_rollback(people):
             people.insert_many([{"id": 5}])
     except pyjet.KeyDuplicateError as error:
         assert error.detail == inside
+
+
+def test_an_import_brings_what_it_needs():
+    """Sockets and the headers' classes come with what uses them; every name is there all the same."""
+    code = """
+        import sys
+        import pyjet, pyjet.tool
+        early = {"socket", "logging.handlers", "pyjet.info", "pyjet.demo"} & set(sys.modules)
+        assert not early, early
+        assert set(pyjet.__all__) <= set(dir(pyjet)) and "info" in dir(pyjet)
+        assert all(getattr(pyjet, name) for name in pyjet.__all__)
+        assert pyjet.DatabaseHeader is pyjet.info.DatabaseHeader and "pyjet.info" in sys.modules
+        try:
+            pyjet.no_such_name
+        except AttributeError as error:
+            assert "no_such_name" in str(error)
+        else:
+            raise AssertionError("a name that is not there")
+        from pyjet import *
+        assert header is pyjet.info.header
+    """
+    done = script(code, env=ENV)
+    assert done.returncode == 0, done.stderr

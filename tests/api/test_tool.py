@@ -1,5 +1,7 @@
 """The command line: what it prints, its JSON, its exit codes."""
 
+import contextlib
+import io
 import json
 import os
 import signal
@@ -9,15 +11,27 @@ import time
 
 import pyjet
 import pytest
+from pyjet.tool import main
 
 
-def run(*args, cwd=None):
+def run(*args):
+    """(rc, stdout, stderr) of main() in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            rc = main([*map(str, args)])
+        except SystemExit as ended:  # --help, --version
+            rc = ended.code
+    return rc or 0, out.getvalue(), err.getvalue()
+
+
+def run_alone(*args):
+    """The same of a process of its own."""
     done = subprocess.run(
         [sys.executable, "-m", "pyjet", *map(str, args)],
         capture_output=True,
         text=True,
         timeout=120,
-        cwd=cwd,
         env=ENV,
     )
     return done.returncode, done.stdout, done.stderr
@@ -56,7 +70,7 @@ def folder(tmp_path_factory):
 
 
 def test_info(folder):
-    rc, out, err = run("info", folder / "a.edb", "--json")
+    rc, out, err = run_alone("info", folder / "a.edb", "--json")
     answer = json.loads(out)
     assert rc == 0 and answer["header"]["page_size"] == 4096
     t = next(t for t in answer["tables"] if t["name"] == "t")
@@ -126,7 +140,7 @@ def test_backup_and_restore(folder, tmp_path):
 
 def test_other_exit_codes(folder, tmp_path):
     assert (
-        run("nonsense")[0] == 2
+        run_alone("nonsense")[0] == 2
         and run("info")[0] == 2
         and run("--version")[0] == 0
         and run("-h")[0] == 0
@@ -134,7 +148,7 @@ def test_other_exit_codes(folder, tmp_path):
     (tmp_path / "x").write_bytes(b"x" * 9000)
     assert run("info", tmp_path / "x")[0] in (20, 23)
     with pyjet.Instance(folder):
-        assert run("backup", folder, "--to", tmp_path / "set")[0] == 11
+        assert run_alone("backup", folder, "--to", tmp_path / "set")[0] == 11
     child = subprocess.Popen(
         [sys.executable, "-m", "pyjet", "demo", "--rows", "30000", "--dir", str(tmp_path / "demo")],
         env=ENV,
@@ -149,14 +163,14 @@ def test_other_exit_codes(folder, tmp_path):
 
 
 def test_demo(tmp_path):
-    rc, out, err = run("demo", "--rows", "3000", "--json", "--seed", "7")
+    rc, out, err = run_alone("demo", "--rows", "3000", "--json", "--seed", "7")
     answer = json.loads(out.splitlines()[-1])
     assert rc == 0 and answer["equal"] and answer["seed"] == 7, out + err
     assert answer["transactions"] > 10 and answer["rows_restored"] > 2000
     (tmp_path / "people.csv").write_text(
         'name,age,key\nann,5,a\nbob,,b\n"c, d",7,c\n', encoding="utf-8"
     )
-    rc, out, err = run("demo", "--csv", tmp_path / "people.csv", "-q")
+    rc, out, err = run_alone("demo", "--csv", tmp_path / "people.csv", "-q")
     assert rc == 0 and "all equal" in out, err
 
 

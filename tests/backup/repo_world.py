@@ -15,7 +15,7 @@ def kept(folder):
 class World:
     """Rows 0 to n-1, each with bytes that follow from its number; ``seen[set id]`` is n at that backup."""
 
-    def __init__(self, place, *, rows=1500, size=2500, **repo):
+    def __init__(self, place, *, rows=600, size=2500, **repo):
         self.place, self.size, self.rows, self.seen = pathlib.Path(place), size, 0, {}
         self.inst = pyjet.Instance(self.place / "live", log_file_size=256 << 10)
         self.ses = self.inst.session()

@@ -414,13 +414,14 @@ def a_database_that_grows_meanwhile(place):
 def no_torn_page(place):
     """Two writers on the same pages; each page of a hundred copies is verified by a reader of its own."""
     w = World(place, rows=120, params=SMALL_DEPTH)
-    over, errors = threading.Event(), []
+    over, copying, errors = threading.Event(), threading.Event(), []
 
     def write(lane):
         try:
             with w.inst.session() as ses, ses.table(ses.open(w.data / "a.edb", attach=False), "t") as t:
                 n = 0
                 while not over.is_set():
+                    copying.wait()  # what they do while pages are verified is in no copy
                     n += 1
                     with ses.transaction(K.JET_bitCommitLazyFlush):
                         assert t.seek([("id", 2 * (n % 60) + lane)])
@@ -433,7 +434,9 @@ def no_torn_page(place):
         t.start()
     try:
         for _ in range(100):
+            copying.set()
             w.backup("set")
+            copying.clear()
             raw = (w.place / "set" / "a.edb").read_bytes()
             for pgno, at in enumerate(range(2 * PAGE, len(raw) - PAGE, PAGE), 1):
                 page = raw[at : at + PAGE]
@@ -441,6 +444,7 @@ def no_torn_page(place):
             shutil.rmtree(w.place / "set")
     finally:
         over.set()
+        copying.set()
         for t in threads:
             t.join()
     assert not errors, errors

@@ -1160,7 +1160,7 @@ CASE(faults_reading_logs)
 static pthread_mutex_t commit_order = PTHREAD_MUTEX_INITIALIZER;
 static uint8_t owner_of[COMMITS_MAX];
 static _Atomic uint32_t commits;
-static _Atomic bool writers_stop;
+static _Atomic bool writers_stop, writers_rest;
 
 struct writer {
     pthread_t thread;
@@ -1211,6 +1211,8 @@ static void *write_on(void *context)
     CHECK_OK(session_open_database(w->l.s, at("data/a.edb"), 0, &w->l.d));
     open_t(&w->l);
     for (int step = 0; !atomic_load(&writers_stop) && atomic_load(&commits) < COMMITS_MAX - 10; step++) {
+        while (atomic_load(&writers_rest) && !atomic_load(&writers_stop))
+            os_sleep_ms(1);
         CHECK_OK(session_begin_transaction(w->l.s, 0));
         CHECK_OK(write_once(w, step));
     }
@@ -1341,7 +1343,10 @@ static void under_writers(unsigned how, uint64_t cache_pages)
         before[i] = atomic_load(&commits);
         CHECK_OK(backup_to(&l, at("bk"), grbit));
         after[i] = atomic_load(&commits);
+        atomic_store(&writers_rest, true); /* of the restore: what they did then would only be in the next set */
         restore_and_check(before[i], after[i]);
+        atomic_store(&writers_rest, false);
+        os_sleep_ms(20); /* an increment has logs from between the sets too */
     }
     atomic_store(&writers_stop, true);
     for (int w = 1; w <= WRITERS; w++)

@@ -17,7 +17,7 @@ from cjet import K  # noqa: E402
 
 TABLE = {"id": (K.JET_coltypLong, K.JET_bitColumnNotNULL), "k": (K.JET_coltypLong,), "v": (K.JET_coltypLongBinary,)}
 INDEXES = [("pk", "+id", K.JET_bitIndexPrimary), ("by_k", "+k", 0)]
-ROWS, TURNS = 3000, 20
+ROWS, TURNS = 2000, 20
 
 
 def row(i):
