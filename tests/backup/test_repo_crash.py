@@ -41,7 +41,7 @@ def arm(at):
 
 
 def prepare(report, place, compress):
-    with World(place, rows=300, compress=compress) as w:
+    with World(place, rows=100, compress=compress) as w:
         w.backup()
         w.add(50)
         w.backup()
@@ -117,7 +117,7 @@ def kills(memory_path, work, kind, compress, most, first=(), least=10):
     seen = next(line[1] for line in child.lines if line[0] == "rows")
     for step in first:
         run_to_end(step, memory_path / "start", "full")
-    newest = 400
+    newest = 200
 
     def fresh():
         shutil.rmtree(memory_path / "now", ignore_errors=True)

@@ -10,8 +10,14 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tools"))
 import behaviours  # noqa: E402
 
 
-def test_the_page_is_what_the_tests_say():
-    rows, tests = behaviours.behaviours(), behaviours.tests_by_id()
+@pytest.fixture(scope="module")
+def tests():
+    """Node ids by behaviour: every test file is parsed for it."""
+    return behaviours.tests_by_id()
+
+
+def test_the_page_is_what_the_tests_say(tests):
+    rows = behaviours.behaviours()
     assert len(rows) == 372 and list(behaviours.complaints(rows, tests)) == []
     assert behaviours.PAGE.read_text() == behaviours.page(rows, tests), "run python tools/behaviours.py"
 
@@ -59,19 +65,17 @@ def test_failing_is_seen():
     assert list(failing(rows, tests, {"a::x": "skipped"})) == []
 
 
-def test_outcomes(outcomes):
+def test_outcomes(outcomes, tests):
     """Last of all tests: what has run shows every behaviour of priority 1 and 2 that it stands for."""
     rows = [r for r in behaviours.behaviours() if r["priority"] in "12" and not r["exception"]]
-    tests = behaviours.tests_by_id()
     assert list(failing(rows, tests, outcomes)) == []
 
 
 @pytest.mark.parametrize("priority", "12")
-def test_node_ids_are_those_of_pytest(priority, request):
+def test_node_ids_are_those_of_pytest(priority, tests, request):
     """A node id that the page names and that no collected file knows would be a test that never runs."""
     collected = {item.nodeid.split("[")[0] if "test_row" not in item.nodeid else item.nodeid for item in request.session.items}
     files = {node.split("::")[0] for node in collected}
-    tests = behaviours.tests_by_id()
     for row in behaviours.behaviours():
         for node in tests.get(row["id"], []) if row["priority"] == priority else []:
             path, _, name = node.partition("::")
