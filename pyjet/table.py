@@ -340,6 +340,8 @@ class Table:
 
     def append(self, row, column, data):
         """Append bytes to a long column of a record, without reading it. A durable commit of its own outside a transaction."""
+        if not isinstance(self.columns[column], (schema.LongBinary, schema.LongText)):
+            raise errors.InvalidColumnTypeError(f"{column} is no LongBinary or LongText column")
         cursor = self._cursor()
         with self._session._own_transaction():
             _jet.JetGotoBookmark(cursor, row.bookmark)

@@ -321,3 +321,12 @@ def test_find_wants_values_of_its_index(people):
                 people.find(*key, match=match)
         with pytest.raises(TypeError):
             people.find("x", 5, 6, match=match, index="by_name")
+
+
+def test_append_is_for_long_columns(db):
+    table = db.create_table("a", {"b": pyjet.Binary(), "l": pyjet.LongBinary()})
+    row = table.insert(b=b"abc", l=b"abc")
+    with pytest.raises(pyjet.InvalidColumnTypeError, match="b is no LongBinary"):
+        table.append(row, "b", b"d")
+    table.append(row, "l", b"d")
+    assert [dict(r) for r in table.rows()] == [{"b": b"abc", "l": b"abcd"}]
