@@ -1,18 +1,17 @@
 """pyjet check --repair-from: bad pages of a clean database, rebuilt from a backup and the logs that followed it.
 
 The set is restored to a private folder and rolled forward over the live logs, so that it becomes what the damaged file was. That
-is proved, not hoped: both are of one signature; every page of the file that is sound has the same dbtime in the copy, page by page;
-the rebuilt pages verify and are not newer than the file; and a copy of the file with those pages passes the whole check. Only then
-the file itself is written: the pages to be replaced first go, as they are, into a file beside it.
+is proved, not hoped: both are of one signature; every page of the file that is sound has the same dbtime in the copy and holds the same
+nodes, page by page (a clone that went its own way counts the same dbtimes); the rebuilt pages verify and are not newer than the file;
+and a copy of the file with those pages passes the whole check. Only then the file itself is written: the pages to be replaced first go,
+as they are, into a file beside it.
 """
 
 import fcntl
 import json
 import os
 import re
-import shutil
 import struct
-import tempfile
 
 import pyjet
 
@@ -30,19 +29,19 @@ def _refuse(path, why):
 
 
 def bad_pages(path):
-    """Numbers of the pages that cannot be read, each once; one flipped bit is no bad page."""
-    found = set()
+    """Numbers of the pages that cannot be read, each once; and of those with one flipped bit, which are no bad ones."""
+    found, flipped = set(), set()
 
     def told(kind, pgno, objid, table, text):
         blank = "never written" in text or "PageNotInitialized" in text
-        if "can be corrected" in text or not ("checksum is wrong" in text or blank):
+        if not ("can be corrected" in text or "checksum is wrong" in text or blank):
             return
         number = pgno or int((re.search(r"\bpage (\d+)\b", text) or [0, 0])[1])
         if number:
-            found.add(number)
+            (flipped if "can be corrected" in text else found).add(number)
 
     _jet.check_file(path, 0, told)
-    return sorted(found)
+    return sorted(found), flipped
 
 
 def header_of(path):
@@ -79,22 +78,43 @@ def dbtime(page):
     return struct.unpack_from("<Q", page, 8)[0]
 
 
-def _same_age(path, pages, copy, bad):
-    """Refuses unless every page that is sound in the file is of the same age in the copy."""
+LARGE = 16384  # from here on the header is longer, and a node has its flags in itself
+VERSION = 1 << 13  # of a node's flags, where they lie in 16 bits: a hint, taken away without a record
+
+
+def content(page):
+    """(neighbours and owner, nodes in order) of a page that verifies: what redo makes again. Where in the page its bytes lie, it need not."""
+    large = len(page) >= LARGE
+    head, mask = (80, 0x7FFF) if large else (40, 0x1FFF)
+    nodes = []
+    for tag in range(struct.unpack_from("<H", page, 34)[0] & 0xFFF):
+        size, at = struct.unpack_from("<HH", page, len(page) - 4 * (tag + 1))
+        flags, first = at & ~mask & ~VERSION & 0xFFFF, head + (at & mask)
+        node = page[first : first + (size & mask)]
+        if large and tag > 0 and len(node) >= 2:
+            node = struct.pack("<H", struct.unpack_from("<H", node)[0] & ~VERSION) + node[2:]
+        nodes.append((0 if large or tag == 0 else flags, node))
+    return page[16:28], nodes
+
+
+def _same(path, pages, copy, bad):
+    """Refuses unless every page that is sound in the file is of the same age in the copy, and holds the same."""
     for pgno in range(1, pages.count + 1):
         here, there = pages[pgno], copy[pgno] if pgno <= copy.count else b""
         if pgno in bad or not any(here):
             continue
         if not there or dbtime(here) != dbtime(there):
             raise _refuse(path, f"page {pgno} has dbtime {dbtime(here)}, by the set and the logs {dbtime(there) if there else 'none'}")
+        if content(here) != content(there):
+            raise _refuse(path, f"page {pgno} holds other bytes than by the set and the logs: they are of a copy of this database that went its own way")
 
 
 def _rebuilt(path, copy, bad, newest):
-    """{number: bytes} of the bad pages. The copy as a whole has passed the check."""
+    """{number: bytes} of the bad pages. The copy as a whole has passed the check: a page of it that was never written is in no tree."""
     found = {}
     for pgno in bad:
         page = copy[pgno] if pgno <= copy.count else b""
-        if len(page) != copy.size or not any(page) or dbtime(page) > newest:
+        if len(page) != copy.size or dbtime(page) > newest:
             raise _refuse(path, f"the set and the logs do not give page {pgno}")
         found[pgno] = page
     return found
@@ -137,21 +157,18 @@ def repair(path, source, *, logs=None, progress=None):
         raise errors.DatabaseDirtyShutdownError(f"{path}: recover it with its logs first")
     with Pages(path, header["page_size"], "r+b") as pages:
         _lock(pages.file, path)
-        bad = bad_pages(path)
+        bad, flipped = bad_pages(path)
         if not bad:
             return {}
-        work = tempfile.mkdtemp(prefix=f".{os.path.basename(path)}-", suffix=".repair", dir=folder)
-        try:
+        with places.work_folder(folder, f".{os.path.basename(path)}-", ".repair") as work:
             copy_path = _find_copy(path, _recovered(source, work, logs or folder, progress), header)
             if _jet.check_file(copy_path)["findings"]:
                 raise _refuse(path, "what the set and the logs give is damaged, too")
             with Pages(copy_path, header["page_size"]) as copy:
-                _same_age(path, pages, copy, set(bad))
+                _same(path, pages, copy, {*bad, *flipped})
                 rebuilt = _rebuilt(path, copy, bad, header["dbtime"])
             _try_on_copy(path, header["page_size"], rebuilt, work)
             _write(path, pages, rebuilt)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
     return {pgno: dbtime(page) for pgno, page in rebuilt.items()}
 
 

@@ -1,7 +1,9 @@
 """pyjet check --repair-from, and the one flipped bit that heals by itself."""
 
 import logging
+import os
 import random
+import shutil
 
 import pytest
 
@@ -95,6 +97,54 @@ def test_no_proof_no_change(world):
         repair.repair(path, world / "set2", logs=world / "other")
     assert path.read_bytes() == before
     assert not [p for p in (world / "data").iterdir() if p.name.endswith((".repair", ".bad-pages"))]
+
+
+def test_a_clone_that_went_its_own_way_is_refused(world):
+    """Two copies of one database count the same dbtimes, and are of one signature: what their pages hold tells them apart."""
+    data, other = world / "data", world / "other"
+    shutil.copytree(data, other)
+    for place, value in ((data, b"here"), (other, b"else")):
+        with pyjet.Instance(place, log_file_size=64 << 10) as inst, inst.session() as ses:
+            table = ses.attach(place / "a.edb").tables["t"]
+            for n in range(100, 140):
+                with ses.transaction():
+                    table.get(n).update(raw=value)
+            inst.backup(place.parent / f"set of {place.name}")
+    path = data / "a.edb"
+    whole = path.read_bytes()
+    pgno = next(n for n in used_pages(path) if b"here" in whole[(n + 1) * SIZE : (n + 2) * SIZE])
+    spoil(path, pgno, random.Random(3))
+    before = path.read_bytes()
+    with pytest.raises(pyjet.ReadVerifyFailureError, match="went its own way"):
+        repair.repair(path, world / "set of other", logs=other)
+    assert path.read_bytes() == before
+    assert list(repair.repair(path, world / "set of data")) == [pgno]
+
+
+def test_a_page_that_was_never_written(world):
+    """Noise where nothing was is a bad page like others, and beside one with a flipped bit."""
+    path = world / "data" / "a.edb"
+    before = path.read_bytes()
+    blank = next(n for n in range(1, len(before) // SIZE - 1) if not any(before[(n + 1) * SIZE : (n + 2) * SIZE]))
+    spoil(path, blank, random.Random(1))
+    with open(path, "r+b") as f:
+        f.seek((used_pages(path)[-3] + 1) * SIZE + 2000)
+        bit = f.read(1)[0] ^ 16
+        f.seek(-1, 1)
+        f.write(bytes([bit]))
+    assert list(repair.repair(path, world / "set")) == [blank]
+    assert path.read_bytes()[(blank + 1) * SIZE : (blank + 2) * SIZE] == bytes(SIZE)
+
+
+def test_what_a_killed_run_left_is_swept(world):
+    path = world / "data" / "a.edb"
+    left = world / "data" / ".a.edb-k1lled00.repair"
+    left.mkdir()
+    (left / "trial.edb").write_bytes(b"half")
+    os.utime(left, (1, 1))
+    spoil(path, used_pages(path)[-3], random.Random(2))
+    repair.repair(path, world / "set")
+    assert not left.exists()
 
 
 def test_in_use_and_dirty_are_refused(world):
