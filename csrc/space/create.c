@@ -291,10 +291,9 @@ static err_t free_with(struct btree *tree, struct trx *inner)
 
 err_t space_free_tree(struct btree *tree, struct trx *trx)
 {
-    ASSERT(tree->parent != NULL);
-    struct trx *inner;
-    bool begun;
-    err_t err = begin_inner(trx, &inner, &begun);
+    struct trx *inner = NULL;
+    bool begun = false;
+    err_t err = tree->parent == NULL ? space__no_parent(tree) : begin_inner(trx, &inner, &begun);
     if (err < 0) {
         space_note_lost(tree->db);
         return err;

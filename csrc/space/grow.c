@@ -58,9 +58,19 @@ static err_t grow_file(struct space_hold *hold, uint32_t least, struct extent_pl
     return JET_errSuccess;
 }
 
+/* Only the system root has no parent, and it grows the file: anything else without one comes from a damaged space header. */
+err_t space__no_parent(const struct btree *tree)
+{
+    err_t err = RAISE(JET_errDatabaseCorrupted);
+    err_detail("%s: page %u: the space header of this root names no tree that its space came from", tree->db->path, tree->root);
+    return err;
+}
+
 static err_t take_from_parent(struct space_hold *hold, uint32_t wanted, uint32_t least, struct extent_place *out)
 {
     struct space_hold parent;
+    if (hold->tree->parent == NULL)
+        return space__no_parent(hold->tree);
     TRY_RETURN(space__hold(hold->tree->parent, hold->trx, &parent));
     err_t err = space__take_run(&parent, wanted, least, out);
     space__let_go(&parent);

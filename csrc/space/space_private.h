@@ -61,6 +61,7 @@ MUST_CHECK err_t space__add_available(struct space_hold *hold, struct extent_pla
 MUST_CHECK err_t space__grow(struct space_hold *hold, uint32_t wanted, uint32_t least);
 MUST_CHECK err_t space__log_extend(struct dbfile *db, struct trx *trx, pgno_t last);
 MUST_CHECK err_t space__convert(struct space_hold *hold);
+err_t space__no_parent(const struct btree *tree); /* the error */
 
 /* Split buffers (split_buffer.c): the source of space trees. */
 extern const struct page_source space__split_buffer_source;

@@ -1439,6 +1439,62 @@ CASE(windows_file_changed)
 
 /* ---- damage ---- */
 
+/* The space header in a root of the closed file, under a right checksum. */
+static void change_space_header(pgno_t root, void (*change)(struct space_header *h))
+{
+    static uint8_t bytes[4096];
+    struct page page = {bytes, sizeof bytes};
+    struct space_header h;
+    FILE *f = fopen(file_path, "r+b");
+    long at = (long)(root + 1) * 4096;
+    CHECK(f != NULL && fseek(f, at, SEEK_SET) == 0 && fread(bytes, 1, sizeof bytes, f) == sizeof bytes);
+    CHECK_OK(page_space_header(page, &h));
+    change(&h);
+    space_header_store(&h, (uint8_t *)page_external(page).p);
+    page_seal(page, root);
+    CHECK(fseek(f, at, SEEK_SET) == 0 && fwrite(bytes, 1, sizeof bytes, f) == sizeof bytes);
+    fclose(f);
+}
+
+static void no_parent(struct space_header *h) { h->parent = PGNO_NIL; }
+static void one_extent(struct space_header *h) { h->flags &= ~(uint32_t)SPACE_MULTIPLE; }
+
+/* Whoever writes to a stranger's file meets roots that no space came from: a table's, and a system root that says it is small. */
+CASE(roots_without_a_parent)
+{
+    static const struct {
+        bool of_table;
+        void (*change)(struct space_header *h);
+    } damages[] = {{true, no_parent}, {false, one_extent}};
+    for (size_t i = 0; i < sizeof damages / sizeof damages[0]; i++) {
+        struct session s;
+        create_database(4096, 256);
+        session_open(&s);
+        struct table_desc *d = make_filled(&s, "victim", 600);
+        pgno_t root = d->tree->root;
+        catalog_release(d);
+        session_close(&s);
+        close_database();
+        change_space_header(damages[i].of_table ? root : 1, damages[i].change);
+        open_database(4096, false);
+        session_open(&s);
+        begin(&s);
+        CHECK_OK(catalog_drop_table(db, &s.trx, "victim"));
+        commit(&s);
+        sweep(); /* where its space goes back */
+        CHECK(space_has_lost(db));
+        begin(&s);
+        err_t err = catalog_create_table(db, &s.trx, "next", 20, 80, &d); /* 20 pages at once */
+        CHECK_EQ(err, damages[i].of_table ? JET_errSuccess : JET_errDatabaseCorrupted);
+        if (err >= 0)
+            catalog_release(d);
+        rollback(&s);
+        session_close(&s);
+        close_database();
+        folder_end();
+    }
+}
+
 /* Any bytes in the catalog's pages: an error or a table, never a crash. Checksums are made good
  * again. */
 CASE(hostile_catalog)
