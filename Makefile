@@ -47,15 +47,16 @@ clean:  ## remove what was built
 
 
 
-# A library with one fault built in (csrc/base/broken.h): the objects of `lib`, but for the files that know the fault
+# A library with one fault built in (csrc/base/broken.h): the objects of `lib`, but for the files that know the fault; and what the
+# fault walk wants of a library (see `walk`)
 KNOWS = $(shell grep -lw PYJET_BREAK_$(BREAK) csrc/*/*.c)
 BROKEN = $(B)/libpyjet-$(BREAK).so
 .PHONY: broken
-broken: $(BROKEN)  ## an engine that skips one step, for tests/crash/test_broken.py: BREAK=FSYNC|WAL|CHECKSUM|TORN|SUM|UNDO
+broken: $(BROKEN)  ## an engine that skips one step, for tests/crash/test_broken.py: BREAK=FSYNC|RETRY|WAL|CHECKSUM|TORN|SUM|UNDO|...
 
 $(BROKEN): $(call objects,$(ROOMS))
 	$(CC) $(CFLAGS_ALL) -DPYJET_BREAK_$(BREAK)=1 -MF /dev/null -shared -o $@ $(KNOWS) \
-	    $(filter-out $(patsubst csrc/%.c,$(B)/%.o,$(KNOWS)),$^) $(LDLIBS_ALL)
+	    $(filter-out $(patsubst csrc/%.c,$(B)/%.o,$(KNOWS)),$^) tests/c/alloc_faults.c $(wraps) $(LDLIBS_ALL)
 
 # Fuzz targets: tests/fuzz/fuzz_<x>.c, over libFuzzer (clang), AddressSanitizer and UBSan; the same drivers without a fuzzer, for replays
 # of inputs by any compiler: `make fuzz-replay`.

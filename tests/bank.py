@@ -7,7 +7,7 @@ Reports (also marks of a trace), in the order in which they were said:
 
     ["I", thread, number, ops]     before the commit is asked for
     ["A", thread, number]          the durable commit returned
-    ["L", thread, number]          the lazy commit returned
+    ["L", thread, number]          the lazy commit returned (an "A" may follow: it was waited for)
     ["BS", n, kind, path]  ["BP", n, percent]  ["BE", n]   a backup begins, has read pages, returned
 
 What may be there: a durable commit that returned must be; a commit that was not asked for must not be; and whoever is
@@ -40,7 +40,7 @@ INDEXES = (
     ("by_tag", "+tag", K.JET_bitIndexIgnoreNull),
     ("by_balance", "-balance+id", K.JET_bitIndexUnique),
 )
-PLAIN = {"transfer": 4, "insert": 3, "update": 4, "delete": 2, "many": 1, "few": 1, "table": 1, "undone": 2, "lazy": 1}
+PLAIN = {"transfer": 4, "insert": 3, "update": 4, "delete": 2, "copy": 2, "many": 1, "few": 1, "table": 1, "undone": 2, "lazy": 1}
 
 
 def tag_of(ident, ver):
@@ -176,12 +176,15 @@ class Worker:
         self.report(["I", self.thread, self.number, ops])
         self.ses.commit(K.JET_bitCommitLazyFlush if kind == "lazy" else 0)
         self.report(["L" if kind == "lazy" else "A", self.thread, self.number])
+        if kind == "lazy" and self.rng.random() < 0.3:
+            self.ses.commit(K.JET_bitWaitLastLevel0Commit)
+            self.report(["A", self.thread, self.number])
         self.own = pending
         return True
 
     def some(self, ops, pending):
         for _ in range(self.rng.randint(1, 4)):
-            getattr(self, self.rng.choice(("transfer", "insert", "update", "delete")))(ops, pending)
+            getattr(self, self.rng.choice(("transfer", "insert", "update", "delete", "copy")))(ops, pending)
 
     def transfer(self, ops, pending):
         source, target = self.rng.sample(TABLES, 2)
@@ -217,6 +220,18 @@ class Worker:
         t.replace(ver=ver, tag=tag_of(ident, ver), note=note_of(ident, ver, size))
         pending[table][ident] = [ver, size]
         ops.append(["P", table, ident, ver, size])
+
+    def copy(self, ops, pending):
+        """A row of its own once more, under another id: the two share a long value, until one is changed or goes."""
+        table, source = self.pick(pending)
+        ident = (self.thread + 1) * 1000000 + self.rng.randrange(3000)
+        if table is None or ident in pending[table]:
+            return self.update(ops, pending)
+        t = self.cursors[table]
+        assert t.seek([("id", source)]), f"own row {table} {source} is not there"
+        t.copy(id=ident, balance=-ident)
+        pending[table][ident] = list(pending[table][source])
+        ops.append(["K", table, source, ident])
 
     def drop_row(self, ops, pending, table, ident):
         t = self.cursors[table]
@@ -378,6 +393,10 @@ def _apply(tables, own, op):
         _, table, ident, ver, size = op
         tables[table][ident] = row_of(ident, -ident, ver, size)
         own.setdefault(table, {})[ident] = [ver, size]
+    elif kind == "K":
+        _, table, source, ident = op
+        tables[table][ident] = [-ident, *tables[table][source][1:]]
+        own[table][ident] = list(own[table][source])
     elif kind == "X":
         del tables[op[1]][op[2]]
         del own[op[1]][op[2]]

@@ -636,6 +636,10 @@ class Table:
     def replace(self, **values):
         self._write(K.JET_prepReplace, values)
 
+    def copy(self, **values):
+        """A new row of the current one's values, but for these. The two share their long values."""
+        self._write(K.JET_prepInsertCopy, values)
+
     def delete(self):
         call("JetDelete", self.ses.id, self.id)
 

@@ -21,5 +21,8 @@
 #ifndef PYJET_BREAK_UNDO /* one change in four is not taken back by a rollback */
 #define PYJET_BREAK_UNDO 0
 #endif
+#ifndef PYJET_BREAK_RETRY /* a sync of the log that failed is tried again, and believed then */
+#define PYJET_BREAK_RETRY 0
+#endif
 
 #endif

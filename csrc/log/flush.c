@@ -94,7 +94,7 @@ static err_t write_batch(struct log *log, uint64_t first, uint32_t n)
                                  (size_t)some * LOG_SEGMENT));
         i += some;
     }
-    if (!PYJET_BREAK_FSYNC)
+    if (!PYJET_BREAK_FSYNC && !(PYJET_BREAK_RETRY && os_file_sync(log->file) >= 0))
         TRY_RETURN(os_file_sync(log->file));
     atomic_fetch_add_explicit(&log->flush_count, 1, memory_order_relaxed);
     log->disk_isec += n;

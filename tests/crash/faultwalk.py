@@ -5,8 +5,8 @@
     python tests/crash/faultwalk.py --every 20                                               a slice
 
 Each point runs in a fork: the scenario with the fault, then without it the instance is ended, its memory counted, and a new
-instance opens what is there. Judged: only errors that this fault may cause; no crash, no hang; an instance that cannot go
-on says so in every later call; nothing stays allocated; no log is deleted by a backup that failed; all that was
+instance opens what is there. Judged: only errors that this fault may cause; no crash, no hang; a failed sync of the current log or of a
+database leaves no instance that works on, and no call that says nothing; an instance that cannot go on says so in every later call; nothing stays allocated; no log is deleted by a backup that failed; all that was
 acknowledged is there, no transaction half, `check` finds nothing; a set that was complete still restores.
 
 With PYJET_LIBRARY naming the library of `make SANITIZE=address walk`, and libasan preloaded, the same under ASan.
@@ -45,6 +45,8 @@ KINDS = {
     "write ENOSPC": ("write", errno.ENOSPC),
     "write half": ("write", -1),
     "sync EIO": ("sync", errno.EIO),
+    "sync EIO of the log": ("sync", errno.EIO, "/edb.log"),
+    "sync EIO of the bank": ("sync", errno.EIO, "/data/bank.edb"),
     "folder sync EIO": ("dirsync", errno.EIO),
     "read EIO": ("read", errno.EIO),
     "open EIO": ("open", errno.EIO),
@@ -58,6 +60,7 @@ KINDS = {
     "short transfer": SHORT,
 }
 UNSEEN = ("interrupted", "short transfer")  # nobody may notice
+FATAL = ("sync EIO of the log", "sync EIO of the bank")  # never tried again as if nothing had happened
 
 DISK = {"JET_errDiskIO", "JET_errDiskReadVerificationFailure", "JET_errLogWriteFail", "JET_errInstanceUnavailable", "JET_errNTSystemCallFailed",
         "JET_errFileSystemCorruption", "JET_errRollbackRequired", "JET_errFileIOBeyondEOF", "JET_errTermInProgress",
@@ -94,7 +97,8 @@ class Fault:
         if isinstance(self.plan, int):
             cjet.lib.walk_set(self.plan, cjet.u64(self.after), cjet.u64(self.count))
         else:
-            cjet.set_fault(self.plan[0], part, self.after, self.count, self.plan[1])
+            op, error, *only = self.plan
+            cjet.set_fault(op, only[0] if only else part, self.after, self.count, error)
         try:
             yield
         finally:
@@ -488,6 +492,9 @@ def point(report, place, name, lines, seed, kind, after, count):
     verdict_of_errors(w, fault)
     gone = w.goes_on()
     assert not gone or fault.stops(), f"{fault.kind} is no reason to stop the instance (errors {w.errors})"
+    if fault.hits and fault.kind in FATAL:
+        assert gone or w.errors, f"{fault.kind}, and nobody was told"
+        assert gone or not w.created or w.inst is None or not w.inst.running, f"{fault.kind}, and the instance works on"  # a bank that was never made is removed
     met, ran = len(w.errors), w.inst is not None and w.inst.running
     w.end()
     assert w.errors[met:] == [] or gone or set(w.errors[met:]) <= GONE and fault.stops(), f"the fault is over, and the end gives {w.errors[met:]}"

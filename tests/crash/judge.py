@@ -14,7 +14,6 @@ import bank  # noqa: E402
 import cjet  # noqa: E402
 import works  # noqa: E402
 
-PAGE = 4096
 COUNTERS = ("undo_after_steal", "macros_half_redone", "records_filtered", "pages_restored", "pages_reconciled", "undone")
 
 
@@ -54,6 +53,7 @@ class Case:
 
     def check(self):
         """Raises AssertionError, or a JetError of a recovery that should succeed."""
+        works.page_size(self.work)
         globals()[f"check_{self.work.body}"](self)
 
 
@@ -75,11 +75,11 @@ def recover(case, reads):
                 found[name] = read(ses, ses.open(data / name))
     inst.term()
     for name in found:
-        sound(data / name)
+        sound(data / name, case.work.page)
     return found
 
 
-def sound(path):
+def sound(path, page=4096):
     """`pyjet check` has no finding, and every page of the file is accounted for."""
     texts, sums = cjet.check_file(path)
     assert not texts, f"pyjet check of {path.name}: {texts[:5]}"
@@ -88,7 +88,7 @@ def sound(path):
     assert unowned >= 0, f"{path.name}: {sums.pages} pages, {sums.pages_used} used, {sums.pages_available} free"
     if unowned:  # a growth that the log did not come to: zeros at the end, which the next growth takes
         with open(path, "rb") as f:
-            f.seek(-unowned * PAGE, 2)
+            f.seek(-unowned * page, 2)
             assert not any(f.read()), f"{path.name}: {unowned} pages at its end belong to nobody and are not zero"
 
 
@@ -192,7 +192,7 @@ def check_restore(case):
         _, found = cjet.restore(case.folder / "sets" / "plain", case.folder / "target", case.folder / "log")
         path = found[0]
         case.totals["restores done again"] += 1
-    sound(path)
+    sound(path, case.work.page)
     with cjet.Reader(path) as reader:
         assert bank.read_state(reader, reader.dbid) == expected, "restored, something else came"
 

@@ -13,6 +13,7 @@ ROOT = HERE.parent.parent
 SEED = 7
 CAUGHT_BY = {
     "FSYNC": ("powercut.py", "--states", "60", "--only", "load", "--jobs", "2"),
+    "RETRY": ("faultwalk.py", "--only", "term", "--kind", "of the log", "--jobs", "2"),
     "WAL": ("powercut.py", "--states", "200", "--only", "update", "--jobs", "2"),
     "TORN": ("powercut.py", "--states", "200", "--only", "checkpoint", "--jobs", "2"),
     "SUM": ("powercut.py", "--states", "800", "--only", "log roll", "--jobs", "2"),

@@ -21,8 +21,8 @@ import replay  # noqa: E402
 from cjet import JetError, K  # noqa: E402
 
 LOAD = {"insert": 6, "many": 4, "transfer": 1}
-UPDATE = {"update": 8, "transfer": 4, "undone": 2, "lazy": 1, "insert": 1}
-CHURN = {"many": 6, "few": 6, "delete": 2, "undone": 1, "insert": 2}
+UPDATE = {"update": 8, "copy": 4, "transfer": 4, "undone": 2, "lazy": 1, "insert": 1}
+CHURN = {"many": 6, "few": 6, "delete": 2, "copy": 2, "undone": 1, "insert": 2}
 TABLES = {"table": 6, "insert": 2, "update": 2, "undone": 1}
 LAZY = {"lazy": 8, "transfer": 1, "insert": 1}
 LAZIEST = {"lazy": 1}
@@ -37,10 +37,10 @@ class Work:
     """
 
     def __init__(self, name, weights, threads=2, steps=60, notes=1500, depth=20 << 20, sets=(), body="bank",
-                 circular=False, most=400, log_kib=64, zero=False):  # fmt: skip
+                 circular=False, most=400, log_kib=64, zero=False, page=4096):  # fmt: skip
         self.name, self.weights, self.threads, self.steps, self.notes = name, weights, threads, steps, notes
         self.depth, self.sets, self.body, self.circular, self.most = depth, sets, body, circular, most
-        self.log_kib = log_kib
+        self.log_kib, self.page = log_kib, page
         self.zero = zero  # full backups wipe what was deleted
 
 
@@ -59,6 +59,8 @@ WORKS = [
     Work("backup", bank.PLAIN, sets=("full", "incremental", "incremental")),
     Work("atomic backup", bank.PLAIN, sets=("atomic", "atomic", "atomic incremental", "atomic")),
     Work("wiping", CHURN, notes=300, depth=64 << 10, sets=("atomic", "atomic incremental", "atomic"), zero=True),
+    Work("pages of 8 KiB", UPDATE, depth=64 << 10, page=8 << 10),  # larger than what the disk writes at once
+    Work("pages of 32 KiB", CHURN, notes=6000, depth=128 << 10, sets=("full", "incremental"), page=32 << 10),
     Work("truncation", bank.PLAIN, notes=6000, depth=64 << 10, sets=("full", "truncate", "full", "truncate")),
     Work("create and attach", None, steps=30, body="attach"),
     Work("restore", bank.PLAIN, threads=1, steps=40, body="restore", most=120),
@@ -75,7 +77,13 @@ SMALL = {False: 1000, True: 64}  # pages of cache
 BASE = {"data": None, "sets": None}  # the folder of a bank before anything was done
 
 
+def page_size(work):
+    """Of the instances that this process makes from now on."""
+    cjet.set_param(None, K.JET_paramDatabasePageSize, work.page)
+
+
 def instance(data, work, small):
+    page_size(work)
     cjet.set_cache(SMALL[small])
     params = {K.JET_paramCheckpointDepthMax: work.depth, K.JET_paramZeroDatabaseDuringBackup: int(work.zero)}
     return cjet.Instance(data, log_kib=work.log_kib, steal=small, circular=work.circular, params=params)
