@@ -1,7 +1,7 @@
 """Python under stress: ``python tests/threads/stress.py SCENARIO FOLDER SECONDS SEED``, each in a process of its own; 0 and "ok ..." when it held.
 
 A bank of accounts is moved about while something rude happens; afterwards a new process finds every acknowledged transfer and the
-same sum (``check``).
+same sum (``check``): each teller notes in a file what had been moved when a durable commit returned.
 """
 
 import contextlib
@@ -10,6 +10,7 @@ import os
 import pathlib
 import random
 import signal
+import struct
 import sys
 import threading
 import time
@@ -31,11 +32,11 @@ def bank(ses, folder):
     return ses.open(folder / "d" / "a.edb").tables["bank"]
 
 
-def transfer(ses, table, rng):
+def transfer(ses, table, rng, lazy=None):
     """One transaction; False when another session was first."""
     a, b = rng.sample(range(ACCOUNTS), 2)
     try:
-        with ses.transaction(lazy=rng.random() < 0.8):
+        with ses.transaction(lazy=rng.random() < 0.8 if lazy is None else lazy):
             for account, by in ((a, -1), (b, 1)):
                 row = table.get(account)
                 row.update(amount=row["amount"] + by, n=row["n"] + 1)
@@ -49,9 +50,18 @@ def total(table):
     assert len(amounts) == ACCOUNTS and sum(amounts) == ACCOUNTS * EACH, amounts
 
 
+def acknowledged(folder):
+    """What the tellers had moved, each when its last durable commit returned."""
+    path = folder / "acknowledged"
+    return [count for (count,) in struct.iter_unpack("<q", path.read_bytes())] if path.exists() else []
+
+
 def tellers(inst, folder, count, stop, seed, expected=()):
     """Threads that transfer until told; errors of `expected` end one quietly."""
     failed, done = [], [0] * count
+    before = acknowledged(folder) or [0] * count
+    note = os.open(folder / "acknowledged", os.O_WRONLY | os.O_CREAT, 0o666)  # stays open: threads may outlive the caller
+    os.pwrite(note, struct.pack(f"<{count}q", *before), 0)
 
     def work(n):
         rng = random.Random(seed * 100 + n)
@@ -59,7 +69,11 @@ def tellers(inst, folder, count, stop, seed, expected=()):
             ses = inst.session()
             table = bank(ses, folder)
             while not stop.is_set():
-                done[n] += transfer(ses, table, rng)
+                lazy = rng.random() < 0.8
+                moved = transfer(ses, table, rng, lazy)
+                done[n] += moved
+                if moved and not lazy:
+                    os.pwrite(note, struct.pack("<q", before[n] + done[n]), 8 * n)
             ses.close()
         except BaseException as error:
             if not isinstance(error, expected):
@@ -84,7 +98,10 @@ def check(folder, seconds, seed):
         total(bank(ses, folder))
     with pyjet.open(folder / "d" / "a.edb") as db:
         total(db.tables["bank"])
-    return "sound"
+        moved = sum(r["n"] for r in db.tables["bank"].rows())
+    told = sum(acknowledged(folder))
+    assert moved >= 2 * told, f"{told} transfers were acknowledged, {moved / 2} are there"
+    return f"sound, {told} acknowledged"
 
 
 # ---- scenarios ----

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import struct
 import subprocess
 import sys
 
@@ -36,6 +37,15 @@ def play_and_check(name, place, seconds, seed):
 @pytest.mark.parametrize("name", stress.SCENARIOS)
 def test_a_little(name, memory_path):
     play_and_check(name, memory_path, 2, 1)
+
+
+def test_a_lost_transfer_is_seen(memory_path):
+    play("garbage", memory_path, 0.3, 2)
+    told = stress.acknowledged(memory_path)
+    assert sum(told) > 0
+    (memory_path / "acknowledged").write_bytes(struct.pack(f"<{len(told)}q", sum(told) + 10**6, *told[1:]))
+    with pytest.raises(AssertionError, match="were acknowledged"):
+        play("check", memory_path, 0, 0)
 
 
 @pytest.mark.threads
