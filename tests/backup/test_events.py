@@ -41,6 +41,7 @@ def a_full_backup_in_whole(place):
     lowest, top = w.logs()[0], current(w)
     with cjet.Events() as events:
         w.backup()
+    after = current(w)
     kib = [(w.place / "set" / n).stat().st_size // 1024 - 12 for n in w.names]
     size = [f"{k // 1024} Mb" if k >= 1024 else f"{k} Kb" for k in kib]
     a, b = str(w.data / "a.edb"), str(w.data / "b.edb")
@@ -48,7 +49,8 @@ def a_full_backup_in_whole(place):
     assert [e[:2] for e in found] == [(i, INFO) for i in (210, 220, 221, 220, 221, 223, 224, 213)]
     assert [e[2] for e in found[:5]] == [[], [a, size[0]], [a], [b, size[1]], [b]]
     in_set = sorted(n for n in files(w.place / "set") if n.endswith(".log"))
-    assert found[5][2] == [in_set[0], in_set[-1]] and in_set[-1] == log(top)
+    assert found[5][2] == [in_set[0], in_set[-1]]
+    assert log(top) <= in_set[-1] < log(after)  # the clean-up may have begun another log before the copy came to its end
     assert found[6][2] == [log(lowest), log(w.logs()[0] - 1)] and found[7][2] == []
 
 

@@ -83,17 +83,18 @@ def test_deadline(inst, memory_path, deadline):
 
 
 def test_stop_backup_ends_a_long_sleep(inst, memory_path):
-    failed = []
+    failed, begun = [], threading.Event()
 
     def slow():
         try:
-            inst.backup(memory_path / "set", rate_limit=10_000)  # one MiB would sleep 100 s
+            inst.backup(memory_path / "set", rate_limit=10_000, progress=lambda step: begun.set())  # one MiB would sleep 100 s
         except pyjet.BackupAbortByServerError as error:
             failed.append(error)
 
     thread = threading.Thread(target=slow)
     thread.start()
-    time.sleep(0.5)
+    assert begun.wait(60)
+    time.sleep(0.5)  # by now it sleeps; where not, it is stopped before
     inst.stop_backup()
     thread.join(10)
     assert not thread.is_alive() and failed
