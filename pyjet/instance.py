@@ -112,7 +112,7 @@ class Instance:
         progress=None,
     ):
         self.path = os.path.abspath(path)
-        self.name = name or f"pyjet-{next(_numbers)} {self.path}"[:200]
+        self.name = name or _places.as_name(f"pyjet-{next(_numbers)} {self.path}"[:200])
         self.recovery = None
         self._paces = set()  # of the backup that runs, for stop_backup
         self._attached = set()  # absolute paths, as sessions of this package attached them

@@ -14,6 +14,8 @@ static bool take_handle(struct args *a, char kind, PyObject *value, void *slot)
     if (!Py_IS_TYPE(value, type)) {
         Py_DECREF(handle);
         handle = PyObject_GetAttr(value, a->st->str_handle);
+        if (handle == NULL && !PyErr_ExceptionMatches(PyExc_AttributeError))
+            return false; /* raised by code of the object's own */
         if (handle == NULL || !Py_IS_TYPE(handle, type)) {
             Py_XDECREF(handle);
             PyErr_Format(PyExc_TypeError, "expected a handle of type %s, got %s", type->tp_name,
@@ -24,6 +26,22 @@ static bool take_handle(struct args *a, char kind, PyObject *value, void *slot)
     a->held[a->held_count++] = handle;
     *(PyObject **)slot = handle;
     return true;
+}
+
+int py_number32(PyObject *value, void *to)
+{
+    PyObject *number = PyNumber_Index(value);
+    if (number == NULL)
+        return 0;
+    int overflow;
+    long long n = PyLong_AsLongLongAndOverflow(number, &overflow);
+    Py_DECREF(number);
+    if (overflow != 0 || n < 0 || n > UINT32_MAX) {
+        PyErr_SetString(PyExc_OverflowError, "number is negative or too large");
+        return 0;
+    }
+    *(unsigned *)to = (unsigned)n;
+    return 1;
 }
 
 static bool take_number(char kind, PyObject *value, void *slot)
@@ -124,6 +142,8 @@ static PyObject *find_named(PyObject *const *values, Py_ssize_t count, PyObject 
     for (Py_ssize_t i = 0; names != NULL && i < PyTuple_GET_SIZE(names); i++) {
         Py_ssize_t length;
         const char *given = PyUnicode_AsUTF8AndSize(PyTuple_GET_ITEM(names, i), &length);
+        if (given == NULL)
+            PyErr_Clear(); /* a name with surrogates is none of ours */
         if (given != NULL && (size_t)length == size && memcmp(given, name, size) == 0) {
             ++*used;
             return values[count + i];

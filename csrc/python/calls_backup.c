@@ -126,7 +126,11 @@ static PyObject *hold_renames(PyObject *pairs, JET_RSTMAP_A *map, uint32_t *coun
         good = (PyErr_Format(PyExc_ValueError, "a set has at most %d databases", MAP_MOST), false);
     for (Py_ssize_t k = 0; good && k < n; k++) {
         PyObject *old = NULL, *new = NULL;
-        good = PyArg_ParseTuple(PyList_GET_ITEM(list, k), "O&O&", PyUnicode_FSConverter, &old,
+        good = PyTuple_Check(PyList_GET_ITEM(list, k));
+        if (!good)
+            PyErr_SetString(PyExc_TypeError, "names come in tuples of two");
+        good = good &&
+               PyArg_ParseTuple(PyList_GET_ITEM(list, k), "O&O&", PyUnicode_FSConverter, &old,
                                 PyUnicode_FSConverter, &new) &&
                PyList_Append(held, old) == 0 && PyList_Append(held, new) == 0;
         if (good)

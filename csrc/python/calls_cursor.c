@@ -11,7 +11,7 @@ static PYFN(JetOpenTable)
     JET_TABLEID id = JET_tableidNil;
     JET_ERR err;
     SESSION_CALL(err, s, JetOpenTable(s->id, dbid, name, NULL, 0, grbit, &id));
-    PyObject *cursor = err < 0 ? raise_jet(args.st, err) : py_cursor_wrap(args.st, s, id);
+    PyObject *cursor = err < 0 ? raise_jet(args.st, err) : py_cursor_of_engine(args.st, s, id);
     args_drop(&args);
     return cursor;
 }
@@ -23,7 +23,7 @@ static PYFN(JetDupCursor)
     JET_TABLEID id = JET_tableidNil;
     JET_ERR err;
     CURSOR_CALL(err, c, JetDupCursor(c->session->id, c->id, &id, 0));
-    PyObject *cursor = err < 0 ? raise_jet(args.st, err) : py_cursor_wrap(args.st, c->session, id);
+    PyObject *cursor = err < 0 ? raise_jet(args.st, err) : py_cursor_of_engine(args.st, c->session, id);
     args_drop(&args);
     return cursor;
 }

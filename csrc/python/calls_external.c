@@ -112,6 +112,15 @@ static PYFN(JetGetTruncateLogInfoInstance)
 
 /* ---- files ---- */
 
+static void close_file_of_nobody(struct instance *i, JET_HANDLE handle)
+{
+    atomic_fetch_add(&i->calls, 1); /* who terminates the instance waits */
+    struct away away = go_away();
+    JetCloseFileInstance(i->id, handle);
+    come_back(away);
+    atomic_fetch_sub(&i->calls, 1);
+}
+
 /* JetOpenFileInstance(instance, name) -> (handle, size) */
 static PYFN(JetOpenFileInstance)
 {
@@ -126,6 +135,8 @@ static PYFN(JetOpenFileInstance)
                            ? raise_jet(args.st, err)
                            : Py_BuildValue("(KK)", (unsigned long long)handle,
                                            (unsigned long long)high << 32 | low);
+    if (err >= 0 && answer == NULL) /* nobody could close it */
+        close_file_of_nobody(i, handle);
     args_drop(&args);
     return answer;
 }

@@ -10,7 +10,7 @@ static PYFN(open_file)
     JET_DBID dbid = JET_dbidNil;
     JET_ERR err;
     AWAY(err, PyjetOpenFile(path, grbit, &id, &dbid));
-    PyObject *session = err < 0 ? raise_jet(args.st, err) : py_session_wrap(args.st, NULL, id);
+    PyObject *session = err < 0 ? raise_jet(args.st, err) : py_session_of_engine(args.st, NULL, id);
     if (session != NULL)
         ((struct session *)session)->file_dbid = dbid;
     args_drop(&args);
@@ -26,6 +26,8 @@ struct findings {
 static JET_ERR tell_finding(void *context, const PYJET_FINDING *x)
 {
     struct findings *f = context;
+    if (f->type != NULL)
+        return JET_errCallbackFailed;
     struct visit visit;
     if (!visit_begin(f->st->interpreter, &visit))
         return JET_errOutOfMemory;

@@ -9,7 +9,7 @@ static PYFN(JetCreateInstance2)
     JET_INSTANCE id = JET_instanceNil;
     JET_ERR err;
     AWAY(err, JetCreateInstance2(&id, name, display != NULL ? display : name, grbit));
-    PyObject *instance = err < 0 ? raise_jet(args.st, err) : py_instance_wrap(args.st, id);
+    PyObject *instance = err < 0 ? raise_jet(args.st, err) : py_instance_of_engine(args.st, id);
     args_drop(&args);
     return instance;
 }
@@ -64,6 +64,21 @@ static bool instance_or_none(struct args *a, PyObject *object, struct instance *
     return py_instance_enter(a->st, *i);
 }
 
+/* From the lowest of 64 bits with a sign to the highest without one. */
+static bool take_any_number(PyObject *value, uint64_t *number)
+{
+    PyObject *n = PyNumber_Index(value);
+    if (n == NULL)
+        return false;
+    int overflow;
+    long long small = PyLong_AsLongLongAndOverflow(n, &overflow);
+    *number = overflow > 0 ? PyLong_AsUnsignedLongLong(n) : (uint64_t)small;
+    if (overflow < 0)
+        PyErr_SetString(PyExc_OverflowError, "number does not fit 64 bits");
+    Py_DECREF(n);
+    return !PyErr_Occurred();
+}
+
 static PYFN(JetSetSystemParameter)
 {
     PyObject *who, *value;
@@ -78,8 +93,7 @@ static PYFN(JetSetSystemParameter)
     uint64_t number = 0;
     bool ok = true;
     if (PyIndex_Check(value)) {
-        number = PyLong_AsUnsignedLongLongMask(value);
-        ok = !PyErr_Occurred();
+        ok = take_any_number(value, &number);
     } else if (value != Py_None) {
         ok = PyUnicode_FSConverter(value, &text);
     }

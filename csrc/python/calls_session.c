@@ -8,7 +8,7 @@ static PYFN(JetBeginSession)
     JET_SESID id = JET_sesidNil;
     JET_ERR err;
     INSTANCE_CALL(err, i, JetBeginSession(i->id, &id, NULL, NULL));
-    PyObject *session = err < 0 ? raise_jet(args.st, err) : py_session_wrap(args.st, i, id);
+    PyObject *session = err < 0 ? raise_jet(args.st, err) : py_session_of_engine(args.st, i, id);
     args_drop(&args);
     return session;
 }

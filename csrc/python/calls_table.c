@@ -31,7 +31,8 @@ static bool column_of(PyObject *keep, PyObject *item, JET_COLUMNCREATE_A *c)
     PyObject *name, *def;
     unsigned coltyp, grbit, code_page, most;
     if (!is_tuple(item) ||
-        !PyArg_ParseTuple(item, "UIIIIO:column", &name, &coltyp, &grbit, &code_page, &most, &def))
+        !PyArg_ParseTuple(item, "UO&O&O&O&O:column", &name, py_number32, &coltyp, py_number32, &grbit, py_number32,
+                          &code_page, py_number32, &most, &def))
         return false;
     memset(c, 0, sizeof(*c));
     c->cbStruct = sizeof(*c);
@@ -56,7 +57,8 @@ static bool index_of(PyObject *keep, PyObject *item, JET_INDEXCREATE_A *x)
     PyObject *name, *key;
     unsigned grbit, density, most;
     if (!is_tuple(item) ||
-        !PyArg_ParseTuple(item, "USIII:index", &name, &key, &grbit, &density, &most))
+        !PyArg_ParseTuple(item, "USO&O&O&:index", &name, &key, py_number32, &grbit, py_number32, &density, py_number32,
+                          &most))
         return false;
     memset(x, 0, sizeof(*x));
     x->cbStruct = sizeof(*x);
@@ -102,14 +104,14 @@ static PYFN(JetCreateTableColumnIndex)
          "density:u= grbit:u=",
          &s, &dbid, &name, &columns, &indexes, &pages, &density, &grbit);
     PyObject *keep = PyList_New(0);
-    columns = PySequence_Tuple(columns);
+    columns = keep == NULL ? NULL : PySequence_Tuple(columns);
     indexes = columns == NULL ? NULL : PySequence_Tuple(indexes);
     JET_TABLECREATE_A t = {.cbStruct = sizeof(t),
                            .szTableName = (char *)name,
                            .ulPages = pages,
                            .ulDensity = density,
                            .grbit = grbit};
-    if (keep == NULL || indexes == NULL ||
+    if (indexes == NULL ||
         (t.rgcolumncreate = array_of(columns, sizeof(*t.rgcolumncreate))) == NULL ||
         (t.rgindexcreate = array_of(indexes, sizeof(*t.rgindexcreate))) == NULL ||
         !fill_columns(keep, columns, t.rgcolumncreate) ||
@@ -121,7 +123,7 @@ static PYFN(JetCreateTableColumnIndex)
         JET_ERR err;
         AWAY(err, JetCreateTableColumnIndexA(s->id, dbid, &t));
         py_session_leave(s);
-        answer = err < 0 ? raise_jet(args.st, err) : py_cursor_wrap(args.st, s, t.tableid);
+        answer = err < 0 ? raise_jet(args.st, err) : py_cursor_of_engine(args.st, s, t.tableid);
     }
 out:
     PyMem_Free(t.rgcolumncreate);
@@ -158,9 +160,10 @@ static PYFN(JetRenameTable)
 static PYFN(JetAddColumn)
 {
     struct cursor *c;
-    PyObject *column, *keep = PyList_New(0);
+    PyObject *column;
     ARGS("JetAddColumn cursor:C column:o", &c, &column);
     JET_COLUMNCREATE_A want;
+    PyObject *keep = PyList_New(0);
     PyObject *answer = NULL;
     if (keep != NULL && column_of(keep, column, &want) && py_cursor_enter(args.st, c)) {
         JET_COLUMNDEF def = {.cbStruct = sizeof(def),
@@ -183,9 +186,10 @@ static PYFN(JetAddColumn)
 static PYFN(JetCreateIndex2)
 {
     struct cursor *c;
-    PyObject *index, *keep = PyList_New(0), *answer = NULL;
+    PyObject *index, *answer = NULL;
     ARGS("JetCreateIndex2 cursor:C index:o", &c, &index);
     JET_INDEXCREATE_A want;
+    PyObject *keep = PyList_New(0);
     if (keep != NULL && index_of(keep, index, &want) && py_cursor_enter(args.st, c)) {
         JET_ERR err;
         AWAY(err, JetCreateIndex2A(c->session->id, c->id, &want, 1));

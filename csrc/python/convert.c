@@ -219,6 +219,20 @@ static inline bool put(struct arena *a, const void *bytes, size_t size, PYJET_CE
     return true;
 }
 
+/* Nobody wants to read a number of many digits, and Python refuses to write one of thousands. */
+static void complain_of_size(const struct plan_column *column, PyObject *value)
+{
+    PyObject *text = PyObject_Str(value);
+    if (text == NULL && PyErr_ExceptionMatches(PyExc_ValueError)) {
+        PyErr_Clear();
+        text = PyUnicode_FromString("a number of thousands of digits");
+    }
+    if (text != NULL)
+        PyErr_Format(PyExc_OverflowError, "%.100U%s does not fit the %d-bit column %R", text,
+                     PyUnicode_GET_LENGTH(text) > 100 ? "..." : "", column->size * 8, column->name);
+    Py_XDECREF(text);
+}
+
 static bool from_int(struct arena *a, const struct plan_column *column, PyObject *value,
                      PYJET_CELL *cell)
 {
@@ -247,8 +261,7 @@ static bool from_int(struct arena *a, const struct plan_column *column, PyObject
     if (fits)
         return put(a, &bits, column->size,
                    cell); /* little-endian, as the file and every machine of ours */
-    PyErr_Format(PyExc_OverflowError, "%S does not fit the %d-bit column %R", value,
-                 column->size * 8, column->name);
+    complain_of_size(column, value);
     return false;
 }
 
@@ -314,9 +327,13 @@ static bool from_guid(struct state *st, struct arena *a, PyObject *value, PYJET_
         return false;
     }
     PyObject *bytes = PyObject_GetAttr(value, st->str_bytes_le);
-    bool ok = bytes != NULL && PyBytes_Check(bytes) && PyBytes_GET_SIZE(bytes) == 16 &&
-              put(a, PyBytes_AS_STRING(bytes), 16, cell);
-    Py_XDECREF(bytes);
+    if (bytes == NULL)
+        return false;
+    bool good = PyBytes_Check(bytes) && PyBytes_GET_SIZE(bytes) == 16;
+    if (!good)
+        PyErr_Format(PyExc_TypeError, "bytes_le of a %s is no bytes object of 16", Py_TYPE(value)->tp_name);
+    bool ok = good && put(a, PyBytes_AS_STRING(bytes), 16, cell);
+    Py_DECREF(bytes);
     return ok;
 }
 
@@ -351,14 +368,23 @@ static bool from_one(struct state *st, struct arena *a, const struct plan_column
     }
 }
 
-/* Python's own complaint does not know the column: say it. */
+/* Python's own complaint does not know the column: say it. A class of the caller's stays what it is; what a value's own code has
+ * raised is the cause. */
 static void name_column(const struct plan_column *column)
 {
-    if (!PyErr_ExceptionMatches(PyExc_TypeError))
+    if (PyErr_Occurred() != PyExc_TypeError)
         return;
-    PyObject *type, *value, *traceback;
+    PyObject *type, *value, *traceback, *named_type, *named, *named_traceback;
     PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
     PyErr_Format(PyExc_TypeError, "column %R: %S", column->name, value);
+    if (traceback != NULL) {
+        PyException_SetTraceback(value, traceback);
+        PyErr_Fetch(&named_type, &named, &named_traceback);
+        PyErr_NormalizeException(&named_type, &named, &named_traceback);
+        PyException_SetCause(named, Py_NewRef(value));
+        PyErr_Restore(named_type, named, named_traceback);
+    }
     Py_XDECREF(type);
     Py_XDECREF(value);
     Py_XDECREF(traceback);

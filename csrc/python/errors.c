@@ -34,6 +34,10 @@ PyObject *error_texts(PyObject *module, PyObject *code)
     long err = PyLong_AsLong(code);
     if (err == -1 && PyErr_Occurred())
         return NULL;
+    if (err < INT32_MIN || err > INT32_MAX) {
+        PyErr_SetString(PyExc_OverflowError, "a JET_ERR has 32 bits");
+        return NULL;
+    }
     return Py_BuildValue("(zzzz)", PyjetErrorName((JET_ERR)err), PyjetErrorText((JET_ERR)err),
                          PyjetErrorCategory((JET_ERR)err), PyjetErrorHint((JET_ERR)err));
 }

@@ -7,12 +7,19 @@
 
 static _Atomic(struct state *) events_owner;
 
+/* Paths are bytes: what is no UTF-8 comes as everywhere in Python. */
+static PyObject *text_or_none(const char *text)
+{
+    if (text == NULL)
+        return Py_NewRef(Py_None);
+    return PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "surrogateescape");
+}
+
 static PyObject *event_params(const PYJET_EVENT *event)
 {
     PyObject *params = PyTuple_New(event->cParams);
     for (int i = 0; params != NULL && i < event->cParams; i++) {
-        const char *text = event->rgszParams[i] != NULL ? event->rgszParams[i] : "";
-        PyObject *item = PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "surrogateescape");
+        PyObject *item = text_or_none(event->rgszParams[i] != NULL ? event->rgszParams[i] : "");
         if (item == NULL)
             Py_CLEAR(params);
         else
@@ -31,8 +38,8 @@ static void tell(struct state *st, const PYJET_EVENT *event)
     PyObject *params = event_params(event);
     PyObject *answer = NULL;
     if (params != NULL)
-        answer = PyObject_CallFunction(target, "iizOz", (int)event->id, (int)event->severity,
-                                       event->instance, params, event->text);
+        answer = PyObject_CallFunction(target, "iiNON", (int)event->id, (int)event->severity,
+                                       text_or_none(event->instance), params, text_or_none(event->text));
     if (answer == NULL)
         PyErr_WriteUnraisable(target);
     Py_XDECREF(answer);

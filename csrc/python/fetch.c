@@ -103,8 +103,19 @@ static bool fetch(struct state *st, struct rows *r)
     return !(err < 0 && err != JET_errNoCurrentRecord);
 }
 
-/* Cells live until the cursor's next call: nobody else has this cursor, and its end is seen before
- * each row. */
+/* Cells live until the cursor's next call, or its end. Values may be made by Python code, other threads run meanwhile: the session is
+ * entered, so that nobody ends it or its transaction. */
+static PyObject *make_row(struct state *st, struct rows *r)
+{
+    if (!py_cursor_enter(st, r->cursor))
+        return NULL;
+    PyObject *row = py_row_new(st, r->plan, r->table, &r->bookmarks[r->at]);
+    if (row != NULL && !py_row_fill(st, row, &r->cells[(size_t)r->at * r->plan->count]))
+        Py_CLEAR(row);
+    py_session_leave(r->cursor->session);
+    return row;
+}
+
 static PyObject *next_row(struct state *st, struct rows *r)
 {
     if (r->at == r->have && !fetch(st, r))
@@ -114,9 +125,7 @@ static PyObject *next_row(struct state *st, struct rows *r)
     if (r->cursor->closed || r->cursor->session->ended)
         return raise_jet_detail(st, JET_errInvalidTableId,
                                 "the session ended while its rows were read");
-    PyObject *row = py_row_new(st, r->plan, r->table, &r->bookmarks[r->at]);
-    if (row != NULL && !py_row_fill(st, row, &r->cells[(size_t)r->at * r->plan->count]))
-        Py_CLEAR(row);
+    PyObject *row = make_row(st, r);
     r->at++;
     return row;
 }
@@ -148,6 +157,8 @@ static PyObject *rows_close(PyObject *self, PyObject *unused)
 {
     (void)unused;
     struct rows *r = (struct rows *)self;
+    if (r->running)
+        return raise_jet_detail(state_of(self), JET_errSessionSharingViolation, "a row of the iterator is being read");
     if (!r->finished && finish(r) < 0)
         return NULL;
     Py_RETURN_NONE;

@@ -13,15 +13,39 @@ static bool alive_here(struct state *st, uint32_t epoch)
 }
 
 /* ---- instance ---- */
-PyObject *py_instance_wrap(struct state *st, JET_INSTANCE id)
+PyObject *py_instance_of_engine(struct state *st, JET_INSTANCE id)
 {
     struct instance *i = PyObject_New(struct instance, st->instance_type);
-    if (i == NULL)
+    if (i == NULL) {
+        struct away away = go_away();
+        JetTerm2(id, JET_bitTermAbrupt);
+        come_back(away);
         return NULL;
+    }
     memset((char *)i + sizeof(PyObject), 0, sizeof(*i) - sizeof(PyObject));
     i->id = id;
     i->epoch = st->epoch;
     return (PyObject *)i;
+}
+
+/* The instances that this thread is inside of now, innermost last; a call may run Python code that makes another one. */
+enum { INSIDE_MOST = 16 };
+static _Thread_local const struct instance *inside[INSIDE_MOST];
+static _Thread_local int inside_depth;
+
+static void note_inside(const struct instance *i)
+{
+    if (inside_depth < INSIDE_MOST)
+        inside[inside_depth] = i;
+    inside_depth++;
+}
+
+static bool this_thread_is_inside(const struct instance *i)
+{
+    for (int k = 0; k < inside_depth && k < INSIDE_MOST; k++)
+        if (inside[k] == i)
+            return true;
+    return inside_depth > INSIDE_MOST;
 }
 
 bool py_instance_enter(struct state *st, struct instance *i)
@@ -34,11 +58,13 @@ bool py_instance_enter(struct state *st, struct instance *i)
         return false;
     }
     atomic_fetch_add(&i->calls, 1);
+    note_inside(i);
     return true;
 }
 
 void py_instance_leave(struct instance *i)
 {
+    inside_depth--;
     atomic_fetch_sub(&i->calls, 1);
 }
 
@@ -55,9 +81,10 @@ static bool wait_for_calls(struct state *st, struct instance *i)
 {
     if (atomic_load(&i->calls) == 0)
         return true;
-    if (inside_callback()) {
+    if (inside_callback() || this_thread_is_inside(i)) {
         raise_jet_detail(st, JET_errSessionSharingViolation,
-                         "an instance cannot be terminated from inside a callback of the engine");
+                         "an instance cannot be terminated from inside a call of its own, nor from a callback of the engine: the call "
+                         "would wait for itself");
         return false;
     }
     PyThread_type_lock never = PyThread_allocate_lock();
@@ -170,11 +197,27 @@ PyType_Spec py_instance_spec = {"pyjet._jet.Instance", sizeof(struct instance), 
                                 instance_slots};
 
 /* ---- session ---- */
-PyObject *py_session_wrap(struct state *st, struct instance *instance, JET_SESID id)
+static void end_session_of_nobody(struct instance *i, JET_SESID id)
+{
+    if (i != NULL)
+        atomic_fetch_add(&i->calls, 1); /* who terminates the instance waits */
+    struct away away = go_away();
+    if (i == NULL)
+        PyjetCloseFile(id);
+    else
+        JetEndSession(id, 0);
+    come_back(away);
+    if (i != NULL)
+        atomic_fetch_sub(&i->calls, 1);
+}
+
+PyObject *py_session_of_engine(struct state *st, struct instance *instance, JET_SESID id)
 {
     struct session *s = PyObject_New(struct session, st->session_type);
-    if (s == NULL)
+    if (s == NULL) {
+        end_session_of_nobody(instance, id);
         return NULL;
+    }
     memset((char *)s + sizeof(PyObject), 0, sizeof(*s) - sizeof(PyObject));
     s->id = id;
     s->epoch = st->epoch;
@@ -278,7 +321,7 @@ static void end_dropped(struct session *s)
     } else {
         atomic_fetch_add(&i->calls, 1);
         AWAY(err, JetEndSession(s->id, 0));
-        py_instance_leave(i);
+        atomic_fetch_sub(&i->calls, 1);
     }
     (void)err;
 }
@@ -319,11 +362,13 @@ PyType_Spec py_session_spec = {"pyjet._jet.Session", sizeof(struct session), 0,
                                session_slots};
 
 /* ---- cursor ---- */
-PyObject *py_cursor_wrap(struct state *st, struct session *session, JET_TABLEID id)
+PyObject *py_cursor_of_engine(struct state *st, struct session *session, JET_TABLEID id)
 {
     struct cursor *c = PyObject_New(struct cursor, st->cursor_type);
-    if (c == NULL)
+    if (c == NULL) { /* nobody came in since the session was left: the interpreter's lock has not been let go of */
+        JetCloseTable(session->id, id);
         return NULL;
+    }
     memset((char *)c + sizeof(PyObject), 0, sizeof(*c) - sizeof(PyObject));
     c->id = id;
     c->born = session->level;

@@ -74,7 +74,8 @@ static bool add_column(struct plan *plan, uint32_t at, PyObject *item)
         PyErr_SetString(PyExc_TypeError, "a column of a Plan is a tuple");
         return false;
     }
-    if (!PyArg_ParseTuple(item, "UIIII:Plan", &name, &id, &coltyp, &code_page, &flags))
+    if (!PyArg_ParseTuple(item, "UO&O&O&O&:Plan", &name, py_number32, &id, py_number32, &coltyp, py_number32, &code_page,
+                          py_number32, &flags))
         return false;
     c->name = Py_NewRef(name);
     PyUnicode_InternInPlace(&c->name);

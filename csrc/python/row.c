@@ -55,16 +55,19 @@ PyObject *py_row_bookmark(PyObject *self)
     return Py_NewRef(((struct row *)self)->bookmark);
 }
 
-static PyObject *loaded(struct row *row) /* borrowed */
+/* The values, of the caller's own: whatever allocates may collect garbage, and that may run code that changes the row. */
+static PyObject *loaded(struct row *row)
 {
     if (row->values == NULL) {
         PyObject *answer = PyObject_CallMethodOneArg(
             row->table, state_of((PyObject *)row)->str_row_load, (PyObject *)row);
-        Py_XDECREF(answer);
-        if (answer != NULL && row->values == NULL)
+        if (answer == NULL)
+            return NULL;
+        Py_DECREF(answer);
+        if (row->values == NULL)
             PyErr_SetString(PyExc_RuntimeError, "the row has not been loaded");
     }
-    return PyErr_Occurred() ? NULL : row->values;
+    return Py_XNewRef(row->values);
 }
 
 static int row_traverse(PyObject *self, visitproc visit, void *arg)
@@ -106,7 +109,9 @@ static PyObject *row_subscript(PyObject *self, PyObject *name)
     struct row *row = (struct row *)self;
     int at = plan_find(state_of(self), row->plan, name);
     PyObject *values = at < 0 ? NULL : loaded(row);
-    return values == NULL ? NULL : Py_NewRef(PyTuple_GET_ITEM(values, at));
+    PyObject *value = values == NULL ? NULL : Py_NewRef(PyTuple_GET_ITEM(values, at));
+    Py_XDECREF(values);
+    return value;
 }
 
 static int row_contains(PyObject *self, PyObject *name)
@@ -129,7 +134,9 @@ static PyObject *row_values(PyObject *self, PyObject *unused)
 {
     (void)unused;
     PyObject *values = loaded((struct row *)self);
-    return values == NULL ? NULL : PySequence_List(values);
+    PyObject *list = values == NULL ? NULL : PySequence_List(values);
+    Py_XDECREF(values);
+    return list;
 }
 
 static PyObject *row_items(PyObject *self, PyObject *unused)
@@ -144,6 +151,7 @@ static PyObject *row_items(PyObject *self, PyObject *unused)
         else
             PyList_SET_ITEM(list, i, pair);
     }
+    Py_XDECREF(values);
     return list;
 }
 

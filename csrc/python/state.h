@@ -68,9 +68,10 @@ struct cursor {
 extern PyType_Spec py_instance_spec, py_session_spec, py_cursor_spec, py_plan_spec, py_row_spec,
     py_rows_spec, py_lookup_spec;
 
-PyObject *py_instance_wrap(struct state *st, JET_INSTANCE id);
-PyObject *py_session_wrap(struct state *st, struct instance *instance, JET_SESID id);
-PyObject *py_cursor_wrap(struct state *st, struct session *session, JET_TABLEID id);
+/* The object of what the engine has just opened; without memory for it the engine's is ended again. */
+PyObject *py_instance_of_engine(struct state *st, JET_INSTANCE id);
+PyObject *py_session_of_engine(struct state *st, struct instance *instance, JET_SESID id);
+PyObject *py_cursor_of_engine(struct state *st, struct session *session, JET_TABLEID id);
 /* Opens and takes the handle for one call; false = an exception is set. */
 bool py_instance_enter(struct state *st, struct instance *i);
 void py_instance_leave(struct instance *i);
@@ -136,6 +137,8 @@ struct bytes_view {
 bool args_take(struct args *a, PyObject *module, const char *spec, PyObject *const *values,
                Py_ssize_t count, PyObject *names, ...);
 void args_drop(struct args *a);
+/* For "O&" of PyArg_ParseTuple: an unsigned number of 32 bits; "I" would cut off what is over. */
+int py_number32(PyObject *value, void *to);
 
 #define PYFN(name)                                                                                 \
     PyObject *py_##name(PyObject *module, PyObject *const *values, Py_ssize_t count,               \

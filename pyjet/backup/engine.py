@@ -284,7 +284,7 @@ def _restore_into(source, work, found, options, callback):
     os.mkdir(logs)
     if _jet.JetGetSystemParameter(None, _jet.JET_paramDatabasePageSize) != found["page_size"]:
         _jet.JetSetSystemParameter(None, _jet.JET_paramDatabasePageSize, found["page_size"])
-    handle = _jet.JetCreateInstance2(f"restore {work}")
+    handle = _jet.JetCreateInstance2(places.as_name(f"restore {work}"))
     try:
         for param, value in (
             (_jet.JET_paramSystemPath, logs + os.sep),

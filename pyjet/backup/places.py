@@ -44,6 +44,11 @@ def told(path):
         raise better from error
 
 
+def as_name(text):
+    """A text with paths in it, as the name of an instance: names are Unicode, paths need not be."""
+    return text.encode(errors="replace").decode()
+
+
 def check_named(*paths):
     """InvalidPathError for an empty name (a variable that a script did not set): it would mean the current folder, or for a backup none."""
     if any(path is not None and not os.fspath(path) for path in paths):
