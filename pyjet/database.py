@@ -143,9 +143,9 @@ class Database:
             self._session.close()
             return
         self._session._readers_forget(self.path)
-        self._session._databases.pop(self.dbid, None)
         if not self._session.closed:
             _jet.JetCloseDatabase(self._session.handle, self.dbid)
+        self._session._databases.pop(self.dbid, None)
 
     def __enter__(self):
         return self

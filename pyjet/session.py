@@ -155,6 +155,16 @@ class Session:
         self._databases[dbid] = database
         return database
 
+    def _opened(self, path, dbid, grbit=0):
+        """The Database of what the engine has open now; without one it is closed again."""
+        try:
+            if not grbit & _jet.JET_bitDbReadOnly and not self.level:
+                self.instance._attached.add(os.path.abspath(path))
+            return self._database(path, dbid, grbit)
+        except BaseException:
+            _jet.JetCloseDatabase(self.handle, dbid)
+            raise
+
     def create(self, path, *, overwrite=False, create_path=True):
         """Create a database file, attach and open it. DatabaseDuplicateError when there is one, unless ``overwrite``."""
         folder = os.path.dirname(os.path.abspath(path))
@@ -162,9 +172,7 @@ class Session:
             with places.told(folder):
                 os.makedirs(folder, exist_ok=True)
         grbit = _jet.JET_bitDbOverwriteExisting if overwrite else 0
-        dbid = _jet.JetCreateDatabase2(self.handle, path, 0, grbit)
-        self.instance._attached.add(os.path.abspath(path))
-        return self._database(path, dbid)
+        return self._opened(path, _jet.JetCreateDatabase2(self.handle, path, 0, grbit))
 
     def attach(self, path, *, readonly=False):
         """Attach a database file to the instance, if it is not yet, and open it. FileNotFoundError of the engine says where it looked."""
@@ -173,9 +181,7 @@ class Session:
             not self.level
         ):  # inside a transaction nothing is attached; what is attached can be opened
             _jet.JetAttachDatabase2(self.handle, path, 0, grbit)
-            if not readonly:
-                self.instance._attached.add(os.path.abspath(path))
-        return self._database(path, _jet.JetOpenDatabase(self.handle, path, grbit), grbit)
+        return self._opened(path, _jet.JetOpenDatabase(self.handle, path, grbit), grbit)
 
     def open(self, path, *, create=False, readonly=False):
         """Open a database: attach it when needed, and with ``create`` make it when it is not there."""

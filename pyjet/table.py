@@ -350,7 +350,8 @@ class Table:
                 _jet.JetSetColumn(cursor, self.columns[column].id, data, _jet.JET_bitSetAppendLV)
                 _jet.JetUpdate(cursor)
             except BaseException:
-                _jet.JetPrepareUpdate(cursor, _jet.JET_prepCancel)
+                with contextlib.suppress(errors.UpdateNotPreparedError):  # the update is done, its bookmark was what failed
+                    _jet.JetPrepareUpdate(cursor, _jet.JET_prepCancel)
                 raise
 
     def escrow(self, row, column, delta):

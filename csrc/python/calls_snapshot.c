@@ -9,7 +9,7 @@ static PYFN(JetOSSnapshotPrepare)
     JET_ERR err;
     AWAY(err, JetOSSnapshotPrepare(&id, grbit));
     PyObject *answer = err < 0 ? raise_jet(args.st, err) : PyLong_FromUnsignedLongLong(id);
-    if (err >= 0 && answer == NULL) { /* nobody could end it, and no other begins beside it */
+    if (err >= 0 && answer == NULL) { /* nobody could end it */
         struct away away = go_away();
         JetOSSnapshotAbort(id, 0);
         come_back(away);

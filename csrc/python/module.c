@@ -38,6 +38,8 @@ static PyMethodDef own_calls[] = {
 static int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **slot)
 {
     *slot = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, NULL);
+    if (*slot == NULL && !PyErr_Occurred()) /* CPython 3.11 forgets to say so */
+        PyErr_NoMemory();
     return *slot == NULL ? -1 : PyModule_AddType(module, *slot);
 }
 

@@ -104,9 +104,11 @@ def backup(instance, path, *, incremental, atomic, progress, create_path):
     grbit = (_jet.JET_bitBackupIncremental if incremental else 0) | (
         _jet.JET_bitBackupAtomic if atomic else 0
     )
-    with places.told(path):
-        made = _make_folders(path) if path is not None and create_path else []
+    made = []
     try:
+        if path is not None and create_path:
+            with places.told(path):
+                _make_folders(path, made)
         with watch("backup", progress) as watching:
             r = _jet.backup(instance.handle, path, grbit, watching.callback)
     except BaseException:
@@ -142,17 +144,21 @@ def check_continues(path, atomic):
         pass  # a set is there; what is wrong with it is told when it is verified or restored
 
 
-def _make_folders(path):
-    """Creates the folder and those above it that are missing; gives back those made, top first."""
+def _make_folders(path, made):
+    """Creates the folder and those above it that are missing; adds those made to a list, top first, whatever fails."""
     missing = []
     path = os.path.abspath(path)
     while not os.path.lexists(path):
         missing.append(path)
         path = os.path.dirname(path)
     missing.reverse()
-    for folder in missing:
-        os.mkdir(folder)
-    return missing
+    made += missing
+    for at, folder in enumerate(missing):
+        try:
+            os.mkdir(folder)
+        except BaseException:
+            del made[at:]
+            raise
 
 
 def _remove_if_empty(folder):

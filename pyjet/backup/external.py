@@ -156,9 +156,14 @@ class ExternalBackup:
         self._buffer = mmap.mmap(-1, _CHUNK)
         self._view = memoryview(self._buffer)
         _jet.JetBeginExternalBackupInstance(self._instance, self._grbit)
-        self._state = "begun"
-        _begun_last[self._instance] = self._mark
-        weakref.finalize(self, _abandoned, self._instance, self._mark, repr(self)).atexit = False
+        try:
+            self._state = "begun"
+            _begun_last[self._instance] = self._mark
+            weakref.finalize(self, _abandoned, self._instance, self._mark, repr(self)).atexit = False
+        except BaseException:  # nobody leaves a block that was not entered
+            self._state = "aborted"
+            _jet.JetEndExternalBackupInstance2(self._instance, _jet.JET_bitBackupEndAbort)
+            raise
         return self
 
     def _check_begun(self):

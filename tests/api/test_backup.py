@@ -270,3 +270,17 @@ def test_api_names(tmp_path):
     api.JetEndSession(ses)
     api.JetTerm(inst)
     assert all(getattr(api, name).__doc__ for name in api.__all__ if name.startswith("Jet"))
+
+
+def test_folders_that_could_not_all_be_made_go(people, inst, tmp_path, monkeypatch):
+    real = os.mkdir
+
+    def mkdir(path, *args):
+        if os.path.basename(path) == "c":
+            raise OSError(28, "No space left on device")
+        real(path, *args)
+
+    monkeypatch.setattr(os, "mkdir", mkdir)
+    with pytest.raises(OSError):
+        inst.backup(tmp_path / "a" / "b" / "c" / "d")
+    assert not (tmp_path / "a").exists()

@@ -13,7 +13,29 @@ static PyMemAllocatorEx real[DOMAINS];
 static _Thread_local bool armed;
 static uint64_t seen, hits, after, count;
 static bool inside; /* of the extension: nearer than any Python code */
+static bool for_cell; /* by the interpreter, for a variable that an inner function uses */
+static bool for_type; /* in the making of a type, of which CPython keeps parts when it fails */
+static bool sparing, spared;
 static _Atomic int64_t live;
+
+/* CPython 3.11 dies when a dict's iterator has no memory for its tuple: PyTuple_Pack inside PyObject_GetIter, nothing of Python's between. */
+static bool kills_cpython(void)
+{
+    void *frame[16];
+    bool packs = false;
+    int n = backtrace(frame, 16);
+    for (int i = 0; i < n; i++) {
+        Dl_info info;
+        if (dladdr(frame[i], &info) == 0 || info.dli_sname == NULL)
+            continue;
+        packs = packs || strcmp(info.dli_sname, "PyTuple_Pack") == 0;
+        if (strcmp(info.dli_sname, "PyObject_GetIter") == 0)
+            return packs;
+        if (strcmp(info.dli_sname, "_PyEval_EvalFrameDefault") == 0)
+            return false;
+    }
+    return false;
+}
 
 static bool called_by_extension(void)
 {
@@ -27,7 +49,11 @@ static bool called_by_extension(void)
             continue;
         if (strstr(info.dli_fname, "/_jet.") != NULL)
             return true;
-        if (info.dli_sname != NULL && strcmp(info.dli_sname, "_PyEval_EvalFrameDefault") == 0)
+        if (info.dli_sname == NULL)
+            continue;
+        for_type = for_type || strcmp(info.dli_sname, "PyType_FromModuleAndSpec") == 0;
+        for_cell = for_cell || strcmp(info.dli_sname, "PyCell_New") == 0;
+        if (strcmp(info.dli_sname, "_PyEval_EvalFrameDefault") == 0)
             return false;
     }
     return false;
@@ -40,6 +66,14 @@ static bool no_memory(void)
     uint64_t n = seen++;
     if (n < after || n - after >= count)
         return false;
+    if (sparing) {
+        armed = false;
+        bool spare = kills_cpython();
+        armed = true;
+        spared = spared || spare;
+        if (spare)
+            return false;
+    }
     if (hits++ == 0) {
         armed = false;
         inside = called_by_extension();
@@ -101,19 +135,28 @@ static PyObject *fail(PyObject *module, PyObject *args)
     if (!PyArg_ParseTuple(args, "KK:fail", &skip, &n))
         return NULL;
     seen = hits = 0;
-    inside = false;
+    inside = for_cell = for_type = spared = false;
     after = skip;
     count = n;
     armed = true;
     Py_RETURN_NONE;
 }
 
-/* (allocations seen, failed, whether the first that failed was asked for by the extension); nothing fails from here on. */
+/* (allocations seen, failed; of the first that failed: whether it was asked for by the extension, for a cell, for a type; whether one
+ * was spared). Nothing fails from here on. */
 static PyObject *stop(PyObject *module, PyObject *unused)
 {
     (void)module, (void)unused;
     armed = false;
-    return Py_BuildValue("KKN", (unsigned long long)seen, (unsigned long long)hits, PyBool_FromLong(inside));
+    return Py_BuildValue("KKNNNN", (unsigned long long)seen, (unsigned long long)hits, PyBool_FromLong(inside), PyBool_FromLong(for_cell),
+                         PyBool_FromLong(for_type), PyBool_FromLong(spared));
+}
+
+static PyObject *spare(PyObject *module, PyObject *whether)
+{
+    (void)module;
+    sparing = whether == Py_True;
+    Py_RETURN_NONE;
 }
 
 static PyObject *blocks(PyObject *module, PyObject *unused)
@@ -125,7 +168,8 @@ static PyObject *blocks(PyObject *module, PyObject *unused)
 static PyMethodDef calls[] = {
     {"install", install, METH_NOARGS, "install(): from now on allocations are counted."},
     {"fail", fail, METH_VARARGS, "fail(after, count): so many allocations of this thread pass, then so many fail."},
-    {"stop", stop, METH_NOARGS, "stop() -> (seen, failed, inside)."},
+    {"stop", stop, METH_NOARGS, "stop() -> (seen, failed, inside, for a cell, for a type, spared)."},
+    {"spare", spare, METH_O, "spare(bool): whether allocations whose failure kills CPython itself pass."},
     {"blocks", blocks, METH_NOARGS, "blocks() -> allocations less frees since install()."},
     {NULL, NULL, 0, NULL},
 };
