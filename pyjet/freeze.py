@@ -1,5 +1,6 @@
 """Snapshots of the operating system: the files stand still while LVM, btrfs, ZFS, a storage array or plain ``cp`` copies them."""
 
+import contextlib
 import glob
 import os
 
@@ -64,11 +65,11 @@ class Snapshot:
             for instance in self.instances:
                 _jet.JetOSSnapshotPrepareInstance(self._id, _handle(instance))
             frozen = _jet.JetOSSnapshotFreeze(self._id)
+            self._frozen = True
+            self.databases = tuple(path for _, paths in frozen for path in paths)
         except BaseException:
             self.abort()
             raise
-        self._frozen = True
-        self.databases = tuple(path for _, paths in frozen for path in paths)
         return self
 
     @property
@@ -102,15 +103,24 @@ class Snapshot:
         if self._frozen:
             self.thaw()
         if self._id is not None:
-            snapid, self._id = self._id, None
-            _jet.JetOSSnapshotEnd(snapid)
+            try:
+                _jet.JetOSSnapshotEnd(self._id)
+            except BaseException:
+                with contextlib.suppress(errors.JetError):
+                    self.abort()
+                raise
+            self._id = None
 
     def abort(self):
         """Give it up, in any state: thaw, note nothing."""
         self._frozen = False
         if self._id is not None:
-            snapid, self._id = self._id, None
-            _jet.JetOSSnapshotAbort(snapid)
+            try:
+                _jet.JetOSSnapshotAbort(self._id)
+            except errors.JetError:
+                self._id = None
+                raise
+            self._id = None
 
     def __enter__(self):
         return self.freeze()
