@@ -59,8 +59,9 @@ def one_point(scenario, after):
     masked |= isinstance(exception, TypeError) and FSPATH in str(exception)
     assert exception is None or isinstance(exception, MemoryError) or masked, f"{name}: {exception!r} ({exception.__context__!r})"
     assert exception is None or failed, f"no fault, and yet {exception!r}"
-    if exception is not None:
-        exception.__traceback__ = None
+    cause = exception
+    while cause is not None:  # frames hold what was under way
+        cause.__traceback__, cause = None, cause.__context__
     scenario.judge(result, exception)
     scenario.tidy()
     bad = [u for u in unraisable if u != "MemoryError"]
