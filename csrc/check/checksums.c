@@ -134,11 +134,26 @@ static err_t check_page(struct raw *r, struct page page, pgno_t pgno)
                        pgno);
 }
 
+/* The first page from `first` on that is not wholly in a hole: what was never written needs no reading, and a file may be
+ * terabytes of it. */
+static err_t skip_holes(struct raw *r, pgno_t first, pgno_t *next)
+{
+    uint64_t at;
+    TRY_RETURN(os_file_next_data(r->file, offset_of(r, first), &at));
+    uint64_t pgno = at / r->page_size;
+    pgno = pgno < HEADER_PAGES ? 1 : pgno - HEADER_PAGES + 1;
+    *next = pgno < first ? first : pgno > r->page_count ? r->page_count + 1 : (pgno_t)pgno;
+    return JET_errSuccess;
+}
+
 static err_t check_pages(struct raw *r)
 {
     const struct check_options *o = r->c->options;
     uint32_t chunk = CHUNK_BYTES / r->page_size;
     for (pgno_t first = 1; first <= r->page_count; first += chunk) {
+        TRY_RETURN(skip_holes(r, first, &first));
+        if (first > r->page_count)
+            break;
         uint32_t count = r->page_count - first + 1 < chunk ? r->page_count - first + 1 : chunk;
         err_t err =
             os_file_read(r->file, offset_of(r, first), r->bytes, (size_t)count * r->page_size);

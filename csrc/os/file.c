@@ -414,6 +414,17 @@ err_t os_file_allocated(struct os_file *f, uint64_t *bytes)
     return JET_errSuccess;
 }
 
+err_t os_file_next_data(struct os_file *f, uint64_t from, uint64_t *at)
+{
+    off_t found = lseek(f->fd, (off_t)from, SEEK_DATA);
+    *at = from; /* also where the file system knows of no holes */
+    if (found >= 0)
+        *at = (uint64_t)found;
+    else if (errno == ENXIO)
+        return os_file_size(f, at);
+    return JET_errSuccess;
+}
+
 err_t os_file_set_size(struct os_file *f, uint64_t size)
 {
     int fault = os__gate(OS_OP_SIZE, f->path);

@@ -38,6 +38,8 @@ MUST_CHECK err_t os_file_writev(struct os_file *f, uint64_t offset, const struct
 MUST_CHECK err_t os_file_sync(struct os_file *f);
 MUST_CHECK err_t os_file_size(struct os_file *f, uint64_t *size);
 MUST_CHECK err_t os_file_allocated(struct os_file *f, uint64_t *bytes); /* on disk: less than the size when sparse */
+/* The first byte from `from` on that is no hole, the file's size when there is none. */
+MUST_CHECK err_t os_file_next_data(struct os_file *f, uint64_t from, uint64_t *at);
 MUST_CHECK err_t os_file_set_size(struct os_file *f, uint64_t size);
 /* Zero-writes [from, to): real blocks, not holes. Does not sync. */
 MUST_CHECK err_t os_file_zero(struct os_file *f, uint64_t from, uint64_t to);

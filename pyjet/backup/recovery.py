@@ -105,7 +105,7 @@ def _copy_and_run(path, logs, base_name, output, steps):
         ]
         with steps.stage("copy", sum(map(os.path.getsize, wanted))) as step:
             for source in wanted:
-                files.copy(source, os.path.join(work, os.path.basename(source)), step)
+                files.copy_data(source, os.path.join(work, os.path.basename(source)), step)
         result = _run(work, work, base_name, steps, copied=True)
         files.sync_folder(work)
         os.rename(work, output)

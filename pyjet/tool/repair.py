@@ -174,7 +174,7 @@ def repair(path, source, *, logs=None, progress=None):
 
 def _try_on_copy(path, size, rebuilt, work):
     trial = os.path.join(work, "trial.edb")
-    files.copy(path, trial)
+    files.copy_data(path, trial)
     with Pages(trial, size, "r+b") as pages:
         for pgno, page in rebuilt.items():
             pages[pgno] = page
