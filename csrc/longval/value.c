@@ -36,7 +36,8 @@ struct slice longval__chunk_key(struct value *v, uint32_t offset)
 err_t longval__damaged(const struct value *v)
 {
     err_t err;
-    if (v->trx == NULL || v->trx->level == 0)
+    bool may_change = v->tree != NULL && !v->tree->db->read_only; /* outside of a transaction others delete values meanwhile */
+    if (may_change && (v->trx == NULL || v->trx->level == 0))
         return RAISE(JET_errRecordDeleted);
     err = RAISE(JET_errLVCorrupted);
     err_detail("long value %llx of the tree with root %u",

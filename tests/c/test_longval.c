@@ -212,6 +212,9 @@ CASE(references)
     CHECK_EQ(size, 9000);
     commit(&t);
     CHECK_EQ(longval_size(&lv.home, &t.trx, id_of(lid), &size, &refs), JET_errRecordDeleted);
+    world_db->read_only = true; /* nobody deletes there: it is damage */
+    CHECK_EQ(longval_size(&lv.home, &t.trx, id_of(lid), &size, &refs), JET_errLVCorrupted);
+    world_db->read_only = false;
     free(v);
     session_close(&t);
     end_world(&s);
