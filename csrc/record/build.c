@@ -221,9 +221,10 @@ static err_t set_fixed(struct record_builder *b, const struct column_def *column
 
 static err_t extend_variable(struct record_builder *b, const struct column_def *to)
 {
-    ENFORCE(colid_is_variable(to->id)); /* the table of columns says so; compilers with a sanitizer cannot see it */
-    for (colid_t i = b->last_variable + 1; i <= to->id; i++) {
-        const struct column_def *column = i == to->id ? to : record__column(b->layout, i);
+    const colid_t last = to->id;
+    ENFORCE(colid_is_variable(last)); /* the table of columns says so; compilers with a sanitizer cannot see it */
+    for (colid_t i = b->last_variable + 1; i <= last; i++) {
+        const struct column_def *column = i == last ? to : record__column(b->layout, i);
         struct builder__variable *v = &b->variable[i - COLID_VARIABLE_FIRST];
         *v = (struct builder__variable){.null = true};
         if (column != NULL && record__has_default(column)) {
