@@ -81,4 +81,4 @@ def test_the_extension_forgets_no_memory(package_with_asan, memory_path):
 @pytest.mark.threads
 def test_a_forgotten_object_is_seen(package_with_asan, memory_path):
     done = play_leaks(package_with_asan, memory_path, "lose")
-    assert done.returncode != 0 and "LeakSanitizer" in done.stderr and "py_session_wrap" in done.stderr, done.stderr[-3000:]
+    assert done.returncode != 0 and "LeakSanitizer" in done.stderr and "py_session_of_engine" in done.stderr, done.stderr[-3000:]
