@@ -15,9 +15,20 @@
 #define ORDINAL_MAX 3652059     /* of 9999-12-31 */
 #define OLE_END 2958466.0        /* 10000-01-01 */
 
+/* What PyDateTime_IMPORT does, but the import's own exception stays: PyCapsule_Import makes an ImportError of each, of a MemoryError too. */
+static PyDateTime_CAPI *datetime_calls(void)
+{
+    PyObject *module = PyImport_ImportModule("datetime");
+    PyObject *capsule = module == NULL ? NULL : PyObject_GetAttrString(module, "datetime_CAPI");
+    PyDateTime_CAPI *calls = capsule == NULL ? NULL : PyCapsule_GetPointer(capsule, PyDateTime_CAPSULE_NAME);
+    Py_XDECREF(capsule); /* the module keeps its own */
+    Py_XDECREF(module);
+    return calls;
+}
+
 int time_setup(struct state *st)
 {
-    PyDateTime_IMPORT;
+    PyDateTimeAPI = datetime_calls();
     if (PyDateTimeAPI == NULL)
         return -1;
     st->utc = Py_NewRef(PyDateTime_TimeZone_UTC);

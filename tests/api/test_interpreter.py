@@ -1,12 +1,16 @@
 """The module and the interpreter: a second interpreter, no reference left behind, the interpreter's end."""
 
+import builtins
 import gc
+import importlib.util
 import os
 import subprocess
 import sys
 import textwrap
 
 import pyjet
+import pytest
+from pyjet import _jet
 
 
 ROOT = os.path.dirname(os.path.dirname(pyjet.__file__))
@@ -142,3 +146,19 @@ def test_an_import_brings_what_it_needs():
     """
     done = script(code, env=ENV)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ["datetime", "uuid"])
+def test_what_an_import_within_the_import_raises_stays_itself(name, monkeypatch):
+    real = builtins.__import__
+
+    def no_memory(wanted, *args, **kwargs):
+        if wanted == name:
+            raise MemoryError
+        return real(wanted, *args, **kwargs)
+
+    spec = importlib.util.spec_from_file_location("pyjet._jet", _jet.__file__)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setattr(builtins, "__import__", no_memory)
+    with pytest.raises(MemoryError):
+        spec.loader.exec_module(module)
