@@ -365,7 +365,7 @@ PyType_Spec py_session_spec = {"pyjet._jet.Session", sizeof(struct session), 0,
 PyObject *py_cursor_of_engine(struct state *st, struct session *session, JET_TABLEID id)
 {
     struct cursor *c = PyObject_New(struct cursor, st->cursor_type);
-    if (c == NULL) { /* nobody came in since the session was left: the interpreter's lock has not been let go of */
+    if (c == NULL) { /* the interpreter's lock was held since the session was left; a thread without one is refused, and its session closes it */
         JetCloseTable(session->id, id);
         return NULL;
     }

@@ -25,7 +25,6 @@ static _Atomic int64_t live;
 
 PUBLIC void walk_set(int kind, uint64_t skip, uint64_t n);
 PUBLIC uint64_t walk_hits(void);
-PUBLIC uint64_t walk_seen(void);
 PUBLIC int64_t walk_live(void);
 
 void walk_set(int kind, uint64_t skip, uint64_t n)
@@ -38,8 +37,6 @@ void walk_set(int kind, uint64_t skip, uint64_t n)
 }
 
 uint64_t walk_hits(void) { return hits; }
-
-uint64_t walk_seen(void) { return seen; }
 
 int64_t walk_live(void) { return live; }
 

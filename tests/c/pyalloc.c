@@ -13,8 +13,8 @@ static PyMemAllocatorEx real[DOMAINS];
 static _Thread_local bool armed;
 static uint64_t seen, hits, after, count;
 static bool inside; /* of the extension: nearer than any Python code */
-static bool for_cell; /* by the interpreter, for a variable that an inner function uses */
-static bool for_type; /* in the making of a type, of which CPython keeps parts when it fails */
+static const char *within; /* one of these, nearer than any Python code, or NULL. What each keeps when it fails: KEEPERS of pywalk.py */
+static const char *const keepers[] = {"PyCell_New", "_PyTuple_Resize"};
 static bool sparing, spared;
 static _Atomic int64_t live;
 
@@ -51,8 +51,9 @@ static bool called_by_extension(void)
             return true;
         if (info.dli_sname == NULL)
             continue;
-        for_type = for_type || strcmp(info.dli_sname, "PyType_FromModuleAndSpec") == 0;
-        for_cell = for_cell || strcmp(info.dli_sname, "PyCell_New") == 0;
+        for (size_t k = 0; k < sizeof(keepers) / sizeof(*keepers); k++)
+            if (strcmp(info.dli_sname, keepers[k]) == 0)
+                within = keepers[k];
         if (strcmp(info.dli_sname, "_PyEval_EvalFrameDefault") == 0)
             return false;
     }
@@ -135,21 +136,22 @@ static PyObject *fail(PyObject *module, PyObject *args)
     if (!PyArg_ParseTuple(args, "KK:fail", &skip, &n))
         return NULL;
     seen = hits = 0;
-    inside = for_cell = for_type = spared = false;
+    inside = spared = false;
+    within = NULL;
     after = skip;
     count = n;
     armed = true;
     Py_RETURN_NONE;
 }
 
-/* (allocations seen, failed; of the first that failed: whether it was asked for by the extension, for a cell, for a type; whether one
- * was spared). Nothing fails from here on. */
+/* (allocations seen, failed; of the first that failed: whether it was asked for by the extension, within which keeper; whether one was
+ * spared). Nothing fails from here on. */
 static PyObject *stop(PyObject *module, PyObject *unused)
 {
     (void)module, (void)unused;
     armed = false;
-    return Py_BuildValue("KKNNNN", (unsigned long long)seen, (unsigned long long)hits, PyBool_FromLong(inside), PyBool_FromLong(for_cell),
-                         PyBool_FromLong(for_type), PyBool_FromLong(spared));
+    return Py_BuildValue("KKNzN", (unsigned long long)seen, (unsigned long long)hits, PyBool_FromLong(inside), within,
+                         PyBool_FromLong(spared));
 }
 
 static PyObject *spare(PyObject *module, PyObject *whether)
@@ -168,7 +170,7 @@ static PyObject *blocks(PyObject *module, PyObject *unused)
 static PyMethodDef calls[] = {
     {"install", install, METH_NOARGS, "install(): from now on allocations are counted."},
     {"fail", fail, METH_VARARGS, "fail(after, count): so many allocations of this thread pass, then so many fail."},
-    {"stop", stop, METH_NOARGS, "stop() -> (seen, failed, inside, for a cell, for a type, spared)."},
+    {"stop", stop, METH_NOARGS, "stop() -> (seen, failed, inside, within, spared)."},
     {"spare", spare, METH_O, "spare(bool): whether allocations whose failure kills CPython itself pass."},
     {"blocks", blocks, METH_NOARGS, "blocks() -> allocations less frees since install()."},
     {NULL, NULL, 0, NULL},

@@ -34,7 +34,7 @@ import walks  # noqa: E402
 from child import Child, ChildFailed, run  # noqa: E402
 from cjet import FOREVER, JetError, K, u32, u64  # noqa: E402
 
-cjet.lib.walk_hits.restype = cjet.lib.walk_seen.restype = cjet.u64
+cjet.lib.walk_hits.restype = cjet.u64
 cjet.lib.walk_live.restype = cjet.C.c_int64
 MEMORY, EINTR, SHORT = 1, 2, 3
 PATIENCE = 180  # a full log disk makes each rollback wait for room, some 30 s in all at one point on an idle machine
