@@ -28,9 +28,10 @@ static PyDateTime_CAPI *datetime_calls(void)
 
 int time_setup(struct state *st)
 {
-    PyDateTimeAPI = datetime_calls();
-    if (PyDateTimeAPI == NULL)
-        return -1;
+    PyDateTime_CAPI *calls = datetime_calls();
+    if (calls == NULL)
+        return -1; /* the pointer is one for all modules of the process: another's stays */
+    PyDateTimeAPI = calls;
     st->utc = Py_NewRef(PyDateTime_TimeZone_UTC);
     return 0;
 }

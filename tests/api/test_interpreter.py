@@ -1,6 +1,7 @@
 """The module and the interpreter: a second interpreter, no reference left behind, the interpreter's end."""
 
 import builtins
+import datetime
 import gc
 import importlib.util
 import os
@@ -149,7 +150,7 @@ def test_an_import_brings_what_it_needs():
 
 
 @pytest.mark.parametrize("name", ["datetime", "uuid"])
-def test_what_an_import_within_the_import_raises_stays_itself(name, monkeypatch):
+def test_what_an_import_within_the_import_raises_stays_itself(name, db, monkeypatch):
     real = builtins.__import__
 
     def no_memory(wanted, *args, **kwargs):
@@ -162,3 +163,5 @@ def test_what_an_import_within_the_import_raises_stays_itself(name, monkeypatch)
     monkeypatch.setattr(builtins, "__import__", no_memory)
     with pytest.raises(MemoryError):
         spec.loader.exec_module(module)
+    moment = datetime.datetime(2026, 11, 21)
+    assert db.create_table("moments", {"at": pyjet.DateTime()}).insert(at=moment)["at"] == moment  # the module that is here works on
