@@ -54,6 +54,7 @@ err_t log__reserve_make(struct log *log, bool *worked)
 {
     char path[OS_PATH_MAX];
     uint64_t size;
+    bool made = false; /* *worked may tell of what another has made, and synced */
     for (int i = 1; i <= RESERVE_COUNT; i++) {
         TRY_RETURN(reserve_path(log, i, path));
         TRY_RETURN(reserve_size(path, &size));
@@ -66,9 +67,9 @@ err_t log__reserve_make(struct log *log, bool *worked)
             (void)!os_unlink(path); /* half a reserve is none, and takes the space that is short */
             return err == JET_errDiskFull ? RAISE(JET_errLogDiskFull) : err;
         }
-        *worked = true;
+        *worked = made = true;
     }
-    return *worked ? os_dir_sync(log->log_dir) : JET_errSuccess;
+    return made ? os_dir_sync(log->log_dir) : JET_errSuccess;
 }
 
 /* Turns a reserve file into the next file: zeroed again, since what is there after a restart is not

@@ -1,5 +1,6 @@
 """Crashes inside a roll of the log, one after another: a file that tells what was going on is not lost to the second."""
 
+import itertools
 import pathlib
 import shutil
 import sys
@@ -76,3 +77,13 @@ def test_a_lost_current_log_is_still_missed(between_renames):
     (top / "run" / "data" / "edbtmp.log").write_bytes(bytes(65536))
     with pytest.raises(AssertionError, match="JET_errMissingLogFile"):
         run(check, top, state.marks)
+
+
+def test_a_roll_syncs_its_folder_for_each_of_its_names_once(memory_path):
+    """The archive name, the current one, the next file's: all three are needed, a fourth sync would be time and nothing else."""
+    top = memory_path / "w"
+    run(works.record, str(top), WORK, False, 3)
+    trace = list(replay.records(top / "trace"))
+    rolls = [i for i, r in enumerate(trace) if r.op == Op.RENAME and r.path.endswith("edb.log")]
+    for begin, end in itertools.pairwise(rolls):
+        assert sum(r.op == Op.DIRSYNC_BEGIN for r in trace[begin:end]) == 3
