@@ -52,7 +52,7 @@ clean:  ## remove what was built
 KNOWS = $(shell grep -lw PYJET_BREAK_$(BREAK) csrc/*/*.c)
 BROKEN = $(B)/libpyjet-$(BREAK).so
 .PHONY: broken
-broken: $(BROKEN)  ## an engine that skips one step, for tests/crash/test_broken.py: BREAK=FSYNC|RETRY|WAL|CHECKSUM|TORN|SUM|UNDO|...
+broken: $(BROKEN)  ## an engine that skips one step, for tests/crash/test_broken.py: BREAK=FSYNC|RETRY|WAL|NEXT_NAME|..., see broken.h
 
 $(BROKEN): $(call objects,$(ROOMS))
 	$(CC) $(CFLAGS_ALL) -DPYJET_BREAK_$(BREAK)=1 -MF /dev/null -shared -o $@ $(KNOWS) \

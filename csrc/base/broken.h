@@ -24,5 +24,29 @@
 #ifndef PYJET_BREAK_RETRY /* a sync of the log that failed is tried again, and believed then */
 #define PYJET_BREAK_RETRY 0
 #endif
+#ifndef PYJET_BREAK_NEXT_NAME /* a log's next file has a name that no sync covers when the roll begins */
+#define PYJET_BREAK_NEXT_NAME 0
+#endif
+#ifndef PYJET_BREAK_ARCHIVE_NAME /* the roll's second rename does not wait for the first to last */
+#define PYJET_BREAK_ARCHIVE_NAME 0
+#endif
+#ifndef PYJET_BREAK_CURRENT_NAME /* a log is written whose name no sync covers */
+#define PYJET_BREAK_CURRENT_NAME 0
+#endif
+#ifndef PYJET_BREAK_FINISH_NAME /* recovery finishes a roll by a rename that no sync covers */
+#define PYJET_BREAK_FINISH_NAME 0
+#endif
+#ifndef PYJET_BREAK_LOG_HEADER /* a log is renamed to be the current one before its header is synced */
+#define PYJET_BREAK_LOG_HEADER 0
+#endif
+#ifndef PYJET_BREAK_LOG_ZERO /* a log's next file is as long as it must be, and what lay there stays */
+#define PYJET_BREAK_LOG_ZERO 0
+#endif
+#ifndef PYJET_BREAK_CHECKPOINT_NAME /* a new checkpoint file has a name that no sync covers */
+#define PYJET_BREAK_CHECKPOINT_NAME 0
+#endif
+#ifndef PYJET_BREAK_HEADER /* both copies of a database's header are under way at once */
+#define PYJET_BREAK_HEADER 0
+#endif
 
 #endif

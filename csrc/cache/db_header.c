@@ -236,7 +236,8 @@ static err_t write_copies(struct os_file *file, struct db_header *h, bool primar
     pack(h, block);
     if (primary) {
         TRY(os_file_write(file, 0, block, h->page_size));
-        TRY(os_file_sync(file));
+        if (!PYJET_BREAK_HEADER)
+            TRY(os_file_sync(file));
     }
     if (shadow) {
         TRY(os_file_write(file, h->page_size, block, h->page_size));

@@ -11,7 +11,9 @@ static uint64_t file_bytes(const struct log *log)
 }
 
 /* Real blocks of zeros under a name, left open. Blocks that are there are overwritten, which needs
- * no new space. */
+ * no new space. The zeros are written although a new file reads as zeros: what lies under the name
+ * may be of another life, and a log ends at its first segment that is none; and a hole could meet a
+ * full disk in the middle of a generation. */
 static err_t make_zero_file(const char *path, uint64_t size, struct os_file **out)
 {
     err_t err = JET_errSuccess;
@@ -22,7 +24,8 @@ static err_t make_zero_file(const char *path, uint64_t size, struct os_file **ou
     TRY(os_file_size(f, &present));
     if (present != size)
         TRY(os_file_set_size(f, size));
-    TRY(os_file_zero(f, 0, size));
+    if (!PYJET_BREAK_LOG_ZERO)
+        TRY(os_file_zero(f, 0, size));
     TRY(os_file_sync(f));
     *out = f;
     return JET_errSuccess;
@@ -185,10 +188,11 @@ err_t log__next_make(struct log *log)
         return JET_errSuccess;
 
     /* Its name must last before a roll moves the current file away: without a current file, the next
-     * one is what tells a roll cut in half from a lost log. */
+     * one is what tells a roll cut in half from a lost log. The roll's own first sync comes too late: until it ends, a power cut may
+     * leave the rename and not this name. */
     bool from_reserve;
     err_t err = make_next_file(log, &from_reserve);
-    if (err >= 0)
+    if (err >= 0 && !PYJET_BREAK_NEXT_NAME)
         err = os_dir_sync(log->log_dir);
 
     os_lock_take(&log->buffer_lock);
@@ -277,9 +281,12 @@ err_t log__begin_generation_locked(struct log *log)
 }
 
 /* Header into the next file; current -> archive name of `archive` (0: there is none); next ->
- * current. The folder is synced after each rename (decision 4), so that a crash leaves the old file
- * under one of its two names. Nothing is opened: neither a full disk nor a lack of handles can stop
- * a roll on its way. Nothing is closed: the old file's handle is the spare for the next file. */
+ * current. The folder is synced after each rename (decision 4): after the first, so that a crash
+ * leaves the old file under one of its two names also where a disk does not keep the order of
+ * renames; after the second, since the next file after it takes the name <base>tmp, and where that
+ * lasts and the rename does not, all that was committed since is gone. Nothing is opened: neither a
+ * full disk nor a lack of handles can stop a roll on its way. Nothing is closed: the old file's
+ * handle is the spare for the next file. */
 static err_t switch_files(struct log *log, uint32_t archive)
 {
     char current[OS_PATH_MAX], archived[OS_PATH_MAX], name[32];
@@ -287,7 +294,8 @@ static err_t switch_files(struct log *log, uint32_t archive)
     TRY_RETURN(log__file_path(log, "", log__extension(legacy), current));
     log__header_seal(log);
     TRY_RETURN(os_file_write(log->next_file, 0, log->header, LOG_SEGMENT));
-    TRY_RETURN(os_file_sync(log->next_file));
+    if (!PYJET_BREAK_LOG_HEADER)
+        TRY_RETURN(os_file_sync(log->next_file));
     os_file_close(log->spare);
     log->spare = log->file;
     log->file = NULL;
@@ -295,12 +303,13 @@ static err_t switch_files(struct log *log, uint32_t archive)
         TRY_RETURN(log_name(log->base_name, archive, legacy, name, sizeof name));
         TRY_RETURN(os_join(archived, sizeof archived, log->log_dir, name));
         TRY_RETURN(os_rename(current, archived));
-        TRY_RETURN(os_dir_sync(log->log_dir));
+        if (!PYJET_BREAK_ARCHIVE_NAME)
+            TRY_RETURN(os_dir_sync(log->log_dir));
     }
     TRY_RETURN(os_file_rename(log->next_file, current));
     log->file = log->next_file;
     log->next_file = NULL;
-    return os_dir_sync(log->log_dir);
+    return PYJET_BREAK_CURRENT_NAME ? JET_errSuccess : os_dir_sync(log->log_dir);
 }
 
 static void file_is_current(struct log *log, uint32_t generation)

@@ -10,7 +10,9 @@ What a completed sync covers is there. Of the rest, each independently:
   one alone, the first and the last ones are as likely as all other subsets;
 * the file has one of the sizes it had since its last sync, so it may be longer than its data (zeros) or cut off;
 * a create, rename, unlink, mkdir or rmdir happened or did not; one that did not takes with it what came later to
-  the same name. A rename is atomic, and lasts when the folder of its new name was synced.
+  the same name. A rename is atomic, and lasts when the folder of its new name was synced;
+* in some states the names go by no order at all: a file whose creation is lost may have its later name, and a name may have gone
+  to another file although its first one's rename is lost, and the file with it. No journal does this, and none promises that it does not.
 
 State number i of a seed is the same in every call with the same trace, whatever n is.
 """
@@ -21,10 +23,13 @@ import hashlib
 import os
 import pathlib
 import random
+import re
 import shutil
 from trace import Op, records
 
 SECTORS = (512, 512, 4096)
+LONGEST = 12  # records that are looked at for the sync of a rename or a write
+DIGITS = re.compile("[0-9A-F]{5,}|[0-9]+")
 TURNS = frozenset(
     {
         Op.SYNC_BEGIN,
@@ -149,7 +154,7 @@ class _File:
             if change.pos < pos and not change.durable and change.data is not None:
                 change.doubtful = True
 
-    def crashed(self, rng, keep, tear, sector, victim=None):
+    def crashed(self, rng, keep, tear, sector, victim=None, torn=None):
         if not self.loose:
             self.still = self.still or self.image.content()
             return self.still
@@ -162,7 +167,7 @@ class _File:
             elif change is victim:
                 image.apply(change, True, True, rng, sector, _all_but_one)
             elif change.data is not None and rng.random() < tear:
-                image.apply(change, True, i < sized, rng, sector)
+                image.apply(change, True, i < sized, rng, sector, torn)
             else:
                 image.apply(change, rng.random() < keep, i < sized)
         return image.content()
@@ -225,6 +230,10 @@ def _torn(rng, count):
         return rng.getrandbits(count)
     one = 1 << rng.randrange(count)
     return (whole ^ one, one, one - 1, whole ^ (one - 1))[style - 2]
+
+
+def _any(rng, count):
+    return rng.getrandbits(count)
 
 
 def _all_but_one(rng, count):
@@ -351,17 +360,27 @@ class _Replay:
         )
         return self.left(rng, keep, tear, rng.choice(SECTORS))
 
-    def left(self, rng, keep, tear, sector, victim=None):
-        """(files, dirs) when each loose thing is kept at the rate `keep` and torn at the rate `tear`; the victim lacks a sector."""
+    def crash_of_names(self, rng):
+        """The same when names are the question: each subset of their changes is as likely, in half of the states whatever their order."""
+        return self.left(rng, rng.choice((0, 1, rng.random())), 0, SECTORS[0], kept=lambda: rng.random() < 0.5, in_order=rng.random() < 0.5)
+
+    def crash_of_writes(self, rng):
+        """The same when all writes were under way at once: of each, any subset of its sectors."""
+        return self.left(rng, rng.random(), 1, SECTORS[0], torn=_any)
+
+    def left(self, rng, keep, tear, sector, victim=None, kept=None, in_order=True, torn=None):
+        """(files, dirs) when each loose thing is kept at the rate `keep` and torn at the rate `tear`; the victim lacks a sector. kept: asked
+        for each change of names. in_order: what is dropped takes with it what came later to the same name."""
         entries, stopped = {}, set()
+        kept = kept or (lambda: rng.random() < keep)
         for naming in self.namings:
             names = {(id(f), name) for f, name, _ in naming.entries}
-            if names & stopped or rng.random() >= keep:
-                stopped |= names
+            if names & stopped or not kept():
+                stopped |= names if in_order else set()
             else:
                 _do_names(naming.entries, lambda f: entries.setdefault(id(f), dict(f.kept)))
         files, dirs = {}, []
-        _walk(self.root, "", entries, lambda f: f.crashed(rng, keep, tear, sector, victim), files, dirs)
+        _walk(self.root, "", entries, lambda f: f.crashed(rng, keep, tear, sector, victim, torn), files, dirs)
         return files, tuple(dirs)
 
 
@@ -427,11 +446,49 @@ def _see(folder):
             _see(node)
 
 
-def _cut(rng, total, turns):
-    """Half of the cuts fall anywhere, half near a sync or a change of names or sizes: there the windows are."""
-    if turns and rng.random() < 0.5:
-        return min(max(rng.choice(turns) + rng.randint(-1, 2), 1), total)
-    return rng.randint(1, total)
+def _turns(trace, first):
+    """Where syncs and changes of names or sizes stand, a list for each kind: what is done to which file, whatever its number."""
+    kinds = {}
+    for i in range(first - 1, len(trace)):
+        if trace[i].op in TURNS:
+            kinds.setdefault((trace[i].op, DIGITS.sub("", trace[i].path)), []).append(i)
+    return list(kinds.values())
+
+
+def _windows(trace, first, begin, end):
+    """For each kind of file, the cuts between a record `begin` of it and the next `end`: [(first, last)]."""
+    kinds = {}
+    for i in range(first - 1, len(trace)):
+        if trace[i].op == begin:
+            last = min(i + LONGEST, len(trace))
+            ends = (j for j in range(i + 1, last) if trace[j].op == end)
+            kinds.setdefault((DIGITS.sub("", trace[i].path), trace[i].offset == 0), []).append((i + 1, next(ends, last)))
+    return list(kinds.values())
+
+
+class _Moments:
+    """Where to cut a trace, and what is the question there."""
+
+    def __init__(self, trace, first):
+        self.first, self.total = first, len(trace)
+        self.turns = _turns(trace, first)
+        self.weights = [len(places) ** 0.5 for places in self.turns]
+        self.renames = _windows(trace, first, Op.RENAME, Op.DIRSYNC_END)
+        self.writes = _windows(trace, first, Op.WRITE, Op.SYNC_END)
+
+    def choose(self, rng):
+        """(cut, how the crash is). One in five is of names: between a rename and its folder's sync. One in ten is of torn writes: before a
+        sync of what is seldom written, a header, as likely as of a log. Half of the others fall anywhere, half near a turn."""
+        asked = rng.random()
+        if asked < 0.2 and self.renames:
+            return rng.randint(*rng.choice(rng.choice(self.renames))), _Replay.crash_of_names
+        if 0.2 <= asked < 0.3 and self.writes:
+            return rng.randint(*rng.choice(rng.choice(self.writes))), _Replay.crash_of_writes
+        at = rng.randint(1, self.total)
+        if self.turns and rng.random() < 0.5:
+            (places,) = rng.choices(self.turns, self.weights)
+            at = rng.choice(places) + rng.randint(-1, 2)
+        return min(max(at, self.first), self.total), _Replay.crash
 
 
 def states(trace, seed, n, base=None, first=1):
@@ -443,30 +500,56 @@ def states(trace, seed, n, base=None, first=1):
     trace = list(records(trace) if isinstance(trace, (str, os.PathLike)) else trace)
     if len(trace) < first:
         return
-    turns = [i for i, record in enumerate(trace) if record.op in TURNS and i >= first - 1]
+    moments = _Moments(trace, first)
     mark_at = [i for i, record in enumerate(trace) if record.op == Op.MARK]
     marks = tuple(trace[i].text for i in mark_at)
     plan = []
     for number in range(n):
         rng = random.Random(f"{seed}/{number}")
-        plan.append((max(_cut(rng, len(trace), turns), first), number, rng))
+        plan.append((*moments.choose(rng), number, rng))
     replay = _Replay(base)
-    for cut, number, rng in sorted(plan, key=lambda step: step[:2]):
+    for cut, crash, number, rng in sorted(plan, key=lambda step: (step[0], step[2])):
         while replay.pos < cut:
             replay.apply(trace[replay.pos])
-        files, dirs = replay.crash(rng)
+        files, dirs = crash(replay, rng)
         yield State(seed, number, cut, files, dirs, marks, bisect.bisect_left(mark_at, cut))
 
 
 def killed(trace, cut, base=None):
     """The State after the first `cut` records when no power is lost: a killed process leaves all that it wrote."""
+    return _at(trace, cut, base)("killed", 1)
+
+
+def lost(trace, cut, base=None):
+    """The State after the first `cut` records when nothing is left but what was synced."""
+    return _at(trace, cut, base)("lost", 0)
+
+
+def each_naming(trace, cut, base=None):
+    """The States after the first `cut` records with each subset of the changes of names that no sync covers, in no order of theirs; the
+    loose writes are all there, and none. Some are the same."""
+    left = _at(trace, cut, base)
+    for subset in range(1 << left.loose):
+        for keep in (0, 1):
+            yield left(f"names {subset:b}, writes {keep}", keep, subset)
+
+
+def _at(trace, cut, base):
+    """left(text, keep, subset): a State of this moment; left.loose: how many changes of names are loose."""
     trace = list(records(trace) if isinstance(trace, (str, os.PathLike)) else trace)
     replay = _Replay(base)
     for record in trace[:cut]:
         replay.apply(record)
-    files, dirs = replay.left(random.Random(0), 1, 0, SECTORS[0])
     marks = tuple(record.text for record in trace[:cut] if record.op == Op.MARK)
-    return State("killed", cut, cut, files, dirs, marks, len(marks))
+
+    def left(text, keep, subset=None):
+        bits = None if subset is None else iter(range(left.loose))
+        kept = bits and (lambda: subset >> next(bits) & 1)
+        files, dirs = replay.left(random.Random(0), keep, 0, SECTORS[0], kept=kept, in_order=subset is None)
+        return State(text, cut, cut, files, dirs, marks, len(marks))
+
+    left.loose = len(replay.namings)
+    return left
 
 
 def materialise(state, directory, over=False):

@@ -193,6 +193,53 @@ def test_a_dropped_rename_takes_what_came_later_to_its_names():
     assert got == {(A + B, None), (None, A + B), (C, A + B)}
 
 
+def roll():
+    """A log roll without a folder sync: (names and bytes of the old file, the next one and the current one) come by what is left of it."""
+    maker = Maker().create("f").write("f", 0, A).sync("f").dirsync()
+    return maker.create("t").write("t", 0, B).sync("t").rename("f", "o").rename("t", "f")
+
+
+def named(states):
+    return {"".join(f"{name}{s.files[name][:1].decode()} " for name in sorted(s.files)).strip() for s in states}
+
+
+def test_each_subset_of_names_in_no_order():
+    maker = roll()
+    left = list(replay.each_naming(maker.records, len(maker.records)))
+    assert len(left) == 2 * 2**3
+    # nothing; the next file; the first rename, and both; the second one alone, with the old file gone; all
+    assert named(left) == {"fa", "fa tb", "oa", "oa tb", "fb", "fb oa"}
+    maker.dirsync()
+    assert named(replay.each_naming(maker.records, len(maker.records))) == {"fb oa"}
+
+
+def test_renames_are_undone_at_their_moments():
+    """What a folder sync forbids comes when it is left out, also among many other records, and in some states without the order of names."""
+    maker = roll()
+    for _ in range(100):
+        maker.write("f", 0, B).sync("f")
+    states = list(replay.states(maker.records, 5, 200))
+    asked = [s for s in states if s.files and maker.records[s.cut - 1].op == Op.RENAME or s.cut < len(maker.records) - 190]
+    assert len(asked) > 30
+    assert named(states) >= {"fa", "oa", "fb", "fb oa"}
+
+
+def test_all_writes_are_torn_at_once():
+    """Two copies that are under way together may both be neither old nor new."""
+    maker = Maker()
+    for _ in range(100):
+        maker.write("f", 2048, C).sync("f")
+    maker.write("f", 0, B + B).write("f", 1024, B + B).sync("f")
+    halves = {(s.files["f"][:1024], s.files["f"][1024:2048]) for s in replay.states(maker.records, 5, 2000, {"f": A * 4})}
+    assert {(A + B, A + B), (B + A, A + B), (A + B, B + A), (B + A, B + A)} <= halves
+
+
+def test_what_was_synced_alone():
+    maker = roll()
+    assert named([replay.lost(maker.records, len(maker.records))]) == {"fa"}
+    assert named([replay.killed(maker.records, len(maker.records))]) == {"fb oa"}
+
+
 def test_folders():
     maker = Maker().add(Op.MKDIR, "d").create("d/f").write("d/f", 0, A).sync("d/f").dirsync("d")
     got = {(s.dirs, s.files.get("d/f")) for s in maker.at_end()}
@@ -243,7 +290,7 @@ def test_cuts_fall_everywhere_and_marks_count_up_to_the_cut():
     maker = Maker().create("f").dirsync()
     for i in range(20):
         maker.write("f", i * 512, A).sync("f").mark(str(i))
-    states = list(replay.states(maker.records, 3, 500))
+    states = list(replay.states(maker.records, 3, 1000))
     assert {s.cut for s in states} == set(range(1, len(maker.records) + 1))
     for s in states:
         assert list(s.marks) == [r.text for r in maker.records[: s.cut] if r.op == Op.MARK]
